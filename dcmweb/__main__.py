@@ -1,0 +1,6 @@
+"""``python -m dcmweb``."""
+
+from dcmweb.cli import main
+
+if __name__ == "__main__":
+    main()
