@@ -1,0 +1,1 @@
+"""DICOM itself: resource paths, files and masks, DICOM JSON, store responses."""
