@@ -1,0 +1,1 @@
+"""HTTP itself: one pooled session, authentication, media types, multipart streams."""

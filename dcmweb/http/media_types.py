@@ -1,0 +1,135 @@
+"""Media types (PS3.18 section 8.7): read, written, and the extensions of files that hold them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dcmweb.errors import UsageError
+
+DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
+OCTET_STREAM = "application/octet-stream"
+MULTIPART_RELATED = "multipart/related"
+
+EXTENSIONS: Mapping[str, str] = {
+    DICOM: ".dcm",
+    DICOM_JSON: ".json",
+    "application/json": ".json",
+    DICOM_XML: ".xml",
+    OCTET_STREAM: ".raw",
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/gif": ".gif",
+    "image/jls": ".jls",
+    "image/jp2": ".jp2",
+    "image/jpx": ".jpx",
+    "image/jph": ".jph",
+    "image/jphc": ".jphc",
+    "image/jxl": ".jxl",
+    "image/dicom-rle": ".rle",
+    "application/x-deflate": ".deflate",
+    "video/mpeg": ".mpg",
+    "video/mpeg2": ".mpg",
+    "video/mp4": ".mp4",
+    "video/h265": ".h265",
+    "application/pdf": ".pdf",
+    "application/zip": ".zip",
+    "text/html": ".html",
+    "text/plain": ".txt",
+    "text/xml": ".xml",
+    "text/rtf": ".rtf",
+}
+OTHER_EXTENSION = ".bin"
+
+# Names that older servers and editions of the standard use.
+_ALIASES = {
+    "image/jpg": "image/jpeg",
+    "image/x-jpeg": "image/jpeg",
+    "image/x-jls": "image/jls",
+    "image/x-dicom-rle": "image/dicom-rle",
+}
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PARAMETER = re.compile(
+    r"""\s*;\s*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;"\s]*)))?\s*"""
+)
+
+
+@dataclass(frozen=True)
+class MediaType:
+    """A media type with its parameters; type, subtype and parameter names in lower case."""
+
+    name: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def extension(self) -> str:
+        """The extension of files of this type."""
+        return EXTENSIONS.get(self.name, OTHER_EXTENSION)
+
+    @property
+    def is_multipart(self) -> bool:
+        """Whether the body is made of parts."""
+        return self.name.startswith("multipart/")
+
+    def __str__(self) -> str:
+        """Write it, each value quoted as it needs."""
+        return self.name + "".join(f"; {k}={_quoted(v)}" for k, v in self.parameters.items())
+
+
+def parse(text: str) -> MediaType:
+    """Read a Content-Type as forgivingly as servers write it.
+
+    Parameters come in any order and case, quoted or not; a `/` may stand unquoted, and a `;`
+    inside quotes. What cannot be read is left out.
+    """
+    name, _, _ = text.partition(";")
+    parameters: dict[str, str] = {}
+    position = len(name)
+    while match := _PARAMETER.match(text, position):
+        position = match.end()
+        if match[1]:
+            quoted, bare = match[2], match[3]
+            value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
+            parameters.setdefault(match[1].lower(), value)
+    name = name.strip().lower()
+    return MediaType(_ALIASES.get(name, name), parameters)
+
+
+def parse_wanted(text: str) -> MediaType:
+    """Read the media type a user asks for; `multipart/related; type=X` asks for X.
+
+    Raises UsageError for what is no media type.
+    """
+    wanted = parse(text)
+    if wanted.name == MULTIPART_RELATED and "type" in wanted.parameters:
+        parameters = {k: v for k, v in wanted.parameters.items() if k not in ("type", "boundary")}
+        inner = parse(wanted.parameters["type"])
+        wanted = MediaType(inner.name, {**inner.parameters, **parameters})
+    if not re.fullmatch(f"{_TOKEN.pattern}/{_TOKEN.pattern}", wanted.name):
+        raise UsageError(
+            f"{text!r} is no media type",
+            "write it like image/png or 'application/dicom; transfer-syntax=*'",
+        )
+    return wanted
+
+
+def multipart(inner: MediaType | str, *, boundary: str = "") -> str:
+    """Write `multipart/related` with parts of a type, for Accept or, with a boundary, Content-Type.
+
+    The parameters of the inner type follow its name, as in PS3.18 section 8.7.4. The
+    boundary stays unquoted: servers exist that take quotes for a part of it.
+    """
+    inner = parse(inner) if isinstance(inner, str) else inner
+    rest = "".join(f"; {k}={_quoted(v)}" for k, v in inner.parameters.items())
+    end = f"; boundary={boundary}" if boundary else ""
+    return f'{MULTIPART_RELATED}; type="{inner.name}"{rest}{end}'
+
+
+def _quoted(value: str) -> str:
+    if _TOKEN.fullmatch(value):
+        return value
+    escaped = value.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'

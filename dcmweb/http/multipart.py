@@ -1,0 +1,208 @@
+"""Bodies of `multipart/related` as streams, both ways (RFC 2046 section 5.1, PS3.18 section 8.6).
+
+Neither way holds more than a few pieces in memory, whatever the size of the parts.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dcmweb.errors import ProtocolError, Truncated
+from dcmweb.http.media_types import MediaType, multipart, parse
+
+PIECE = 256 * 1024
+LONGEST_HEADERS = 64 * 1024
+_LONGEST_LINE = 200  # of a delimiter with white space behind it
+
+Read = Callable[[int], bytes]
+
+
+class Source(Protocol):
+    """What a part is made of: its size in bytes is known, and it can be read anew each time."""
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield its bytes from the start; raises rather than yield fewer or more."""
+
+
+class Body:
+    """A request body of known length that starts anew each time it is iterated over.
+
+    So that every attempt to send it sends all of it.
+    """
+
+    def __init__(self, chunks: Sequence[bytes | Source], content_type: str) -> None:
+        self.content_type = content_type
+        self._chunks = chunks
+        self._length = sum(c.size if not isinstance(c, bytes) else len(c) for c in chunks)
+
+    @classmethod
+    def single(cls, source: Source, media_type: str) -> Body:
+        """Make a body of one source as it is."""
+        return cls([source], media_type)
+
+    @classmethod
+    def related(cls, sources: Sequence[Source], media_type: str) -> Body:
+        """Make a `multipart/related` body with one part for each source."""
+        boundary = secrets.token_hex(16)
+        head = f"--{boundary}\r\nContent-Type: {media_type}\r\n\r\n".encode("ascii")
+        chunks: list[bytes | Source] = []
+        for source in sources:
+            chunks += [b"\r\n" + head if chunks else head, source]
+        chunks.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
+        return cls(chunks, multipart(media_type, boundary=boundary))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the body; small pieces are joined, so that few are sent."""
+        waiting: list[bytes] = []
+        size = 0
+        for chunk in self._chunks:
+            for piece in (chunk,) if isinstance(chunk, bytes) else chunk.pieces():
+                waiting.append(piece)
+                size += len(piece)
+                if size >= PIECE:
+                    yield b"".join(waiting)
+                    waiting, size = [], 0
+        if waiting:
+            yield b"".join(waiting)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an answer: header fields by lower-case name, and the body, to be read once."""
+
+    headers: Mapping[str, str]
+    body: Iterator[bytes]
+
+    @property
+    def media_type(self) -> MediaType:
+        """The media type of this part; "" where it has none."""
+        return parse(self.headers.get("content-type", ""))
+
+    @property
+    def declared_size(self) -> int | None:
+        """The Content-Length of this part: a hint, no more. The delimiter decides."""
+        text = self.headers.get("content-length", "").strip()
+        return int(text) if text.isascii() and text.isdigit() else None
+
+
+def read_parts(read: Read, boundary: str) -> Iterator[Part]:
+    """Yield the parts of a body as it arrives; each must be read before the next is asked for.
+
+    `read(n)` returns up to n bytes, none at the end. Raises Truncated if the body ends before the
+    close delimiter, ProtocolError if it is malformed or there is no part in it.
+    """
+    stream = _Stream(read)
+    delimiter = b"\r\n--" + (boundary.encode("latin-1", "replace") or stream.guess_boundary())
+    for _ in stream.until(delimiter):
+        pass  # the preamble
+    count = 0
+    while not stream.at_close():
+        count += 1
+        headers = stream.headers()
+        body = stream.until(delimiter)
+        yield Part(headers, body)
+        for _ in body:
+            pass  # what the caller did not read
+    if not count:
+        raise ProtocolError("the answer is a multipart body without a part")
+
+
+class _Stream:
+    """Bytes from `read`: a buffer, and how much at its beginning has been used."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._buffer = b"\r\n"  # the first delimiter may stand at the very beginning
+        self._used = 0
+
+    def _more(self) -> bool:
+        data = self._read(PIECE)
+        self._buffer = self._buffer[self._used :] + data
+        self._used = 0
+        return bool(data)
+
+    def _left(self) -> int:
+        return len(self._buffer) - self._used
+
+    def guess_boundary(self) -> bytes:
+        """Take the boundary from the first line, for servers that do not tell it."""
+        while self._left() < _LONGEST_LINE and self._more():
+            pass
+        match = re.match(rb"\s*--([^\r\n]{1,70}?)[ \t]*\r\n", self._buffer)
+        if not match:
+            raise ProtocolError("the answer is multipart, but names no boundary")
+        return match[1]
+
+    def until(self, delimiter: bytes) -> Iterator[bytes]:
+        """Yield the bytes before the next delimiter line, leaving the stream after it.
+
+        Only new bytes and a delimiter's length before them are searched. The delimiter text with
+        anything but white space and a line end, or `--`, behind it belongs to the data.
+        """
+        passed = 0  # bytes not used yet that hold no delimiter
+        while True:
+            at = self._buffer.find(delimiter, self._used + passed)
+            if at >= 0:
+                passed = at - self._used
+                if self._line_ends(passed + len(delimiter)):
+                    piece = self._buffer[self._used : self._used + passed]
+                    self._used += passed + len(delimiter)
+                    if piece:
+                        yield piece
+                    return
+                passed += 2
+                continue
+            sure = self._left() - len(delimiter) + 1
+            if sure > 0:
+                piece = self._buffer[self._used : self._used + sure]
+                self._used += sure
+                yield piece
+            passed = 0
+            if not self._more():
+                raise Truncated("the answer breaks off before its close delimiter")
+
+    def _line_ends(self, offset: int) -> bool:
+        """Tell whether a delimiter line ends here: with `--`, or white space and CRLF."""
+        while True:
+            start = self._used + offset
+            rest = self._buffer[start : start + _LONGEST_LINE]
+            line = rest.lstrip(b" \t")
+            if rest.startswith(b"--") or line.startswith(b"\r\n"):
+                return True
+            undecided = line in (b"", b"\r") or rest == b"-"
+            if not undecided or len(rest) >= _LONGEST_LINE:
+                return False
+            if not self._more():
+                raise Truncated("the answer breaks off within a delimiter")
+
+    def at_close(self) -> bool:
+        """Tell whether the delimiter before was the close delimiter."""
+        return self._buffer.startswith(b"--", self._used)
+
+    def headers(self) -> dict[str, str]:
+        """Read a part's header fields: from the line end of its delimiter to the empty line."""
+        while (end := self._buffer.find(b"\r\n\r\n", self._used)) < 0:
+            if self._left() > LONGEST_HEADERS:
+                raise ProtocolError("a part of the answer has endless header fields")
+            if not self._more():
+                raise Truncated("the answer breaks off within the header fields of a part")
+        block = self._buffer[self._used : end].decode("utf-8", "replace").strip(" \t\r\n")
+        self._used = end + 4
+        headers = {}
+        for line in re.sub(r"\r\n[ \t]+", " ", block).split("\r\n") if block else ():
+            name, colon, value = line.partition(":")
+            if not colon or not re.fullmatch(r"[!-9;-~]+", name.strip()):
+                raise ProtocolError("a part of the answer has malformed header fields")
+            headers[name.strip().lower()] = value.strip()
+        return headers

@@ -1,0 +1,258 @@
+"""From HTTP answers and exceptions to our errors: the one place of each translation."""
+
+from __future__ import annotations
+
+import email.utils
+import html
+import http.client
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from dcmweb.errors import (
+    AuthError,
+    DcmwebError,
+    NetworkError,
+    NothingMatched,
+    ProtocolError,
+    Refused,
+    Truncated,
+    Unreachable,
+    UsageError,
+)
+
+RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
+LONGEST_WORDS = 500
+
+_HINTS = {
+    400: "see what the server says, and check the path and the parameters",
+    405: "the server does not offer this here; is BASE_URL the root of its DICOMweb service?",
+    406: "the server cannot answer in this media type; try another --type",
+    413: "the server, or a proxy before it, limits the size of requests",
+    501: "the server does not offer this",
+}
+
+
+def from_status(
+    method: str, url: str, status: int, headers: Mapping[str, str], body: bytes
+) -> DcmwebError:
+    """Make the error for an answer with an error status."""
+    words = server_words(headers, body)
+    said = f"{method} {url} was answered {status} {_phrase(status)}"
+    message = f"{said}: {words}" if words else said
+    if 300 <= status < 400:
+        return Refused(
+            f"{said}, to {headers.get('location', 'nowhere')}",
+            "if that is the server you mean, use it as BASE_URL",
+            status=status,
+        )
+    if status in (401, 407):
+        return AuthError(message, _auth_hint(headers))
+    if status == 403:
+        return AuthError(
+            message, "these credentials may not do this, or it does not exist", fatal=False
+        )
+    if status in (404, 410):
+        return NothingMatched(message, "check the path, and that BASE_URL is the service's root")
+    return Refused(
+        message,
+        _HINTS.get(status, ""),
+        status=status,
+        retryable=status in RETRYABLE_STATUSES,
+        retry_after=_retry_after(headers),
+    )
+
+
+@dataclass(frozen=True)
+class _Translation:
+    """What an exception, or one it was made from, is called for us."""
+
+    causes: tuple[type[BaseException], ...]
+    error: Callable[[str, str], DcmwebError]
+    message: str
+    hint: str = ""
+
+
+# The first that fits counts. {host}, {url}, {reason} and {timeout} are filled in.
+_TRANSLATIONS = (
+    _Translation(
+        (ssl.SSLCertVerificationError,),
+        partial(Unreachable, retryable=False),
+        "the certificate of {host} is not trusted: {reason}",
+        "give the CA with --ca-bundle, or check the host name",
+    ),
+    _Translation((ssl.SSLEOFError,), NetworkError, "the TLS connection to {host} broke: {reason}"),
+    _Translation(
+        (ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError),
+        Unreachable,
+        "the TLS connection to {host} failed: {reason}",
+        "does the server speak https?",
+    ),
+    _Translation(
+        (urllib3.exceptions.NameResolutionError,),
+        Unreachable,
+        "unknown host {host}",
+        "check BASE_URL",
+    ),
+    _Translation(
+        (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError),
+        Unreachable,
+        "{host} does not answer",
+        "check BASE_URL, or a firewall between",
+    ),
+    _Translation(
+        (urllib3.exceptions.ProxyError,),
+        Unreachable,
+        "the proxy for {host} failed: {reason}",
+        "check HTTPS_PROXY and NO_PROXY",
+    ),
+    _Translation(
+        (urllib3.exceptions.NewConnectionError,),
+        Unreachable,
+        "no connection to {host}: {reason}",
+        "check BASE_URL, and that the server runs",
+    ),
+    _Translation(
+        (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError),
+        NetworkError,
+        "nothing moved between here and {host} for {timeout:g} s",
+        "a longer --timeout may help",
+    ),
+    _Translation(
+        (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
+        Truncated,
+        "the answer of {host} broke off: {reason}",
+    ),
+    _Translation(
+        (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError),
+        ProtocolError,
+        "the answer of {host} cannot be decoded: {reason}",
+    ),
+    _Translation(
+        (requests.exceptions.TooManyRedirects,),
+        ProtocolError,
+        "{host} redirects in a circle",
+        "check BASE_URL",
+    ),
+    _Translation(
+        (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError),
+        UsageError,
+        "{url} is no valid URL: {reason}",
+    ),
+    _Translation((Exception,), NetworkError, "the connection to {host} broke: {reason}"),
+)
+
+
+def from_exception(error: Exception, url: str, timeout: float) -> DcmwebError:
+    """Translate an exception of requests, urllib3 or the socket."""
+    causes = _causes(error)
+    known = {"host": urlsplit(url).netloc, "url": url, "reason": _plain(causes[-1])}
+    found = next(
+        translation
+        for translation in _TRANSLATIONS
+        if any(isinstance(cause, translation.causes) for cause in causes)
+    )
+    return found.error(found.message.format(timeout=timeout, **known), found.hint)
+
+
+def server_words(headers: Mapping[str, str], body: bytes) -> str:
+    """Find what the server says in words: in JSON, HTML or plain text, or a Warning header."""
+    warning = re.sub(r'^\d{3} \S+ "?|"$', "", headers.get("warning", ""))
+    text = body.decode("utf-8", "replace").strip()
+    words = ""
+    if text[:1] in ("{", "["):
+        words = _json_words(text)
+    elif text[:1] == "<" and not looks_like_html(body):
+        words = " ".join(re.findall(r"<Value[^>]*>([^<]*[A-Za-z] [^<]*)</Value>", text))
+    elif text[:1] == "<":
+        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        words = f"an HTML page, {title[1].strip()!r}" if title else "an HTML page"
+    else:
+        words = text.splitlines()[0] if text else ""
+    both = dict.fromkeys(filter(None, (html.unescape(words), warning)))
+    return " ".join("; ".join(both).split())[:LONGEST_WORDS]
+
+
+def looks_like_html(body: bytes) -> bool:
+    """Tell whether a body is a web page: a login form, the error page of a proxy."""
+    start = body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+
+
+def _json_words(text: str) -> str:
+    """Look where Google, Orthanc, dcm4chee and Azure put their messages."""
+    try:
+        said: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(said, list) and said:
+        said = said[0]
+    if not isinstance(said, dict):
+        return said if isinstance(said, str) else ""
+    if isinstance(said.get("error"), dict):
+        said = said["error"]
+    fields = ("message", "Message", "Details", "errorMessage", "error_description", "error")
+    found = [said[name] for name in fields if isinstance(said.get(name), str)]
+    return ": ".join(dict.fromkeys(filter(None, found)))
+
+
+def _auth_hint(headers: Mapping[str, str]) -> str:
+    asked = headers.get("www-authenticate", "").split(" ")[0]
+    wants = f"the server asks for {asked}; " if asked.isalpha() else ""
+    return f"{wants}give --user, --token-file or --auth google"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read Retry-After in either of its forms, as seconds from now (RFC 9110 section 10.2.3)."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        when = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, when.timestamp() - time.time())
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "(a status HTTP does not know)"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """List an exception and what it was made from, outermost first."""
+    found: list[BaseException] = []
+    current: object = error
+    while isinstance(current, BaseException) and current not in found:
+        found.append(current)
+        inside = getattr(current, "reason", None)
+        nested = [arg for arg in current.args if isinstance(arg, BaseException)]
+        if isinstance(inside, BaseException):
+            current = inside
+        elif nested:
+            current = nested[0]
+        else:
+            current = current.__cause__ or current.__context__
+    return found
+
+
+def _plain(error: BaseException) -> str:
+    """Say an exception without the object addresses and class names some libraries put in."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = re.sub(
+        r"<[^<>]*object at 0x[0-9a-f]+>:?\s*|HTTPS?Connection\([^)]*\):\s*", "", str(error)
+    )
+    return text.splitlines()[0] if text else type(error).__name__
