@@ -1,0 +1,1 @@
+"""Moving many items, whatever they are: workers, retries, stopping, outcomes."""

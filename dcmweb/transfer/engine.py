@@ -1,0 +1,238 @@
+"""The engine: runs jobs on a bounded number of workers, retries, gives up, and stops when told.
+
+It knows nothing of what it moves. A job is a callable that yields results; jobs are taken from
+their iterator one by one, each when a worker is free for it, so that nothing piles up.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+from threading import Lock, Thread
+from typing import Generic, TypeVar
+
+from dcmweb.errors import DcmwebError, Interrupted, Refused
+from dcmweb.transfer.stop import Stop
+
+T = TypeVar("T")
+Job = Callable[[], Iterable[T]]
+
+RESULTS_WAITING = 1000
+TICK = 0.2  # seconds between looks at the clock while nothing arrives
+GRACE = 1.0  # seconds that workers have to come to an end after a stop
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a retry: upper bounds, doubled each time
+EARLY_RETRIES = 2  # while a server has never been reached
+MOST_IN_A_ROW = 5  # exchanges that fail for good, one after the other, before the run stops
+
+
+class Meter:
+    """What has been moved so far, and how often again; for showing, updated by the workers."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.bytes = 0
+        self.retries = 0
+
+    def add(self, size: int) -> None:
+        """Count bytes moved; negative when a transfer has to begin anew."""
+        with self._lock:
+            self.bytes += size
+
+    def retry(self) -> None:
+        """Count a retry."""
+        with self._lock:
+            self.retries += 1
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how long to try; delays have full jitter."""
+
+    retries: int
+    time: float  # seconds after the first attempt in which a new one may begin
+
+    def delay(self, attempt: int, error: DcmwebError) -> float:
+        """Return the seconds to wait after this attempt, counted from 0."""
+        asked = error.retry_after if isinstance(error, Refused) else None
+        drawn = random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2**attempt))  # noqa: S311
+        return drawn if asked is None else asked + drawn
+
+
+class Engine:
+    """Workers, retries and stopping for one run; `tick` is called while there is nothing to do."""
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        policy: RetryPolicy,
+        stop: Stop,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.workers = workers
+        self.stop = stop
+        self.meter = Meter()
+        self._policy = policy
+        self._tick = tick
+        self._failed_in_a_row = 0
+        self._ever_answered = False
+        self._last_error: DcmwebError | None = None
+
+    def attempt(
+        self, action: Callable[[], T], *, at_once: Callable[[DcmwebError], bool] = lambda _: False
+    ) -> T:
+        """Do something, again while its error is retryable and the policy allows.
+
+        Errors that `at_once` says so of are raised the first time.
+        """
+        began = time.monotonic()
+        attempt = 0
+        while True:
+            self.stop.check()
+            try:
+                result = action()
+            except DcmwebError as error:
+                delay = self._policy.delay(attempt, error)
+                late = time.monotonic() + delay > began + self._policy.time
+                if not error.retryable or at_once(error) or late or attempt >= self._most(error):
+                    self._note(error)
+                    raise
+            else:
+                self._note(None)
+                return result
+            self.pause(delay)
+            attempt += 1
+
+    def _most(self, error: DcmwebError) -> int:
+        """Be quick to say that a server cannot be reached, unless it could be before."""
+        early = error.fatal and not self._ever_answered
+        return min(self._policy.retries, EARLY_RETRIES) if early else self._policy.retries
+
+    def pause(self, delay: float) -> None:
+        """Wait before a retry, and count it."""
+        self.meter.retry()
+        self.stop.sleep(delay)
+
+    def delay(self, attempt: int, error: DcmwebError) -> float | None:
+        """Return how long to wait before trying an item again; None when it was tried enough."""
+        if attempt >= self._policy.retries:
+            return None
+        return self._policy.delay(attempt, error)
+
+    def gives_up(self, error: DcmwebError) -> bool:
+        """Tell whether an error should end the run: no other item is likely to fare better."""
+        return error.fatal or (error.retryable and self._failed_in_a_row >= MOST_IN_A_ROW)
+
+    def conclude(self) -> None:
+        """At the end of a run: raise the error that kept the server from ever answering, if any."""
+        if self._last_error is not None and not self._ever_answered:
+            raise self._last_error
+
+    def _note(self, error: DcmwebError | None) -> None:
+        if error is not None and error.retryable:
+            self._failed_in_a_row += 1
+            self._last_error = error
+        elif not isinstance(error, Interrupted):
+            self._failed_in_a_row = 0
+            self._ever_answered = True
+
+    def run(self, jobs: Iterable[Job[T]]) -> Iterator[T]:
+        """Run the jobs and yield their results as they come.
+
+        An error raised by a job, or a stop, ends all others; what was finished by then is yielded
+        first, then the error is raised.
+        """
+        crew: _Crew[T] = _Crew(jobs, self.workers, self.stop)
+        self.stop.is_watched = True
+        try:
+            yield from crew.results(self._tick)
+        finally:
+            self.stop.is_watched = False
+            if crew.is_working():
+                self.stop.set()
+            crew.join()
+
+
+class _Done:
+    """What a worker puts when it has come to its end."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+class _Crew(Generic[T]):
+    """The workers of one run."""
+
+    def __init__(self, jobs: Iterable[Job[T]], workers: int, stop: Stop) -> None:
+        self._jobs = iter(jobs)
+        self._lock = Lock()
+        self._stop = stop
+        self._results: Queue[T | _Done] = Queue(RESULTS_WAITING)
+        self._working = workers
+        self._deadline: float | None = None
+        # Daemons: one that hangs in a call nothing can end must not keep the process alive.
+        self._threads = [Thread(target=self._work, daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            while not self._stop.is_set() and (job := self._next()):
+                for result in job():
+                    self._put(result)
+        except BaseException as raised:
+            error = raised
+        self._put(_Done(error))
+
+    def _next(self) -> Job[T] | None:
+        with self._lock:
+            return next(self._jobs, None)
+
+    def _put(self, result: T | _Done) -> None:
+        while not self._is_over():
+            with suppress(Full):
+                self._results.put(result, timeout=TICK)
+                return
+
+    def results(self, tick: Callable[[], None]) -> Iterator[T]:
+        """Yield results until all workers are done, or have had their time after a stop."""
+        error: BaseException | None = None
+        while self._working and not self._is_over():
+            try:
+                result = self._results.get(timeout=TICK)
+            except Empty:
+                tick()
+                continue
+            if not isinstance(result, _Done):
+                yield result
+                continue
+            self._working -= 1
+            error = error or result.error
+            if error is not None:
+                self._stop.set()
+        if self._stop.cause is not None:
+            raise self._stop.cause
+        if error is not None:
+            raise error
+
+    def _is_over(self) -> bool:
+        """Tell whether the workers have had their time after a stop; see to it that it begins."""
+        if self._stop.cause is not None:
+            self._stop.set()
+        if not self._stop.is_set():
+            return False
+        self._deadline = self._deadline or time.monotonic() + GRACE
+        return time.monotonic() > self._deadline
+
+    def is_working(self) -> bool:
+        return self._working > 0
+
+    def join(self) -> None:
+        deadline = time.monotonic() + GRACE
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
