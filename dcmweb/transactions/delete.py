@@ -1,0 +1,170 @@
+"""Deleting studies, series and instances, and waiting for the operations that some servers begin.
+
+DICOMweb has no standard deletion; Google, Azure and others answer DELETE on a resource.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from dcmweb.dicom.paths import Level, Resource
+from dcmweb.errors import (
+    AuthError,
+    DcmwebError,
+    Interrupted,
+    NetworkError,
+    ProtocolError,
+    Refused,
+    UsageError,
+)
+from dcmweb.http.problems import looks_like_html
+from dcmweb.http.session import not_dicomweb
+from dcmweb.transactions.client import Client
+from dcmweb.transfer.outcomes import Outcome, Status
+
+FIRST_POLL, LONGEST_POLL, SLOWER = 0.25, 10.0, 1.5  # seconds, seconds, and the factor between
+
+_ORTHANC_HINT = (
+    "it may have no DICOMweb DELETE: in Orthanc, find the resource with POST /tools/lookup and "
+    "delete it with DELETE /studies/ID of its own REST API"
+)
+_REJECT_HINT = (
+    "dcm4chee wants a study rejected first: "
+    "POST .../reject/113001^DCM on the same path, then delete"
+)
+
+
+def delete(client: Client, resources: Sequence[Resource]) -> Iterator[Outcome]:
+    """Delete resources, waiting for the operations this begins; yield what became of each.
+
+    The error of a single resource is raised; of several, each has its outcome.
+    """
+    for resource in resources:
+        if resource.level not in (Level.STUDIES, Level.SERIES, Level.INSTANCES):
+            raise UsageError(
+                f"{str(resource) or 'the whole store'} cannot be deleted",
+                "name a study, series or instance: studies/UID[/series/UID[/instances/UID]]",
+            )
+    deleter = _Deleter(client, alone=len(resources) == 1)
+    yield from client.engine.run(partial(deleter.delete, resource) for resource in resources)
+    client.engine.conclude()
+
+
+class _Deleter:
+    def __init__(self, client: Client, *, alone: bool) -> None:
+        self._client = client
+        self._alone = alone
+
+    def delete(self, resource: Resource) -> Iterator[Outcome]:
+        try:
+            self._delete(resource)
+        except Interrupted:
+            reason = "interrupted; the server may go on deleting"
+            yield Outcome(Status.UNKNOWN, str(resource), reason=reason)
+            raise
+        except DcmwebError as error:
+            if self._alone:
+                raise
+            yield Outcome(Status.FAILED, str(resource), reason=str(error))
+            if self._client.engine.gives_up(error):
+                raise
+        else:
+            yield Outcome(Status.DELETED, str(resource))
+
+    def _delete(self, resource: Resource) -> None:
+        operation = self._client.engine.attempt(lambda: self._request(resource))
+        if operation:
+            self._wait_for(operation)
+
+    def _request(self, resource: Resource) -> dict[str, Any]:
+        """Send the request; return the operation it began, empty if it is done already."""
+        with self._client.session.delete(str(resource), accept="*/*") as response:
+            try:
+                response.check(200, 202, 204)
+            except (AuthError, Refused) as error:
+                error.hint = _hint(response.status) or error.hint
+                raise
+            body = response.content()
+            if looks_like_html(body):
+                raise not_dicomweb(response, body)
+        answer = _object(body)
+        return answer if isinstance(answer.get("name"), str) else {}
+
+    def _wait_for(self, operation: dict[str, Any]) -> None:
+        """Poll an operation until it is done. Raises what it ended with, if not with success."""
+        name: str = operation["name"]
+        url = operation_url(self._client.settings.base_url, name)
+        self._client.notify(f"Waiting for operation {name}")
+        deadline = time.monotonic() + self._client.settings.operation_time
+        delay = FIRST_POLL
+        while not operation.get("done"):
+            if time.monotonic() + delay > deadline:
+                raise NetworkError(
+                    f"operation {name} is still running", f"ask for it later: GET {url}"
+                )
+            self._client.stop.sleep(delay)
+            delay = min(delay * SLOWER, LONGEST_POLL)
+            operation = self._client.engine.attempt(lambda: self._poll(url))
+        _check_result(name, operation)
+
+    def _poll(self, url: str) -> dict[str, Any]:
+        with self._client.session.get(url, accept="application/json") as response:
+            response.check(200)
+            body = response.content()
+            operation = _object(body)
+            if "name" not in operation and "done" not in operation:
+                raise not_dicomweb(response, body)
+            return operation
+
+
+def operation_url(base_url: str, name: str) -> str:
+    """Return where an operation is asked for: at the API version of the base URL."""
+    parts = urlsplit(base_url)
+    version = re.match(r"(?:/.*?)??(?=/projects/)|(?:/.*?)?/v\d\w*(?=/|$)", parts.path)
+    path = f"{version[0] if version else ''}/{quote(name.strip('/'))}"
+    if any(segment in (".", "..") for segment in path.split("/")):
+        raise ProtocolError(f"the server names an operation {name!r}, which cannot be asked for")
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def _check_result(name: str, operation: dict[str, Any]) -> None:
+    """Raise Refused if an operation ended with an error, or with failures counted."""
+    error = operation.get("error")
+    if error:
+        said = error.get("message") or error.get("code") if isinstance(error, dict) else error
+        raise Refused(f"operation {name} failed: {said}", status=200)
+    metadata = operation.get("metadata")
+    counter = metadata.get("counter") if isinstance(metadata, dict) else None
+    failures = str(counter.get("failure", "0")) if isinstance(counter, dict) else "0"
+    if failures.strip() not in ("", "0"):
+        logs = metadata.get("logsUrl") if isinstance(metadata, dict) else None
+        raise Refused(
+            f"operation {name} ended with {failures} failures",
+            f"see {logs}" if logs else "",
+            status=200,
+        )
+
+
+def _hint(status: int) -> str:
+    return {
+        403: f"these credentials may not do this, or it does not exist, or {_REJECT_HINT}",
+        405: _ORTHANC_HINT,
+        409: _REJECT_HINT,
+        501: _ORTHANC_HINT,
+    }.get(status, "")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    return answer if isinstance(answer, dict) else {}

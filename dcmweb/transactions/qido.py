@@ -1,0 +1,199 @@
+"""Queries, page by page (PS3.18 sections 8.3.4 and 10.6)."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote
+
+from dcmweb.dicom import model
+from dcmweb.dicom.model import Dataset
+from dcmweb.dicom.paths import Level, Resource, is_usable_uid
+from dcmweb.errors import ProtocolError, Refused
+from dcmweb.http.media_types import DICOM_JSON
+from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.transactions.client import Client
+
+STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"
+SMALL_PAGE = 200  # what servers accept that turn down larger limits
+ROWS_REMEMBERED = 10_000  # to recognise rows that come again when results shift between pages
+MOST_STALE_PAGES = 100  # pages in a row without a row that is new
+
+# Left as they are: servers exist that compare values undecoded, and these are in every other query.
+_UNESCAPED = "*,^-"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A search: where, for what, and its parameters in order, limit and offset apart."""
+
+    resource: Resource
+    level: Level
+    parameters: tuple[tuple[str, str], ...] = ()
+    offset: int = 0
+
+    def target(self, limit: int | None, offset: int) -> str:
+        """Write the path and query for one page."""
+        pairs = list(self.parameters)
+        if limit is not None:
+            pairs.append(("limit", str(limit)))
+        if offset:
+            pairs.append(("offset", str(offset)))
+        path = "/".join(filter(None, (str(self.resource), self.level.value)))
+        query = "&".join(f"{_escape(key)}={_escape(value)}" for key, value in pairs)
+        return f"{path}?{query}" if query else path
+
+    def including(self, *tags: str) -> Query:
+        """Ask for attributes that are not returned by default."""
+        added = (("includefield", tag) for tag in tags)
+        return replace(self, parameters=(*self.parameters, *added))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer; `more` tells whether the server said that there are further results."""
+
+    rows: list[Dataset]
+    more: bool = False
+
+
+def fetch_page(client: Client, target: str) -> Page:
+    """Get one page of results; nothing found is an empty page, however the server says it."""
+
+    def get(path: str) -> Page:
+        with client.session.get(path, accept=DICOM_JSON) as response:
+            if response.status == 204:
+                return Page([])
+            response.check(200, 206)
+            body = response.content()
+            warned = "additional" in response.headers.get("Warning", "")
+            return Page(_rows(response, body), more=warned or response.status == 206)
+
+    try:
+        return client.engine.attempt(lambda: get(target))
+    except Refused as error:
+        # Where a strict server will have no raw ^, escape it after all.
+        if error.status != 400 or "^" not in target or not client.session.sends_raw_carets:
+            raise
+        client.session.sends_raw_carets = False
+        return client.engine.attempt(lambda: get(target))
+
+
+def _rows(response: Response, body: bytes) -> list[Dataset]:
+    if not body.strip():
+        return []
+    try:
+        return model.parse_json(body)
+    except ProtocolError:
+        raise not_dicomweb(response, body) from None
+
+
+@dataclass
+class Pages:
+    """Results of a query, row by row; says afterwards whether they were all there are."""
+
+    client: Client
+    query: Query
+    wanted: int | None = None  # rows; None is all
+    limit: int | None = None  # of the first request; None is the page size of the settings
+    complete: bool = field(default=True, init=False)
+    found: int = field(default=0, init=False)
+
+    def __iter__(self) -> Iterator[Dataset]:
+        """Yield the rows, each once.
+
+        The offset moves on by the number of rows that came, so a server that caps its pages loses
+        nothing; the results end with an empty page, as only that is proof. A server that ignores
+        the offset is recognised by its first page coming again.
+        """
+        offset, stale = self.query.offset, 0
+        first_page: list[str] = []
+        recent: deque[str] = deque(maxlen=ROWS_REMEMBERED)
+        previous: Page | None = None
+        while self.wanted is None or self.found < self.wanted:
+            page = self._next(offset, previous)
+            keys = [_key(row, self.query.level) for row in page.rows]
+            if not keys:
+                self.complete = not page.more
+                return
+            if previous is not None and keys[: len(first_page)] == first_page:
+                self._offset_is_ignored(page)
+                return
+            first_page = first_page or keys
+            known = set(recent)
+            fresh = [row for row, key in zip(page.rows, keys, strict=True) if key not in known]
+            stale = 0 if fresh else stale + 1
+            if stale > MOST_STALE_PAGES:
+                raise ProtocolError("the server's search results go round in a circle")
+            for row in fresh[: None if self.wanted is None else self.wanted - self.found]:
+                self.found += 1
+                yield row
+            recent.extend(keys)
+            offset += len(keys)
+            previous = page
+        self.complete = False
+
+    def _next(self, offset: int, previous: Page | None) -> Page:
+        size = self.limit or self.client.page_size
+        if self.wanted is not None:
+            size = min(size, self.wanted - self.found)
+        try:
+            return fetch_page(self.client, self.query.target(size, offset))
+        except Refused as error:
+            if error.status not in (400, 413) or error.retryable:
+                raise
+            if self.limit is None and size > SMALL_PAGE:
+                self.limit = SMALL_PAGE
+                page = self._next(offset, previous)
+                self.client.page_size = SMALL_PAGE  # it was the size, so remember it
+                return page
+            if previous is None or previous.more or len(previous.rows) >= size:
+                raise
+            self.client.notify(f"the server refused to be asked for more results: {error}")
+            return Page([])
+
+    def _offset_is_ignored(self, page: Page) -> None:
+        size = self.limit or self.client.page_size
+        if page.more or len(page.rows) >= size:
+            self.complete = False
+            self.client.notify(
+                f"the server ignores offset: only the first {self.found} results can be had"
+            )
+
+
+def uid(row: Dataset, tag: str) -> str:
+    """Return a UID of a row, "" if it is missing or cannot be one."""
+    found = model.text(row, tag)
+    return found if is_usable_uid(found) else ""
+
+
+def resource_of(row: Dataset, level: Level, parent: Resource) -> Resource | None:
+    """Return the resource a row stands for, what it does not say taken from its parent.
+
+    None for a row without the UIDs it takes, or with ones that cannot be.
+    """
+    study = parent.study or uid(row, STUDY_UID)
+    series = parent.series or uid(row, SERIES_UID)
+    instance = uid(row, INSTANCE_UID)
+    match level:
+        case Level.STUDIES:
+            return Resource(study) if study else None
+        case Level.SERIES:
+            return Resource(study, series) if study and series else None
+        case _:
+            return Resource(study, series, instance) if study and series and instance else None
+
+
+def _key(row: Dataset, level: Level) -> str:
+    """Tell rows apart by their UIDs, or by all they hold if there are none."""
+    tags = [STUDY_UID, SERIES_UID, INSTANCE_UID]
+    depth = [Level.STUDIES, Level.SERIES, Level.INSTANCES].index(level)
+    if own := model.text(row, tags[depth]):
+        return "/".join([*(model.text(row, tag) for tag in tags[:depth]), own])
+    return json.dumps(row, sort_keys=True)
+
+
+def _escape(text: str) -> str:
+    return quote(text, safe=_UNESCAPED)

@@ -1,0 +1,344 @@
+"""The Retrieve transaction for whole instances (WADO-RS, PS3.18 section 10.4)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+from dcmweb.dicom import part10
+from dcmweb.dicom.files import PartialFile, instance_path, make_folder, partial_file
+from dcmweb.dicom.part10 import Identity
+from dcmweb.dicom.paths import Level, Resource
+from dcmweb.errors import (
+    Damaged,
+    DcmwebError,
+    Interrupted,
+    LocalError,
+    NothingMatched,
+    ProtocolError,
+    Refused,
+    Truncated,
+)
+from dcmweb.http.media_types import DICOM, MediaType, multipart
+from dcmweb.http.multipart import PIECE, Part, read_parts
+from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.transactions import frames
+from dcmweb.transactions.client import Client
+from dcmweb.transactions.listing import Lister
+from dcmweb.transfer.outcomes import Outcome, Status
+
+AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
+
+_Job = Callable[[], Iterable[Outcome]]
+
+
+def retrieve(
+    client: Client, resource: Resource, output: str, wanted: MediaType | None = None
+) -> Iterator[Outcome]:
+    """Retrieve what there is at and below a resource into a folder; yield each instance's outcome.
+
+    By default instances come as they are stored; `wanted` asks for another transfer syntax, or
+    for frames in another media type. Raises what stopped the run.
+    """
+    make_folder(output)
+    if resource.frames or (wanted and wanted.name != DICOM):
+        jobs = frames.jobs(client, resource, output, wanted)
+    else:
+        jobs = _Retriever(client, output, wanted or AS_STORED).jobs(resource)
+    yield from client.engine.run(jobs)
+    client.engine.conclude()
+
+
+@dataclass
+class _Gathering:
+    """What has come of a study or series so far, and what went wrong on the way."""
+
+    resource: Resource
+    count: int | None
+    instances: set[str]
+    problem: DcmwebError | None = None
+    partial_content: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether what came is all there is, by the server's own count."""
+        return (
+            self.problem is None
+            and not self.partial_content
+            and self.count is not None
+            and self.count <= len(self.instances)
+        )
+
+
+class _Retriever:
+    """Retrieves studies and series as streams, and single instances where that does not work."""
+
+    def __init__(self, client: Client, output: str, wanted: MediaType) -> None:
+        self._client = client
+        self._engine = client.engine
+        self._output = output
+        self._wanted = wanted
+        self._lister = Lister(client)
+        self._single_part = False  # the server has instances in single parts only
+
+    def jobs(self, resource: Resource) -> Iterator[_Job]:
+        """Make the jobs of a run: the largest streams that keep the workers busy."""
+        match resource.level:
+            case Level.STORE:
+                for study, count in self._lister.studies():
+                    yield partial(self._below_the_store, study, count)
+            case Level.STUDIES if self._engine.workers > 1:
+                yield from self._series_jobs(resource)
+            case Level.INSTANCES:
+                yield partial(self._one_named, resource)
+            case _:
+                yield partial(self._many, resource, None)
+
+    def _series_jobs(self, study: Resource) -> Iterator[_Job]:
+        """Make a job for each series; one for the study if the server cannot list them."""
+        any_series = False
+        try:
+            for series, count in self._lister.series(study):
+                any_series = True
+                if series is None:
+                    yield partial(iter, (_unusable(study),))
+                else:
+                    yield partial(self._many, series, count)
+        except (Refused, NothingMatched, ProtocolError):
+            if any_series:
+                raise
+        if not any_series:
+            yield partial(self._many, study, None)
+
+    def _below_the_store(self, study: Resource | None, count: int | None) -> Iterator[Outcome]:
+        """Retrieve one study of many: what goes wrong with it does not end the run."""
+        if study is None:
+            yield _unusable(Resource())
+            return
+        try:
+            yield from self._many(study, count)
+        except Interrupted:
+            raise
+        except DcmwebError as error:
+            yield Outcome(Status.FAILED, str(study), reason=str(error))
+            if self._engine.gives_up(error):
+                raise
+
+    def _many(self, resource: Resource, count: int | None) -> Iterator[Outcome]:
+        """Retrieve a study or series as one stream, then what that left out one by one.
+
+        Raises what went wrong if nothing can be made good.
+        """
+        gathering = _Gathering(resource, count, set())
+        yield from self._stream(gathering)
+        if gathering.count is None and gathering.problem is None:
+            gathering.count = self._lister.count(resource)
+        if not gathering.is_complete:
+            yield from self._make_good(gathering)
+
+    def _stream(self, gathering: _Gathering) -> Iterator[Outcome]:
+        """Take what comes in one stream; what goes wrong is noted for later."""
+        try:
+            response = self._engine.attempt(lambda: self._open(gathering.resource))
+        except (Refused, NothingMatched, ProtocolError) as error:
+            gathering.problem = error
+            return
+        with response:
+            gathering.partial_content = response.status == 206
+            try:
+                for part in _parts(response):
+                    yield from self._take(part, gathering)
+            except Interrupted:
+                raise
+            except DcmwebError as error:
+                if error.fatal or isinstance(error, LocalError):
+                    raise
+                gathering.problem = error
+            else:
+                response.finish()
+
+    def _take(self, part: Part, gathering: _Gathering) -> Iterator[Outcome]:
+        """Write one instance of a stream; one that is not right is left for later."""
+        try:
+            outcome, found = self._save(part, gathering.resource)
+        except Truncated:
+            raise
+        except ProtocolError as error:
+            gathering.problem = error
+            return
+        if found.instance not in gathering.instances:
+            gathering.instances.add(found.instance)
+            yield outcome
+
+    def _make_good(self, gathering: _Gathering) -> Iterator[Outcome]:
+        """Retrieve one by one what the server lists and the stream did not bring."""
+        listed = 0
+        try:
+            for instance, _ in self._lister.instances(gathering.resource):
+                listed += 1
+                if instance is None:
+                    yield _unusable(gathering.resource)
+                elif instance.instance not in gathering.instances:
+                    yield self._one_of_many(instance)
+        except (Refused, NothingMatched, ProtocolError) as error:
+            yield from self._cannot_list(gathering, error)
+            return
+        if not listed:
+            yield from self._nothing_listed(gathering)
+        elif gathering.count is not None and gathering.count > max(
+            listed, len(gathering.instances)
+        ):
+            yield Outcome(
+                Status.FAILED,
+                str(gathering.resource),
+                reason=f"the server counts {gathering.count} instances, but lists {listed}",
+            )
+
+    def _cannot_list(self, gathering: _Gathering, error: DcmwebError) -> Iterator[Outcome]:
+        if gathering.problem is not None:
+            raise gathering.problem
+        if gathering.partial_content or gathering.count is not None:
+            came = len(gathering.instances)
+            count = "more" if gathering.count is None else gathering.count
+            reason = f"{came} instances came, the server has {count}, but does not list them"
+            yield Outcome(Status.FAILED, str(gathering.resource), reason=f"{reason}: {error}")
+            return
+        self._client.notify(
+            f"{gathering.resource}: the server lists no instances to compare with: {error}"
+        )
+
+    def _nothing_listed(self, gathering: _Gathering) -> Iterator[Outcome]:
+        if gathering.problem is not None:
+            raise gathering.problem
+        if gathering.partial_content or (gathering.count or 0) > len(gathering.instances):
+            reason = "the server did not send all of it"
+            yield Outcome(Status.FAILED, str(gathering.resource), reason=reason)
+
+    def _one_named(self, resource: Resource) -> Iterator[Outcome]:
+        """Retrieve the instance a user named. Raises what goes wrong."""
+        yield self._engine.attempt(lambda: self._one(resource))
+
+    def _one_of_many(self, resource: Resource) -> Outcome:
+        try:
+            return self._engine.attempt(lambda: self._one(resource))
+        except Interrupted:
+            raise
+        except DcmwebError as error:
+            if self._engine.gives_up(error):
+                raise
+            return Outcome(Status.FAILED, str(resource), reason=str(error))
+
+    def _one(self, resource: Resource) -> Outcome:
+        with self._open(resource) as response:
+            outcomes = [
+                self._save(part, resource, ends=ends) for part, ends in _parts_and_ends(response)
+            ]
+            response.finish()
+        return outcomes[0][0]
+
+    def _open(self, resource: Resource) -> Response:
+        """Ask for a resource; where the server has no multipart, in a single part."""
+        forms = [multipart(self._wanted), str(self._wanted)]
+        if resource.level is not Level.INSTANCES:
+            forms = forms[:1]
+        elif self._single_part:
+            forms.reverse()
+        for last, accept in enumerate(forms, start=1 - len(forms)):
+            response = self._client.session.get(str(resource), accept=accept, bulk=True)
+            if response.status in (400, 406) and last:
+                response.close()
+                continue
+            try:
+                response.check(200, 206)
+            except DcmwebError:
+                response.close()
+                raise
+            self._single_part = self._single_part or accept == str(self._wanted)
+            break
+        return response
+
+    def _save(self, part: Part, asked: Resource, *, ends: bool = True) -> tuple[Outcome, Resource]:
+        """Write an instance beside its place, check it, and give it its name.
+
+        `ends` tells whether the end of the part is known for sure.
+        """
+        with partial_file(self._output) as file, self._metered(file):
+            for piece in part.body:
+                self._engine.stop.check()
+                file.write(piece)
+                self._engine.meter.add(len(piece))
+            found = _check(file, part, asked, ends)
+            place = file.move_to(instance_path(found, ".dcm"))
+        return Outcome(Status.RETRIEVED, str(found), file.size, place=place), found
+
+    @contextmanager
+    def _metered(self, file: PartialFile) -> Iterator[None]:
+        """Count what was written as not moved, if it comes to nothing."""
+        try:
+            yield
+        except BaseException:
+            self._engine.meter.add(-file.size)
+            raise
+
+
+def _parts(response: Response) -> Iterator[Part]:
+    return (part for part, _ in _parts_and_ends(response))
+
+
+def _parts_and_ends(response: Response) -> Iterator[tuple[Part, bool]]:
+    """Yield the instances in an answer, and whether the end of each is known for sure.
+
+    Raises ProtocolError if it is no answer with instances.
+    """
+    media_type = response.media_type
+    if media_type.is_multipart:
+        for part in read_parts(response.read, media_type.parameters.get("boundary", "")):
+            yield part, True
+        return
+    if media_type.name not in (DICOM, "application/octet-stream", ""):
+        raise not_dicomweb(response, response.read(1024))
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if response.headers.get("Content-Encoding"):
+        headers.pop("content-length", None)  # that of the compressed body
+    yield Part(headers, iter(partial(response.read, PIECE), b"")), response.tells_its_end
+
+
+def _check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resource:
+    """Check that a file is the instance that was asked for, and whole; return what it is.
+
+    The delimiter decides where a part ends. Where another length was declared, or nothing tells
+    the end, the structure of the file must show that it is whole.
+    """
+    with file.reader() as reader:
+        identity = _identify(reader, asked)
+        found = identity.resource
+        if asked.instance and found.instance != asked.instance:
+            raise ProtocolError(f"the server sent instance {found.instance} instead")
+        if found.study and found.study != asked.study:
+            raise ProtocolError(f"the server sent an instance of study {found.study}")
+        if asked.series and found.series and found.series != asked.series:
+            raise ProtocolError(f"the server sent an instance of series {found.series}")
+        if part.declared_size not in (None, file.size) or not ends:
+            missing = part10.find_missing_end(reader)
+            if missing:
+                raise Damaged(f"what the server sent is cut short: {missing}")
+    return Resource(asked.study, asked.series or found.series, found.instance)
+
+
+def _identify(reader: BinaryIO, asked: Resource) -> Identity:
+    try:
+        return part10.identify(reader)
+    except LocalError as error:
+        reader.seek(0)
+        if asked.instance and reader.read(132)[128:] == b"DICM":
+            return Identity("", asked)  # DICOM that cannot be read here, but known by its path
+        raise ProtocolError(f"what the server sent cannot be used: {error.message}") from None
+
+
+def _unusable(parent: Resource) -> Outcome:
+    item = os.path.join(str(parent) or "the store", "?")
+    return Outcome(Status.FAILED, item, reason="listed by the server without a usable UID")
