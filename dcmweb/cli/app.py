@@ -1,0 +1,158 @@
+"""The grammar `dcmweb [OPTIONS] BASE_URL COMMAND [ARGS]...`, and the way out of every run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from dcmweb import __version__
+from dcmweb.cli.console import Console
+from dcmweb.cli.delete import delete
+from dcmweb.cli.options import Run, common_options
+from dcmweb.cli.retrieve import retrieve
+from dcmweb.cli.search import search
+from dcmweb.cli.store import store
+from dcmweb.errors import DcmwebError, ExitCode, Interrupted
+
+
+class BaseUrlGroup(click.Group):
+    """A group whose commands come after a BASE_URL, with options before and after both."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take BASE_URL out, and hand the options before the command on to the command."""
+        options, rest = self._split_options(ctx, args)
+        if rest and rest[0] not in self.commands:
+            ctx.obj.base_url = rest[0]
+            more, rest = self._split_options(ctx, rest[1:])
+            options += more
+        if not rest:
+            return super().parse_args(ctx, options)
+        return super().parse_args(ctx, [*_own(options), rest[0], *_others(options), *rest[1:]])
+
+    def _split_options(self, ctx: click.Context, args: list[str]) -> tuple[list[str], list[str]]:
+        """Split off the options that come first, with their values."""
+        _, rest, _ = self.make_parser(ctx).parse_args(list(args))
+        count = len(args) - len(rest)
+        return [arg for arg in args[:count] if arg != "--"], rest
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Say what is missing rather than that a BASE_URL is no command."""
+        if not ctx.obj.base_url and "--help" not in args and "-h" not in args:
+            raise click.UsageError(
+                f"BASE_URL comes before the command: dcmweb http://HOST/dicom-web {args[0]} ..."
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_usage(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the usage line with BASE_URL in its place."""
+        formatter.write_usage("dcmweb", "[OPTIONS] BASE_URL COMMAND [ARGS]...")
+
+
+_OWN_OPTIONS = ("--help", "-h", "--version")
+
+
+def _own(options: Sequence[str]) -> list[str]:
+    return [option for option in options if option in _OWN_OPTIONS]
+
+
+def _others(options: Sequence[str]) -> list[str]:
+    return [option for option in options if option not in _OWN_OPTIONS]
+
+
+@click.group(
+    cls=BaseUrlGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Options may stand before BASE_URL or after the command.",
+)
+@click.version_option(__version__, prog_name="dcmweb", message="%(prog)s %(version)s")
+@common_options
+def cli(**_options: Any) -> None:
+    """Move medical images in and out of DICOMweb servers.
+
+    \b
+    dcmweb http://localhost:8042/dicom-web store ./images
+    dcmweb http://localhost:8042/dicom-web search studies PatientName=Doe*
+    dcmweb http://localhost:8042/dicom-web retrieve studies/1.2.3 --output ./data
+    dcmweb http://localhost:8042/dicom-web delete studies/1.2.3
+    """
+
+
+for command in (store, search, retrieve, delete):
+    cli.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    console = Console()
+    run = Run(console)
+    _install_signal_handlers(run)
+    code = _flush(_exit_code(sys.argv[1:] if args is None else args, run))
+    console.close()
+    sys.exit(code)
+
+
+def _exit_code(args: Sequence[str], run: Run) -> int:
+    """Run a command and make the exit code of what it returns or raises."""
+    try:
+        code = cli.main(args=list(args), prog_name="dcmweb", standalone_mode=False, obj=run)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        code = ExitCode.USAGE
+    except click.ClickException as error:
+        run.console.problem(error.format_message(), _usage_hint(error))
+        code = ExitCode.USAGE
+    except click.Abort:
+        code = ExitCode.SIGINT
+    except BrokenPipeError:
+        code = ExitCode.OK  # whoever reads stdout has had enough
+    except Interrupted as error:
+        run.console.problem(str(error))
+        code = error.exit_code
+    except DcmwebError as error:
+        run.console.problem(error.message, error.hint)
+        code = error.exit_code
+    except Exception as error:
+        run.console.defect(error)
+        code = ExitCode.DEFECT
+    return int(code or ExitCode.OK)
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    ctx = getattr(error, "ctx", None)
+    if ctx is None or ctx.info_name in (None, "dcmweb"):
+        return "see dcmweb --help"
+    return f"see dcmweb {ctx.info_name} --help"
+
+
+def _flush(code: int) -> int:
+    """Flush stdout; a full disk behind it is an error, a reader that left is not."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        Console().problem(f"cannot write to stdout: {error.strerror}")
+        return ExitCode.LOCAL_IO
+    return code
+
+
+def _install_signal_handlers(run: Run) -> None:
+    """Stop in good order at the first signal, at once at the second."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if run.stop.cause is not None:
+            os._exit(128 + number)
+        run.stop.request(Interrupted(number))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and `&` in scripts set it
+            signal.signal(number, handle)

@@ -1,0 +1,124 @@
+"""What the user sees: data on stdout; lines, progress and the summary on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from dcmweb.cli.progress import Bar, PlainLines, Progress
+from dcmweb.cli.text import plural, size, visible
+from dcmweb.transfer.outcomes import Outcome, Status, Tally
+
+if TYPE_CHECKING:
+    from dcmweb.transfer.engine import Engine
+
+
+class Console:
+    """The two streams; every text from elsewhere is made visible before it is written."""
+
+    def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+        self._stdout = stdout or sys.stdout
+        self._stderr = stderr or sys.stderr
+        self._progress: Progress | None = None
+        self._summary = ""
+
+    def data(self, text: str) -> None:
+        """Write data to stdout."""
+        self._stdout.write(text + "\n")
+
+    def line(self, message: str) -> None:
+        """Write a line with the time to stderr."""
+        if self._progress:
+            self._progress.hide()
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+        self._stderr.write(f"{stamp},{int(now % 1 * 1000):03d} -- {visible(message)}\n")
+        self._stderr.flush()
+
+    def problem(self, message: str, hint: str = "") -> None:
+        """Write what stopped the run, in one line."""
+        self.line(f"Error: {message}; {hint}" if hint else f"Error: {message}")
+
+    def defect(self, error: BaseException) -> None:
+        """Write what went wrong in dcmweb itself, where, and what to do about it."""
+        trace = error.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        where = ""
+        if trace:
+            where = f" in {trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}"
+        self.problem(f"a defect{where}: {type(error).__name__}: {error}", "please report it")
+
+    def tick(self) -> None:
+        """Show progress, if it is time to."""
+        if self._progress:
+            self._progress.show()
+
+    def follow(
+        self,
+        outcomes: Iterator[Outcome],
+        engine: Engine,
+        *,
+        purpose: Status,
+        describe: Callable[[Outcome], str],
+    ) -> Tally:
+        """Show a run as it goes, and each outcome that is described in a line of its own."""
+        tally = Tally(purpose)
+        began = time.monotonic()
+        try:
+            with self._progressing(tally, engine):
+                for outcome in outcomes:
+                    tally.add(outcome)
+                    if words := describe(outcome):
+                        self.line(words)
+                    self.tick()
+        finally:
+            self._summary = _summary(tally, engine, time.monotonic() - began)
+        return tally
+
+    def close(self) -> None:
+        """Write the summary of the run, whatever ended it: the last line."""
+        if self._summary:
+            self.line(self._summary)
+
+    @contextmanager
+    def _progressing(self, tally: Tally, engine: Engine) -> Iterator[None]:
+        if self._stderr.isatty():
+            self._progress = Bar(self._stderr, tally, engine.meter)
+        else:
+            self._progress = PlainLines(self.line, tally, engine.meter)
+        try:
+            yield
+        finally:
+            self._progress.close()
+            self._progress = None
+
+
+def _summary(tally: Tally, engine: Engine, seconds: float) -> str:
+    """Write the summary line: what was moved, what became of every item, and how it went."""
+    shown = [f"{status.value} {tally.counts[status]:,}" for status in _shown(tally)]
+    moved = tally.counts[Status.STORED] + tally.counts[Status.RETRIEVED]
+    rate = size(tally.bytes / seconds) if seconds else "0B"
+    how = [
+        f"{seconds:.1f} s",
+        f"{rate}/s",
+        plural(engine.workers, "worker"),
+        plural(engine.meter.retries, "retry"),
+    ]
+    transferred = f"Transferred {size(tally.bytes)} in {moved} files: "
+    if tally.purpose is Status.DELETED:
+        transferred, how[1:2] = "", []
+    return f"{transferred}{', '.join(shown)}; {', '.join(how)}"
+
+
+def _shown(tally: Tally) -> list[Status]:
+    """Choose what a summary names: always what the run was for and what failed."""
+    counts = tally.counts
+    return [
+        status
+        for status in Status
+        if counts[status] or status in (tally.purpose, Status.SKIPPED, Status.FAILED)
+    ]

@@ -1,0 +1,171 @@
+"""Options that all commands share, and the settings made from them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dcmweb.cli.console import Console
+from dcmweb.errors import UsageError
+from dcmweb.settings import AuthScheme, Credentials, Settings, parse_base_url
+from dcmweb.transfer.stop import Stop
+
+if TYPE_CHECKING:
+    from dcmweb.transactions import Client
+
+PARALLEL_WORKERS = 8
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_DEFAULTS = Settings(base_url="")
+
+
+@dataclass
+class Run:
+    """One run of the command line: where it goes, who sees it, what stops it."""
+
+    console: Console
+    base_url: str = ""
+    stop: Stop = field(default_factory=Stop)
+
+
+_OPTIONS = [
+    click.option("-m", "parallel", is_flag=True, help="Transfer in parallel."),
+    click.option(
+        "-j",
+        "--workers",
+        type=click.IntRange(1, 64),
+        metavar="N",
+        help="Transfer in parallel with N requests at a time.",
+    ),
+    click.option(
+        "--auth",
+        type=click.Choice([scheme.value for scheme in AuthScheme]),
+        default=AuthScheme.AUTO.value,
+        help="How to authenticate; by default, Google credentials go to Google, and others to "
+        "whom they are given for.",
+    ),
+    click.option(
+        "--user",
+        metavar="NAME",
+        help="User name for basic authentication; the password is asked for, or taken from "
+        "DCMWEB_PASSWORD.",
+    ),
+    click.option(
+        "--token-file",
+        metavar="FILE",
+        help="File with a bearer token; DCMWEB_TOKEN may hold one as well.",
+    ),
+    click.option("--ca-bundle", metavar="FILE", help="Certificates of the CAs to trust."),
+    click.option("--insecure", is_flag=True, help="Do not check the server's certificate."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=_DEFAULTS.idle_timeout,
+        show_default=True,
+        metavar="SECONDS",
+        help="Give up on a connection on which nothing moves for this long.",
+    ),
+    click.option(
+        "--connect-timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=_DEFAULTS.connect_timeout,
+        show_default=True,
+        metavar="SECONDS",
+        help="Give up on a server that does not accept a connection for this long.",
+    ),
+    click.option(
+        "--retries",
+        type=click.IntRange(min=0),
+        default=_DEFAULTS.retries,
+        show_default=True,
+        metavar="N",
+        help="How often to try again what may succeed a moment later.",
+    ),
+]
+
+
+def common_options(function: _Function) -> _Function:
+    """Add the options that all commands share."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def with_client(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the run and a client instead of the options that all commands share."""
+
+    @common_options
+    @click.pass_obj
+    @functools.wraps(function)
+    def command(run: Run, /, **options: Any) -> int:
+        shared = {name: options.pop(name) for name in _SHARED}
+        settings = _settings(run, **shared)
+        with closing(_client(run, settings)) as client:
+            return function(run, client, **options)
+
+    return command
+
+
+_SHARED = (
+    "parallel",
+    "workers",
+    "auth",
+    "user",
+    "token_file",
+    "ca_bundle",
+    "insecure",
+    "timeout",
+    "connect_timeout",
+    "retries",
+)
+
+
+def _client(run: Run, settings: Settings) -> Client:
+    from dcmweb.transactions import Client
+
+    return Client(settings, stop=run.stop, notify=run.console.line, tick=run.console.tick)
+
+
+def _settings(run: Run, **given: Any) -> Settings:
+    base_url, url_user, url_password = parse_base_url(run.base_url)
+    for option, path in (
+        ("--ca-bundle", given["ca_bundle"]),
+        ("--token-file", given["token_file"]),
+    ):
+        if path and not os.path.isfile(path):
+            raise UsageError(f"{option}: there is no file {path}")
+    user, _, password = (given["user"] or "").partition(":")
+    credentials = Credentials(
+        scheme=AuthScheme(given["auth"]),
+        user=user or url_user,
+        password=password or url_password,
+        token_file=given["token_file"] or "",
+    )
+    workers = given["workers"] or (PARALLEL_WORKERS if given["parallel"] else 1)
+    return Settings(
+        base_url=base_url,
+        credentials=_with_password(credentials),
+        workers=workers,
+        retries=given["retries"],
+        connect_timeout=given["connect_timeout"],
+        idle_timeout=given["timeout"],
+        ca_bundle=given["ca_bundle"] or "",
+        insecure=given["insecure"],
+    )
+
+
+def _with_password(given: Credentials) -> Credentials:
+    """Ask for the password of a user in a terminal, if it is not known."""
+    if not given.user or given.password or "DCMWEB_PASSWORD" in os.environ:
+        return given
+    if not sys.stdin.isatty():
+        return given
+    password = str(click.prompt(f"Password of {given.user}", hide_input=True, err=True))
+    return replace(given, password=password)

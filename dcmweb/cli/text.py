@@ -1,0 +1,44 @@
+"""Text for people: control characters made visible, sizes and counts written."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"])
+
+
+def visible(text: str) -> str:
+    r"""Write control characters, and others that change how text looks, as `\x1b` or `\u202e`.
+
+    What came from a server or from a file name must not reach the terminal otherwise.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) not in _INVISIBLE:
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def size(count: float) -> str:
+    """Write a number of bytes with a binary suffix: 512B, 1.5K, 2.0G."""
+    for suffix in ("B", "K", "M", "G", "T"):
+        if count < 1024 or suffix == "T":
+            break
+        count /= 1024
+    return f"{count:.0f}{suffix}" if suffix == "B" else f"{count:.1f}{suffix}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a number with its noun: 1 retry, 2 retries."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
