@@ -62,9 +62,11 @@ class DcmwebError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.request = ""  # the HTTP request it is about, as `GET URL`
 
     def __str__(self) -> str:
-        return f"{self.message}; {self.hint}" if self.hint else self.message
+        about = f"{self.request}: {self.message}" if self.request else self.message
+        return f"{about}; {self.hint}" if self.hint else about
 
 
 class UsageError(DcmwebError):

@@ -107,7 +107,7 @@ def _exit_code(args: Sequence[str], run: Run) -> int:
         error.show()
         code = ExitCode.USAGE
     except click.ClickException as error:
-        run.console.problem(error.format_message(), _usage_hint(error))
+        run.console.problem(error.format_message().rstrip("."), _usage_hint(error))
         code = ExitCode.USAGE
     except click.Abort:
         code = ExitCode.SIGINT
@@ -117,7 +117,7 @@ def _exit_code(args: Sequence[str], run: Run) -> int:
         run.console.problem(str(error))
         code = error.exit_code
     except DcmwebError as error:
-        run.console.problem(error.message, error.hint)
+        run.console.problem(str(error))
         code = error.exit_code
     except Exception as error:
         run.console.defect(error)

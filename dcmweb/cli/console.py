@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from dcmweb.cli.progress import Bar, PlainLines, Progress
 from dcmweb.cli.text import plural, size, visible
+from dcmweb.errors import Interrupted
 from dcmweb.transfer.outcomes import Outcome, Status, Tally
 
 if TYPE_CHECKING:
@@ -75,8 +76,13 @@ class Console:
                     if words := describe(outcome):
                         self.line(words)
                     self.tick()
-        finally:
-            self._summary = _summary(tally, engine, time.monotonic() - began)
+        except Interrupted:
+            self._summary = _summary(tally, engine, time.monotonic() - began) + "; interrupted"
+            raise
+        except BaseException:
+            self._summary = _summary(tally, engine, time.monotonic() - began) + "; stopped early"
+            raise
+        self._summary = _summary(tally, engine, time.monotonic() - began)
         return tally
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
 LONGEST_WORDS = 500
 
 _HINTS = {
-    400: "see what the server says, and check the path and the parameters",
+    400: "check the path and the parameters, and that BASE_URL is the service's root",
     405: "the server does not offer this here; is BASE_URL the root of its DICOMweb service?",
     406: "the server cannot answer in this media type; try another --type",
     413: "the server, or a proxy before it, limits the size of requests",
@@ -43,12 +43,10 @@ _HINTS = {
 }
 
 
-def from_status(
-    method: str, url: str, status: int, headers: Mapping[str, str], body: bytes
-) -> DcmwebError:
+def from_status(status: int, headers: Mapping[str, str], body: bytes) -> DcmwebError:
     """Make the error for an answer with an error status."""
     words = server_words(headers, body)
-    said = f"{method} {url} was answered {status} {_phrase(status)}"
+    said = f"answered {status} {_phrase(status)}"
     message = f"{said}: {words}" if words else said
     if 300 <= status < 400:
         return Refused(
@@ -105,12 +103,6 @@ _TRANSLATIONS = (
         "check BASE_URL",
     ),
     _Translation(
-        (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError),
-        Unreachable,
-        "{host} does not answer",
-        "check BASE_URL, or a firewall between",
-    ),
-    _Translation(
         (urllib3.exceptions.ProxyError,),
         Unreachable,
         "the proxy for {host} failed: {reason}",
@@ -121,6 +113,12 @@ _TRANSLATIONS = (
         Unreachable,
         "no connection to {host}: {reason}",
         "check BASE_URL, and that the server runs",
+    ),
+    _Translation(
+        (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError),
+        Unreachable,
+        "{host} does not answer",
+        "check BASE_URL, or a firewall between",
     ),
     _Translation(
         (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError),

@@ -209,8 +209,9 @@ class Response:
             body = self.read(LONGEST_PROBLEM)
         except (NetworkError, ProtocolError):
             body = b""
-        method = self.request.method or ""
-        return problems.from_status(method, self.url, self.status, self.headers, body)
+        error = problems.from_status(self.status, self.headers, body)
+        error.request = f"{self.request.method} {self.url}"
+        return error
 
     def check(self, *good: int) -> None:
         """Raise the error this answer is, unless its status is one of the good ones."""

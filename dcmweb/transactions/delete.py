@@ -71,7 +71,7 @@ class _Deleter:
         except DcmwebError as error:
             if self._alone:
                 raise
-            yield Outcome(Status.FAILED, str(resource), reason=str(error))
+            yield Outcome(Status.FAILED, str(resource), reason=error.message)
             if self._client.engine.gives_up(error):
                 raise
         else:

@@ -16,6 +16,7 @@ from dcmweb.errors import (
     Interrupted,
     NothingMatched,
     ProtocolError,
+    Refused,
     Truncated,
 )
 from dcmweb.http.media_types import DICOM_JSON, OCTET_STREAM, MediaType, multipart
@@ -90,7 +91,7 @@ class _FrameRetriever:
         except Interrupted:
             raise
         except DcmwebError as error:
-            yield Outcome(Status.FAILED, str(resource), reason=str(error))
+            yield Outcome(Status.FAILED, str(resource), reason=error.message)
             if self.client.engine.gives_up(error):
                 raise
 
@@ -109,9 +110,16 @@ class _FrameRetriever:
         if not self._is_rendered:
             yield from self._stored_frames(resource)
             return
+        any_came = False
         for number in resource.frames:
             frame = resource.with_frames(number)
-            yield self.client.engine.attempt(partial(self._rendered_frame, frame))
+            try:
+                yield self.client.engine.attempt(partial(self._rendered_frame, frame))
+                any_came = True
+            except (Refused, NothingMatched, ProtocolError) as error:
+                if not any_came:
+                    raise  # it is not about this frame
+                yield Outcome(Status.FAILED, str(frame), reason=error.message)
 
     def _metadata(self, resource: Resource) -> Dataset:
         path = f"{resource}/metadata"

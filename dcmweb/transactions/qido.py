@@ -151,7 +151,7 @@ class Pages:
                 return page
             if previous is None or previous.more or len(previous.rows) >= size:
                 raise
-            self.client.notify(f"the server refused to be asked for more results: {error}")
+            self.client.notify(f"the server refused to be asked for more results: {error.message}")
             return Page([])
 
     def _offset_is_ignored(self, page: Page) -> None:

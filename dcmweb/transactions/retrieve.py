@@ -124,7 +124,7 @@ class _Retriever:
         except Interrupted:
             raise
         except DcmwebError as error:
-            yield Outcome(Status.FAILED, str(study), reason=str(error))
+            yield Outcome(Status.FAILED, str(study), reason=error.message)
             if self._engine.gives_up(error):
                 raise
 
@@ -205,10 +205,12 @@ class _Retriever:
             came = len(gathering.instances)
             count = "more" if gathering.count is None else gathering.count
             reason = f"{came} instances came, the server has {count}, but does not list them"
-            yield Outcome(Status.FAILED, str(gathering.resource), reason=f"{reason}: {error}")
+            yield Outcome(
+                Status.FAILED, str(gathering.resource), reason=f"{reason}: {error.message}"
+            )
             return
         self._client.notify(
-            f"{gathering.resource}: the server lists no instances to compare with: {error}"
+            f"{gathering.resource}: the server lists no instances to compare with: {error.message}"
         )
 
     def _nothing_listed(self, gathering: _Gathering) -> Iterator[Outcome]:
@@ -230,7 +232,7 @@ class _Retriever:
         except DcmwebError as error:
             if self._engine.gives_up(error):
                 raise
-            return Outcome(Status.FAILED, str(resource), reason=str(error))
+            return Outcome(Status.FAILED, str(resource), reason=error.message)
 
     def _one(self, resource: Resource) -> Outcome:
         with self._open(resource) as response:

@@ -187,7 +187,7 @@ class _Sender:
             raise
         except DcmwebError as error:
             for instance in waiting.values():
-                yield _outcome(instance, Status.FAILED, str(error))
+                yield _outcome(instance, Status.FAILED, error.message)
             raise
 
     def _send(self, batch: Batch, tries: int = 0) -> Iterator[Outcome]:
@@ -249,7 +249,7 @@ class _Sender:
         elif len(batch) > 1:
             yield from self._send_each(_halves(batch))
         else:
-            yield _outcome(batch[0], Status.FAILED, str(error))
+            yield _outcome(batch[0], Status.FAILED, error.message)
 
     def _adapts_to(self, error: DcmwebError, batch: Batch, as_multipart: bool) -> bool:
         """Change the form of requests as a refusal tells to; False if that cannot help."""

@@ -1,0 +1,115 @@
+"""What tests of all kinds share: the installed command, and DICOM files made for them."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+DCMWEB = [sys.executable, "-m", "dcmweb"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run of the command left: exit code and streams."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def last(self) -> str:
+        """The last line on stderr, without its time."""
+        return self.err.splitlines()[-1].partition(" -- ")[2]
+
+
+Dcmweb = Callable[..., Result]
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would change where requests go and with what."""
+    dropped = ("DCMWEB_", "GOOGLE_", "CLOUDSDK_", "REQUESTS_", "CURL_", "SSL_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        kept.pop(name, None)
+        kept.pop(name.upper(), None)
+    return {**kept, "NO_GCE_CHECK": "true"}
+
+
+@pytest.fixture
+def dcmweb(tmp_path: Path) -> Dcmweb:
+    """Run the installed command in an empty folder, as a script would."""
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def run(
+        *args: str | Path,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+        timeout: float = 60,
+        text: str = "",
+    ) -> Result:
+        done = subprocess.run(
+            [*DCMWEB, *map(str, args)],
+            cwd=cwd or tmp_path,
+            env={**clean_environment(), "HOME": str(home), **(env or {})},
+            input=text.encode(),
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        out, err = done.stdout.decode(), done.stderr.decode()
+        assert "Traceback" not in err
+        return Result(done.returncode, out, err)
+
+    return run
+
+
+def make_instance(
+    study: str = "1.2.3", series: str = "1.2.3.4", instance: str = "1.2.3.4.5", size: int = 512
+) -> bytes:
+    """Make a small CT instance with so many bytes of pixel data."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = pydicom.uid.UID(instance)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID = CTImageStorage
+    dataset.SOPInstanceUID = instance
+    dataset.StudyInstanceUID = study
+    dataset.SeriesInstanceUID = series
+    dataset.PatientName = "Test^Someone"
+    dataset.PatientID = "secret-id-17"
+    dataset.Modality = "CT"
+    dataset.Rows, dataset.Columns = 16, size // 32
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.PixelData = os.urandom(size)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def make_series(count: int, study: str = "1.2.3", series: str = "1.2.3.4") -> list[bytes]:
+    """Make the instances of a series, their UIDs ending in 1, 2, 3 and so on."""
+    return [make_instance(study, series, f"{series}.{n}") for n in range(1, count + 1)]
+
+
+def write_files(folder: Path, files: list[bytes]) -> list[Path]:
+    """Write files as 1.dcm, 2.dcm and so on, numbered so that they sort."""
+    folder.mkdir(parents=True, exist_ok=True)
+    width = len(str(len(files)))
+    paths = [folder / f"{number:0{width}}.dcm" for number in range(1, len(files) + 1)]
+    for path, data in zip(paths, files, strict=True):
+        path.write_bytes(data)
+    return paths
