@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from dcmweb.cli.text import plural, size
-from dcmweb.transfer.engine import Meter
 from dcmweb.transfer.outcomes import Status, Tally
+
+if TYPE_CHECKING:
+    from dcmweb.transfer.engine import Meter
 
 REFRESH = 0.1  # seconds between two looks of the bar
 PLAIN_EVERY = 30.0  # seconds between two plain lines

@@ -1,0 +1,379 @@
+"""Sending instances to be stored, and finding out what became of each (PS3.18 section 10.5)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from dcmweb.dicom import part10, reasons, store_response
+from dcmweb.dicom.part10 import LocalInstance
+from dcmweb.dicom.paths import Level, Resource
+from dcmweb.dicom.reasons import Verdict
+from dcmweb.dicom.store_response import NotStored, Stored, StoreResponse
+from dcmweb.errors import (
+    DcmwebError,
+    Interrupted,
+    LocalError,
+    ProtocolError,
+    Refused,
+    Truncated,
+)
+from dcmweb.http.media_types import DICOM, DICOM_JSON, DICOM_XML
+from dcmweb.http.multipart import PIECE, Body
+from dcmweb.http.problems import looks_like_html, server_words
+from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.transactions import qido
+from dcmweb.transactions.client import Client
+from dcmweb.transactions.qido import Pages, Query
+from dcmweb.transfer.engine import Meter
+from dcmweb.transfer.outcomes import Outcome, Status
+
+Batch = list[LocalInstance]
+
+# Statuses whose body says what became of each instance (PS3.18 table 10.5.3-1).
+_TELLING = (200, 202, 204, 400, 409)
+_SUCCESS = (200, 202, 204)
+# Refusals of the whole address rather than of what was sent to it.
+_HOPELESS = (301, 302, 303, 307, 308, 405, 501)
+
+
+@dataclass
+class FileSource:
+    """A file as the source of a part: read anew each time, and unchanged since it was looked at."""
+
+    instance: LocalInstance
+    meter: Meter
+    _counted: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.instance.size
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the file. Raises LocalError if it cannot be read, or changed since."""
+        path = self.instance.path
+        try:
+            with open(path, "rb", buffering=0) as file:
+                left = self.size
+                while left:
+                    piece = file.read(min(left, PIECE))
+                    left -= len(piece)
+                    if not piece or (not left and part10.fingerprint(file) != self._fingerprint):
+                        raise LocalError("the file changed while it was being sent", path=path)
+                    self._counted += len(piece)
+                    self.meter.add(len(piece))
+                    yield piece
+        except OSError as error:
+            raise LocalError(error.strerror or str(error), path=path) from error
+
+    def take_back(self) -> None:
+        """Count what was sent as not sent."""
+        self.meter.add(-self._counted)
+        self._counted = 0
+
+    @property
+    def _fingerprint(self) -> tuple[int, int]:
+        return self.instance.size, self.instance.mtime_ns
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A server's answer to a store request that says something of the instances, or should."""
+
+    status: int
+    response: StoreResponse
+    words: str = ""
+
+
+class Sender:
+    """Sends batches and finds out what became of every instance in them.
+
+    What a server turned out to want is remembered for the run: the form of the request, the
+    media type of the answer, the size of a batch.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._engine = client.engine
+        self._multipart = True
+        self._form_is_sure = False
+        self._accept = DICOM_JSON
+        self.batch_bytes = client.settings.batch_bytes
+        self.batch_count = client.settings.batch_count
+
+    def deliver(self, batch: Batch) -> Iterator[Outcome]:
+        """Send instances and yield what became of each, whatever happens in between."""
+        waiting = {instance.path: instance for instance in batch}
+        try:
+            for outcome in self._send(batch):
+                waiting.pop(outcome.item, None)
+                yield outcome
+        except Interrupted:
+            for instance in waiting.values():
+                yield _outcome(instance, Status.UNKNOWN, "interrupted before the server answered")
+            raise
+        except DcmwebError as error:
+            for instance in waiting.values():
+                yield _outcome(instance, Status.FAILED, error.message)
+            raise
+
+    def _send(self, batch: Batch, tries: int = 0) -> Iterator[Outcome]:
+        """Send instances in one request, or more if need be."""
+        if not self._multipart and len(batch) > 1:
+            yield from self._send_each([[instance] for instance in batch])
+            return
+        as_multipart = self._multipart
+        try:
+            answer = self._engine.attempt(
+                lambda: self._post(batch, as_multipart),
+                # One bad part can make a server stumble: smaller requests will tell which.
+                at_once=lambda error: len(batch) > 1 and _status(error) == 500,
+            )
+        except LocalError as error:
+            yield from self._without_unreadable(batch, error)
+        except DcmwebError as error:
+            yield from self._after_error(batch, as_multipart, error)
+        else:
+            self._form_is_sure = True
+            yield from self._reconcile(batch, answer, tries)
+
+    def _send_each(self, batches: Iterable[Batch]) -> Iterator[Outcome]:
+        for batch in batches:
+            yield from self._send(batch)
+
+    def _post(self, batch: Batch, as_multipart: bool) -> _Answer:
+        sources = [FileSource(instance, self._engine.meter) for instance in batch]
+        body = Body.related(sources, DICOM) if as_multipart else Body.single(sources[0], DICOM)
+        try:
+            path = Level.STUDIES.value
+            with self._client.session.post(path, body, accept=self._accept) as response:
+                response.check(*_TELLING)
+                return _read_answer(response)
+        except DcmwebError:
+            for source in sources:
+                source.take_back()
+            raise
+
+    def _without_unreadable(self, batch: Batch, error: LocalError) -> Iterator[Outcome]:
+        """Name the file that could not be sent, and send the others."""
+        rest = []
+        for instance in batch:
+            if instance.path == error.path:
+                yield _outcome(instance, Status.FAILED, error.message)
+            else:
+                rest.append(instance)
+        if rest:
+            yield from self._send(rest)
+
+    def _after_error(
+        self, batch: Batch, as_multipart: bool, error: DcmwebError
+    ) -> Iterator[Outcome]:
+        """Go on after a request that failed as a whole: another form, smaller batches, or not."""
+        if self._adapts_to(error, batch, as_multipart):
+            yield from self._send(batch)
+        elif not _is_about_content(error) or self._engine.gives_up(error):
+            raise error
+        elif len(batch) > 1:
+            yield from self._send_each(_halves(batch))
+        else:
+            yield _outcome(batch[0], Status.FAILED, error.message)
+
+    def _adapts_to(self, error: DcmwebError, batch: Batch, as_multipart: bool) -> bool:
+        """Change the form of requests as a refusal tells to; False if that cannot help."""
+        status = _status(error)
+        if status == 415 and not self._form_is_sure:
+            if as_multipart is not self._multipart:
+                return True  # another worker has found out meanwhile
+            self._form_is_sure = not self._multipart  # the second form is the last
+            self._multipart = not self._multipart
+            return True
+        if status == 406 and self._accept == DICOM_JSON:
+            self._accept = DICOM_XML
+            return True
+        if status == 413 and len(batch) > 1:
+            total = sum(instance.size for instance in batch)
+            self.batch_bytes = min(self.batch_bytes, max(1, total // 2))
+        return False
+
+    def _reconcile(self, batch: Batch, answer: _Answer, tries: int) -> Iterator[Outcome]:
+        """Look up every instance in an answer, by name."""
+        names = _names(batch)
+        unmentioned: Batch = []
+        failed: list[tuple[LocalInstance, NotStored]] = []
+        for instance in batch:
+            match answer.response.about(names[instance.identity.resource.instance]):
+                case Stored() as stored:
+                    yield self._stored(instance, stored)
+                case NotStored() as failure:
+                    failed.append((instance, failure))
+                case None:
+                    unmentioned.append(instance)
+        others = answer.response.other_failures
+        if len(others) == len(unmentioned):
+            # Failures without a UID, as many as there are instances without a word: these.
+            failed += zip(unmentioned, others, strict=True)
+            unmentioned = []
+        yield from self._failed(failed, tries)
+        if unmentioned:
+            yield from self._unmentioned(batch, unmentioned, answer)
+
+    def _failed(
+        self, failed: list[tuple[LocalInstance, NotStored]], tries: int
+    ) -> Iterator[Outcome]:
+        """Tell refused instances from those that are there already, and those to try again."""
+        busy = []
+        for instance, failure in failed:
+            verdict, words = reasons.failure(failure.reason, failure.detail)
+            if verdict is Verdict.BUSY:
+                busy.append((instance, words))
+            elif verdict is Verdict.EXISTS:
+                yield _outcome(instance, Status.EXISTS, words)
+            else:
+                said = [words, "" if failure.detail else _damage(instance)]
+                yield _outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
+        if busy:
+            yield from self._once_more(busy, tries)
+
+    def _once_more(self, busy: list[tuple[LocalInstance, str]], tries: int) -> Iterator[Outcome]:
+        """Send what the server had no resources for again, after a while."""
+        delay = self._engine.delay(tries, DcmwebError(""))
+        if delay is None:
+            for instance, words in busy:
+                yield _outcome(instance, Status.FAILED, words)
+            return
+        self._engine.pause(delay)
+        yield from self._send([instance for instance, _ in busy], tries + 1)
+
+    def _unmentioned(self, batch: Batch, unmentioned: Batch, answer: _Answer) -> Iterator[Outcome]:
+        """Find out about instances that an answer does not mention, which is not success."""
+        if answer.status in _SUCCESS:
+            rest = []
+            for instance in unmentioned:
+                if self._is_there(instance):
+                    reason = "the answer does not mention it, but a search finds it"
+                    yield _outcome(
+                        instance, Status.STORED, reason, self._url(instance.identity.resource)
+                    )
+                else:
+                    rest.append(instance)
+            unmentioned = rest
+        if len(batch) > 1:
+            smaller = len(unmentioned) < len(batch)
+            yield from self._send_each(
+                [unmentioned] if smaller and unmentioned else _halves(unmentioned)
+            )
+            return
+        for instance in unmentioned:
+            yield self._never_mentioned(instance, answer)
+
+    def _never_mentioned(self, instance: LocalInstance, answer: _Answer) -> Outcome:
+        if answer.status in _SUCCESS:
+            words = f": {answer.words}" if answer.words else ""
+            reason = f"answered {answer.status} without a word about it{words}"
+            return _outcome(instance, Status.UNKNOWN, reason)
+        if "already exist" in answer.words.lower():
+            return _outcome(instance, Status.EXISTS, answer.words)
+        said = [f"refused with status {answer.status}", answer.words, _damage(instance)]
+        return _outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
+
+    def _is_there(self, instance: LocalInstance) -> bool:
+        """Ask the server, by a search, whether it has an instance."""
+        own = instance.identity.resource
+        parent = Resource(own.study, own.series) if own.study and own.series else Resource()
+        query = Query(parent, Level.INSTANCES, (("SOPInstanceUID", own.instance),))
+        try:
+            # Compared here as well: servers exist that ignore what they do not know.
+            return any(
+                qido.uid(row, qido.INSTANCE_UID) == own.instance
+                for row in Pages(self._client, query)
+            )
+        except Interrupted:
+            raise
+        except DcmwebError:
+            return False
+
+    def _stored(self, instance: LocalInstance, stored: Stored) -> Outcome:
+        notes = []
+        if stored.warning is not None:
+            notes.append(reasons.warning(stored.warning, stored.detail))
+        if instance.identity.bare:
+            notes.append("a bare data set, without preamble and file meta information")
+        place = stored.retrieve_url or self._url(instance.identity.resource)
+        return _outcome(instance, Status.STORED, "; ".join(notes), place)
+
+    def _url(self, resource: Resource) -> str:
+        return self._client.session.url(str(resource))
+
+
+def _read_answer(response: Response) -> _Answer:
+    """Read what a store request was answered; what says nothing of instances says nothing.
+
+    Raises ProtocolError for a web page in place of success: nothing was stored by that.
+    """
+    body = response.content()
+    words = server_words(response.headers, body)
+    try:
+        return _Answer(response.status, store_response.parse(body), words)
+    except Truncated:
+        raise
+    except ProtocolError:
+        if response.status in _SUCCESS and looks_like_html(body):
+            raise not_dicomweb(response, body) from None
+        return _Answer(response.status, StoreResponse(), words)
+
+
+def _names(batch: Batch) -> dict[str, tuple[str, ...]]:
+    """By which UIDs each instance may be called; none by which another may be as well.
+
+    The UID in the file meta information can differ from that of the data set, and some servers go
+    by it. But another instance may really have it.
+    """
+    calls = Counter(name for instance in batch for name in instance.identity.names)
+    names = {}
+    for instance in batch:
+        own = instance.identity.resource.instance
+        others = (name for name in instance.identity.names if name != own and calls[name] == 1)
+        names[own] = (own, *others)
+    return names
+
+
+def _status(error: DcmwebError) -> int:
+    return error.status if isinstance(error, Refused) else 0
+
+
+def _is_about_content(error: DcmwebError) -> bool:
+    """Tell whether an error may be about what was sent, rather than about where to."""
+    if isinstance(error, Refused):
+        return error.status not in _HOPELESS
+    return error.retryable and not error.fatal
+
+
+def _halves(batch: Batch) -> list[Batch]:
+    middle = len(batch) // 2
+    return [half for half in (batch[:middle], batch[middle:]) if half]
+
+
+def _damage(instance: LocalInstance) -> str:
+    """Look for what may be wrong with a file that was refused without a reason."""
+    try:
+        with open(instance.path, "rb") as file:
+            damage = part10.find_damage(file)
+    except OSError:
+        damage = ""
+    lacking = [
+        name
+        for name, uid in (
+            ("SOP Class UID", instance.identity.sop_class),
+            ("Study Instance UID", instance.identity.resource.study),
+            ("Series Instance UID", instance.identity.resource.series),
+        )
+        if not uid
+    ]
+    return "; ".join(
+        filter(None, [damage, f"it has no {' and no '.join(lacking)}" if lacking else ""])
+    )
+
+
+def _outcome(instance: LocalInstance, status: Status, reason: str = "", place: str = "") -> Outcome:
+    return Outcome(status, instance.path, instance.size, reason, place)

@@ -1,0 +1,77 @@
+"""Write the tables in the documentation from the code, between marks in the files.
+
+Run it after a change to one of the tables; a test fails when it has been forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from dcmweb.dicom.reasons import FAILURES, WARNINGS, Reason
+from dcmweb.errors import ExitCode
+from dcmweb.http.media_types import EXTENSIONS, OTHER_EXTENSION
+
+ROOT = Path(__file__).parent.parent
+FILES = (ROOT / "README.md", ROOT / "docs" / "reference.md")
+
+
+def _table(header: str, rows: list[tuple[str, ...]]) -> str:
+    columns = header.split(" | ")
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _exit_codes() -> str:
+    return _table("code | meaning", [(str(code.value), code.meaning) for code in ExitCode])
+
+
+def _codes(reason: Reason) -> str:
+    first, last = f"{reason.first:04X}H", f"{reason.last:04X}H"
+    return first if first == last else f"{first} to {last}"
+
+
+def _failures() -> str:
+    rows = [(_codes(r), r.words, r.verdict.value) for r in FAILURES]
+    return _table("failure reason | in words | taken as", rows)
+
+
+def _warnings() -> str:
+    return _table("warning reason | in words", [(_codes(r), r.words) for r in WARNINGS])
+
+
+def _extensions() -> str:
+    rows = [(f"`{name}`", extension) for name, extension in EXTENSIONS.items()]
+    return _table("media type | extension", [*rows, ("others", OTHER_EXTENSION)])
+
+
+TABLES = {
+    "exit-codes": _exit_codes,
+    "failure-reasons": _failures,
+    "warning-reasons": _warnings,
+    "extensions": _extensions,
+}
+
+
+def rendered(text: str) -> str:
+    """Put the tables of today into a text, between their marks."""
+    for name, make in TABLES.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        table = make()
+        text = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
+    return text
+
+
+def main() -> int:
+    """Bring all files up to date; tell by the exit code whether that changed anything."""
+    changed = False
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        changed |= text != rendered(text)
+        path.write_text(rendered(text), encoding="utf-8")
+    return int(changed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

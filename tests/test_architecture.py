@@ -1,0 +1,77 @@
+"""The house stands: who may import whom, what is imported when, and how large a room may be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dcmweb
+
+PACKAGE = Path(dcmweb.__file__).parent
+FLOORS = {
+    "errors": 0,
+    "settings": 1,
+    "dicom": 2,
+    "http": 2,
+    "transfer": 2,
+    "transactions": 3,
+    "cli": 4,
+    "__main__": 5,
+}
+# Libraries that only one room may know.
+KNOWN_IN = {
+    "click": "cli",
+    "tqdm": "cli",
+    "requests": "http",
+    "requests_toolbelt": "http",
+    "urllib3": "http",
+    "google": "http",
+    "pydicom": "dicom",
+}
+LONGEST_MODULE = 400
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(module: str) -> str:
+    """The room of a module of ours: the folder, or the module on the ground floor."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """All modules a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where things come from"
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from names if node.module == "dcmweb" else [str(node.module)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_import_from_their_own_room_and_from_floors_below(path: Path) -> None:
+    relative = path.relative_to(PACKAGE)
+    own = relative.parts[0].removesuffix(".py")
+    if own == "__init__":
+        assert not list(imports(path))
+        return
+    for module in imports(path):
+        if module.startswith("dcmweb.") and module != "dcmweb.__version__":
+            other = room(module)
+            assert other == own or FLOORS[other] < FLOORS[own], f"{relative} imports {module}"
+        library = module.split(".")[0]
+        assert KNOWN_IN.get(library, own) == own, f"{relative} imports {module}"
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
+    assert rooms - {"__init__"} == set(FLOORS)
+
+
+def test_no_module_is_too_long_to_be_read_at_once() -> None:
+    lengths = {str(p.relative_to(PACKAGE)): len(p.read_text().splitlines()) for p in MODULES}
+    assert {name: n for name, n in lengths.items() if n > LONGEST_MODULE} == {}
