@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from dcmweb.dicom.reasons import FAILURES, WARNINGS, Reason
@@ -17,9 +18,9 @@ ROOT = Path(__file__).parent.parent
 FILES = (ROOT / "README.md", ROOT / "docs" / "reference.md")
 
 
-def _table(header: str, rows: list[tuple[str, ...]]) -> str:
+def _table(header: str, rows: Sequence[Sequence[str]]) -> str:
     columns = header.split(" | ")
-    lines = [columns, ["---"] * len(columns), *rows]
+    lines: list[Sequence[str]] = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -12,6 +12,7 @@ from dcmweb.transfer.outcomes import Status, Tally
 if TYPE_CHECKING:
     from dcmweb.transfer.engine import Meter
 
+PATIENCE = 0.5  # seconds before a bar is shown at all
 REFRESH = 0.1  # seconds between two looks of the bar
 PLAIN_EVERY = 30.0  # seconds between two plain lines
 
@@ -37,14 +38,14 @@ class Bar:
 
         self._tally = tally
         self._meter = meter
-        self._next = 0.0
+        self._next = time.monotonic() + PATIENCE
         self._bar = tqdm(
             file=stream,
             unit="B",
             unit_scale=True,
             unit_divisor=1024,
             leave=False,
-            delay=0.5,
+            delay=PATIENCE,  # else tqdm draws it at once
             dynamic_ncols=True,
         )
 
@@ -63,6 +64,7 @@ class Bar:
 
     def close(self) -> None:
         """Clear the bar for good."""
+        self._bar.clear()  # tqdm itself would leave a bar that was drawn before the delay
         self._bar.close()
 
 

@@ -21,6 +21,7 @@ from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 if TYPE_CHECKING:
     import pydicom
 
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -96,26 +97,24 @@ def fingerprint(file: BinaryIO) -> tuple[int, int]:
 
 def identify(file: BinaryIO, path: str = "") -> Identity:
     """Identify the DICOM instance in a seekable stream; errors as for `look`."""
+    preamble = _skip_preamble(file)
+    if not preamble and not _may_be_bare(file):
+        raise NotDicom("not a DICOM file", path=path)
     meta = _read_meta(file)
-    if meta is None:
-        asked = _ask_pydicom(file)
-        if _SOP_CLASS not in asked or _SOP_INSTANCE not in asked:
-            raise NotDicom("not a DICOM file", path=path)
-        return _identity(asked, {}, path)
     if meta.get(_META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
         raise NotDicom("a DICOMDIR, which is no instance", path=path)
-    found: dict[int, str] = {}
-    if _META_SYNTAX in meta:
-        try:
-            found = _wanted_elements(file, meta[_META_SYNTAX])
-        except (struct.error, ValueError, zlib.error):
-            found = {}
-    if not found.keys() >= _WANTED:
+    try:
+        found = _wanted_elements(file, meta.get(_META_SYNTAX) or _guess_syntax(file))
+    except (struct.error, ValueError, zlib.error):
+        found = {}
+    if preamble and not found.keys() >= _WANTED:
         found = {**_ask_pydicom(file), **found}
-    return _identity(found, meta, path)
+    if not preamble and not found.keys() >= {_SOP_CLASS, _SOP_INSTANCE}:
+        raise NotDicom("not a DICOM file", path=path)
+    return _identity(found, meta, path, bare=not preamble)
 
 
-def _identity(found: dict[int, str], meta: dict[int, str], path: str) -> Identity:
+def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: bool) -> Identity:
     instance = found.get(_SOP_INSTANCE, "")
     if not instance:
         raise BrokenDicom("it has no SOP Instance UID (0008,0018)", path=path)
@@ -127,16 +126,16 @@ def _identity(found: dict[int, str], meta: dict[int, str], path: str) -> Identit
         resource=Resource(*uids),
         meta_sop_instance=meta.get(_META_SOP_INSTANCE, ""),
         transfer_syntax=meta.get(_META_SYNTAX, ""),
-        bare=not meta,
+        bare=bare,
     )
 
 
 def find_damage(file: BinaryIO) -> str:
     """Say in words what is wrong with the structure of a DICOM file; "" when nothing is."""
     try:
-        meta = _read_meta(file)
-        if meta is None:
+        if not _skip_preamble(file):
             return "it has no preamble and no file meta information"
+        meta = _read_meta(file)
         if _META_SYNTAX not in meta:
             return "its file meta information has no Transfer Syntax UID (0002,0010)"
         _walk_to_the_end(file, meta[_META_SYNTAX])
@@ -150,9 +149,9 @@ def find_damage(file: BinaryIO) -> str:
 def find_missing_end(file: BinaryIO) -> str:
     """Say where a DICOM file breaks off; "" when it is whole, or when that cannot be told."""
     try:
-        meta = _read_meta(file) or {}
-        if _META_SYNTAX in meta:
-            _walk_to_the_end(file, meta[_META_SYNTAX])
+        _skip_preamble(file)
+        meta = _read_meta(file)
+        _walk_to_the_end(file, meta.get(_META_SYNTAX) or _guess_syntax(file))
     except _CutShortError as error:
         return str(error)
     except (struct.error, ValueError, zlib.error):
@@ -176,12 +175,38 @@ def _walk_to_the_end(file: BinaryIO, syntax: str) -> None:
         pass
 
 
-def _read_meta(file: BinaryIO) -> dict[int, str] | None:
-    """Read the file meta information, leaving the stream at the data set; None without `DICM`."""
+def _skip_preamble(file: BinaryIO) -> bool:
+    """Go to what follows preamble and `DICM`, or to the beginning where there are none."""
     file.seek(0)
-    if file.read(_PREAMBLE + 4)[_PREAMBLE:] != b"DICM":
-        file.seek(0)
-        return None
+    if file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM":
+        return True
+    file.seek(0)
+    return False
+
+
+def _may_be_bare(file: BinaryIO) -> bool:
+    """Tell whether the stream may be a data set that begins without a preamble.
+
+    Such begin with group 0002 or 0008, in either byte order; junk should not be read further.
+    """
+    start = file.read(4)
+    file.seek(0)
+    return start[:2] in (b"\x02\x00", b"\x08\x00", b"\x00\x08") and len(start) == 4
+
+
+def _guess_syntax(file: BinaryIO) -> str:
+    """Guess the transfer syntax of a data set from its first element, as nothing tells it."""
+    start = file.tell()
+    header = file.read(6)
+    file.seek(start)
+    if header[:2] == b"\x00\x08":
+        return EXPLICIT_VR_BIG_ENDIAN
+    is_explicit = header[4:6].isalpha() and header[4:6].isupper()
+    return EXPLICIT_VR_LITTLE_ENDIAN if is_explicit else IMPLICIT_VR_LITTLE_ENDIAN
+
+
+def _read_meta(file: BinaryIO) -> dict[int, str]:
+    """Read the file meta information, as far as there is any, up to the data set."""
     meta: dict[int, str] = {}
     while True:
         start = file.tell()

@@ -21,7 +21,8 @@ class Adapter(HTTPAdapter):
     One layer retries, and this is not it.
     """
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, idle_timeout: float) -> None:
+        self.idle_timeout = idle_timeout
         self.sockets: WeakSet[socket.socket] = WeakSet()
         self.raw_carets = True
         super().__init__(pool_connections=2, pool_maxsize=connections, max_retries=0)
@@ -67,6 +68,8 @@ class _Tracked:
         super().connect()  # type: ignore[misc]
         if isinstance(self.sock, socket.socket):
             self.adapter.sockets.add(self.sock)
+            # urllib3 would go on with the connect timeout while the request is sent.
+            self.sock.settimeout(self.adapter.idle_timeout)
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Put the request line, with `^` as it was before requests and urllib3 escaped it.

@@ -44,7 +44,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._auth = auth.choose(settings.base_url, settings.credentials)
-        self._adapter = Adapter(settings.workers + 1)
+        self._adapter = Adapter(settings.workers + 1, settings.idle_timeout)
         self._http = _Http()
         self._http.mount("http://", self._adapter)
         self._http.mount("https://", self._adapter)

@@ -48,6 +48,7 @@ class FileSource:
 
     @property
     def size(self) -> int:
+        """Bytes in the file."""
         return self.instance.size
 
     def pieces(self) -> Iterator[bytes]:
