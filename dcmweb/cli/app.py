@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -94,8 +95,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     console = Console()
     run = Run(console)
     _install_signal_handlers(run)
-    code = _flush(_exit_code(sys.argv[1:] if args is None else args, run))
+    code = _exit_code(sys.argv[1:] if args is None else args, run)
     console.close()
+    _drop_unwritten()
     sys.exit(code)
 
 
@@ -132,17 +134,10 @@ def _usage_hint(error: click.ClickException) -> str:
     return f"see dcmweb {ctx.info_name} --help"
 
 
-def _flush(code: int) -> int:
-    """Flush stdout; a full disk behind it is an error, a reader that left is not."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+def _drop_unwritten() -> None:
+    """Keep Python from writing, on its way out, what could not be written to stdout before."""
+    with suppress(OSError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        Console().problem(f"cannot write to stdout: {error.strerror}")
-        return ExitCode.LOCAL_IO
-    return code
 
 
 def _install_signal_handlers(run: Run) -> None:

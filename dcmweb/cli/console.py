@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from dcmweb.cli.progress import Bar, PlainLines, Progress
 from dcmweb.cli.text import plural, size, visible
-from dcmweb.errors import Interrupted
+from dcmweb.errors import Interrupted, LocalError
 from dcmweb.transfer.outcomes import Outcome, Status, Tally
 
 if TYPE_CHECKING:
@@ -21,23 +22,33 @@ class Console:
     """The two streams; every text from elsewhere is made visible before it is written."""
 
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
-        self._stdout = stdout or sys.stdout
-        self._stderr = stderr or sys.stderr
+        self._stdout = stdout or sys.stdout or _nowhere()
+        self._stderr = stderr or sys.stderr or _nowhere()
         self._progress: Progress | None = None
         self._summary = ""
 
     def data(self, text: str) -> None:
-        """Write data to stdout."""
-        self._stdout.write(text + "\n")
+        """Write data to stdout. Raises LocalError if it cannot be written."""
+        try:
+            self._stdout.write(text + "\n")
+            self._stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise LocalError(f"cannot write to stdout: {error.strerror}") from error
 
     def line(self, message: str) -> None:
-        """Write a line with the time to stderr."""
+        """Write a line with the time to stderr.
+
+        A log that cannot be written, its disk full or its reader gone, is no reason to stop.
+        """
         if self._progress:
             self._progress.hide()
         now = time.time()
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-        self._stderr.write(f"{stamp},{int(now % 1 * 1000):03d} -- {visible(message)}\n")
-        self._stderr.flush()
+        with suppress(OSError):
+            self._stderr.write(f"{stamp},{int(now % 1 * 1000):03d} -- {visible(message)}\n")
+            self._stderr.flush()
 
     def problem(self, message: str, hint: str = "") -> None:
         """Write what stopped the run, in one line."""
@@ -101,6 +112,11 @@ class Console:
         finally:
             self._progress.close()
             self._progress = None
+
+
+def _nowhere() -> TextIO:
+    """Stand in for a stream that the shell closed."""
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _summary(tally: Tally, engine: Engine, seconds: float) -> str:
