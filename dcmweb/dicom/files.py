@@ -18,6 +18,7 @@ from dcmweb.errors import LocalError
 LONGEST_NAME = 100
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".dcmweb-", ".part"
 
+_DIGEST = re.compile(r"-[0-9a-f]{12}$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HOPELESS = (*_FULL, errno.EROFS, errno.EIO)
@@ -31,7 +32,7 @@ def safe_name(text: str) -> str:
     name = _UNSAFE.sub("_", text)[:LONGEST_NAME] or "_"
     if name.startswith("."):
         name = "_" + name[1:]
-    if name != text:
+    if name != text or _DIGEST.search(name):
         name += "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return name
 

@@ -13,8 +13,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-from dcmweb.errors import UsageError
+from fnmatch import translate
 
 NAMES_AT_ONCE = 50_000  # names of one folder held in memory; a larger folder is read in passes
 
@@ -65,43 +64,46 @@ class _Pattern:
         recursive = [index for index, part in enumerate(parts) if "**" in part]
         heads = parts[: recursive[0]] if recursive else parts[:-1]
         self._recursive = bool(recursive)
-        self._dotted = any(part.startswith(".") for part in parts)
+        self._names_hidden = any(part.startswith(".") for part in parts)
         self._heads = [re.compile(_regex(part), re.DOTALL) for part in heads]
         self._whole = re.compile(_regex("/".join(parts)), re.DOTALL)
 
     def enters(self, parts: tuple[str, ...]) -> bool:
         """Tell whether a folder can have matches below it."""
         depth = len(parts)
-        if depth > len(self._heads):
-            return self._recursive and self._shows(parts[-1])
-        return self._heads[depth - 1].fullmatch(parts[-1]) is not None and self._shows(parts[-1])
+        if depth <= len(self._heads):
+            return self._heads[depth - 1].fullmatch(parts[-1]) is not None
+        return self._recursive and (self._names_hidden or not parts[-1].startswith("."))
 
     def accepts(self, parts: tuple[str, ...]) -> bool:
         """Tell whether a file matches."""
-        return self._shows(parts[-1]) and self._whole.fullmatch("/".join(parts)) is not None
+        return self._whole.fullmatch("/".join(parts)) is not None
 
-    def _shows(self, name: str) -> bool:
-        return self._dotted or not name.startswith(".")
+
+_TOKENS = re.compile(r"(?:^|(?<=/))\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
+_WILDCARDS = {
+    "**/": r"(?:(?!\.)[^/]+/)*",  # any folders, or none
+    "**": r"(?:[^/]|/(?!\.))*",  # anything, slashes included
+    "*": "[^/]*",
+    "?": "[^/]",
+}
 
 
 def _regex(mask: str) -> str:
-    """Translate a mask: `**` crosses slashes, and `**/` may also be no folder at all."""
+    """Translate a mask; a wildcard at the beginning of a name does not stand for a dot there."""
     pieces = []
-    for piece in re.findall(r"(?:^|(?<=/))\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", mask, re.DOTALL):
-        if piece == "**/":
-            pieces.append("(?:.*/)?")
-        elif piece == "**":
-            pieces.append(".*")
-        elif piece == "*":
-            pieces.append("[^/]*")
-        elif piece == "?":
-            pieces.append("[^/]")
+    at_start = True
+    for piece in _TOKENS.findall(mask):
+        guard = r"(?!\.)" if at_start else ""
+        if piece in _WILDCARDS:
+            pieces.append(guard * (piece != "**/") + _WILDCARDS[piece])
         elif piece.startswith("[") and len(piece) > 1:
-            negated = "^" if piece[1] == "!" else ""
-            inside = re.sub(r"([\\\[^&~|])", r"\\\1", piece[2 if negated else 1 : -1])
-            pieces.append(f"(?!/)[{negated}{inside}]")
+            # fnmatch knows how to write a set of characters, in a frame of its own.
+            framed = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", translate(piece), re.DOTALL)
+            pieces.append(f"{guard}(?!/){framed[1] if framed else re.escape(piece)}")
         else:
             pieces.append(re.escape(piece))
+        at_start = piece.endswith("/")
     return "".join(pieces)
 
 
@@ -109,11 +111,9 @@ def _matches(mask: str) -> Iterator[Found]:
     parts = mask.split("/")
     first_magic = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
     base = "/".join(parts[:first_magic]) or ("/" if first_magic else "")
-    try:
-        pattern = _Pattern([part for part in parts[first_magic:] if part not in ("", ".")])
-    except re.error as error:
-        raise UsageError(f"mask {mask!r} is malformed: {error}") from None
-    yield from _walk(base, pattern)
+    yield from _walk(
+        base, _Pattern([part for part in parts[first_magic:] if part not in ("", ".")])
+    )
 
 
 def _walk(
@@ -150,9 +150,17 @@ def _entries(folder: str) -> Iterator[tuple[str, bool]]:
     last = ""
     while True:
         with os.scandir(folder) as entries:
-            later = ((e.name, e.is_dir()) for e in entries if e.name > last)
+            later = ((e.name, _is_folder(e)) for e in entries if e.name > last)
             names = heapq.nsmallest(NAMES_AT_ONCE, later)
         yield from names
         if len(names) < NAMES_AT_ONCE:
             return
         last = names[-1][0]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder; one that cannot be told is met again as a file."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

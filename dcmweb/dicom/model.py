@@ -72,11 +72,11 @@ def parse_native_xml(body: bytes) -> Dataset:
     try:
         parser.feed(body)
         root = parser.close()
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise ProtocolError(f"the answer is not XML: {error}") from None
-    if _name(root) != "NativeDicomModel":
-        raise ProtocolError("the answer is XML, but not a NativeDicomModel")
-    return _dataset(root)
+        if _name(root) != "NativeDicomModel":
+            raise ProtocolError("the answer is XML, but not a NativeDicomModel")
+        return _dataset(root)
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
+        raise ProtocolError(f"the answer is not XML that can be read: {error}") from None
 
 
 class _Builder(ElementTree.TreeBuilder):

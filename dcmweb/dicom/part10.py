@@ -35,6 +35,7 @@ _LONG_VRS = frozenset(
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _WANTED = frozenset([_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES])
+_META_GROUP_LENGTH = 0x00020000
 _META_SOP_CLASS, _META_SOP_INSTANCE, _META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
 _HEAD_OF_DEFLATED = 256 * 1024
 _DEEPEST = 64  # levels of nested sequences; more is an attack or noise
@@ -75,10 +76,8 @@ def look(path: str) -> LocalInstance:
     for what cannot be read.
     """
     try:
-        # Not blocking: opening a named pipe would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, "rb", buffering=16 * 1024) as file:
-            status = os.fstat(descriptor)
+        with open(path, "rb", buffering=16 * 1024, opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise NotDicom("not a regular file", path=path)
             if status.st_size == 0:
@@ -87,6 +86,11 @@ def look(path: str) -> LocalInstance:
     except OSError as error:
         raise LocalError(error.strerror or str(error), path=path) from error
     return LocalInstance(path, status.st_size, status.st_mtime_ns, identity)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a named pipe would otherwise wait for a writer for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def fingerprint(file: BinaryIO) -> tuple[int, int]:
@@ -100,13 +104,15 @@ def identify(file: BinaryIO, path: str = "") -> Identity:
     preamble = _skip_preamble(file)
     if not preamble and not _may_be_bare(file):
         raise NotDicom("not a DICOM file", path=path)
-    meta = _read_meta(file)
-    if meta.get(_META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
-        raise NotDicom("a DICOMDIR, which is no instance", path=path)
+    meta: dict[int, str] = {}
+    found: dict[int, str] = {}
     try:
+        meta = _read_meta(file)
         found = _wanted_elements(file, meta.get(_META_SYNTAX) or _guess_syntax(file))
     except (struct.error, ValueError, zlib.error):
-        found = {}
+        pass  # pydicom may know better
+    if meta.get(_META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
+        raise NotDicom("a DICOMDIR, which is no instance", path=path)
     if preamble and not found.keys() >= _WANTED:
         found = {**_ask_pydicom(file), **found}
     if not preamble and not found.keys() >= {_SOP_CLASS, _SOP_INSTANCE}:
@@ -208,19 +214,28 @@ def _guess_syntax(file: BinaryIO) -> str:
 def _read_meta(file: BinaryIO) -> dict[int, str]:
     """Read the file meta information, as far as there is any, up to the data set."""
     meta: dict[int, str] = {}
+    size, end = _size(file), 0
     while True:
         start = file.tell()
         header = file.read(8)
-        if len(header) < 8 or header[:2] != b"\x02\x00":
+        if header[:2] != b"\x02\x00" and start >= end:
             file.seek(start)
             return meta
+        if len(header) < 8:
+            raise _CutShortError("it ends inside its file meta information")
         group, element = struct.unpack("<HH", header[:4])
-        length = _explicit_length(file, header, "<")
         tag = group << 16 | element
+        length = _explicit_length(file, header, "<", tag)
+        after = file.tell() + length
+        if after > size:
+            raise _CutShortError.inside(tag)
         if tag in (_META_SOP_CLASS, _META_SOP_INSTANCE, _META_SYNTAX):
             meta[tag] = _text(file.read(min(length, 1024)))
-        else:
-            file.seek(length, os.SEEK_CUR)
+        elif tag == _META_GROUP_LENGTH and length == 4:
+            end = after + int.from_bytes(file.read(4), "little")
+            if end > size:
+                raise _CutShortError("it ends inside its file meta information")
+        file.seek(after)
 
 
 def _wanted_elements(file: BinaryIO, syntax: str) -> dict[int, str]:
@@ -255,13 +270,15 @@ def _elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterato
     end = _size(file)
     while header := file.read(8):
         if len(header) < 8:
-            raise ValueError("bytes left over at its end")
+            if any(header):
+                raise _CutShortError("it ends inside the header of an element")
+            return  # padding
         group, element = read_tag(header)
         tag = group << 16 | element
         if tag in (_ITEM_END, _SEQUENCE_END):
             return
         if explicit and group != 0xFFFE:
-            length = _explicit_length(file, header, order)
+            length = _explicit_length(file, header, order, tag)
         else:
             (length,) = read_long(header, 4)
         if length == _UNDEFINED:
@@ -274,9 +291,12 @@ def _elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterato
         file.seek(after)
 
 
-def _explicit_length(file: BinaryIO, header: bytes, order: str) -> int:
+def _explicit_length(file: BinaryIO, header: bytes, order: str, tag: int) -> int:
     if header[4:6] in _LONG_VRS:
-        return int(struct.unpack(order + "L", file.read(4))[0])
+        long = file.read(4)
+        if len(long) < 4:
+            raise _CutShortError.inside(tag)
+        return int(struct.unpack(order + "L", long)[0])
     if not (header[4:6].isalpha() and header[4:6].isupper()):
         raise ValueError(f"no value representation at {header[:4].hex()}")
     return int(struct.unpack(order + "H", header[6:8])[0])
@@ -314,9 +334,9 @@ def _inflate_to_the_end(file: BinaryIO) -> None:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     while not inflater.eof:
         piece = inflater.unconsumed_tail or file.read(_PIECE)
-        if not piece:
+        # Without input, what came may still wait for its turn to come out.
+        if not inflater.decompress(piece, _PIECE) and not piece and not inflater.eof:
             raise _CutShortError("its deflated data set breaks off")
-        inflater.decompress(piece, _PIECE)
 
 
 def _size(file: BinaryIO) -> int:
@@ -343,9 +363,9 @@ def _ask_pydicom(file: BinaryIO) -> dict[int, str]:
             dataset = pydicom.dcmread(
                 file, force=True, stop_before_pixels=True, specific_tags=sorted(_WANTED)
             )
-        except Exception:
+            return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
+        except Exception:  # on noise, pydicom raises whatever it meets
             return {}
-        return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
 
 
 def _text_of(dataset: pydicom.Dataset, tag: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import Enum
 from urllib.parse import quote
@@ -144,11 +145,9 @@ def _parse_frames(text: str, path: str) -> tuple[int, ...]:
     """Read a frame list such as `1,5-7` (PS3.18 section 10.1.1.4 has the commas)."""
     frames: list[int] = []
     for item in text.split(","):
-        first, _, last = item.partition("-")
-        try:
-            low, high = int(first), int(last or first)
-        except ValueError:
-            low = high = 0
+        match = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", item)
+        low = int(match[1]) if match else 0
+        high = int(match[2] or match[1]) if match else 0
         if not 0 < low <= high < low + MOST_FRAMES:
             raise UsageError(f"{item!r} in path {path!r} is no frame number", "count from 1: 1,5-7")
         frames += range(low, high + 1)

@@ -61,10 +61,11 @@ def parse(body: bytes) -> StoreResponse:
 
     Raises ProtocolError if it is neither.
     """
-    content = body.strip()
+    content = body.removeprefix(b"\xef\xbb\xbf").strip()
     if not content:
         return StoreResponse()
-    datasets = [model.parse_native_xml(body)] if content[:1] == b"<" else model.parse_json(body)
+    is_xml = content.startswith(b"<")
+    datasets = [model.parse_native_xml(content)] if is_xml else model.parse_json(content)
     response = StoreResponse()
     others: list[NotStored] = []
     for dataset in datasets:

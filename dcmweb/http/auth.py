@@ -108,8 +108,9 @@ def _google(action: Callable[[], Any]) -> Any:
     except exceptions.TransportError as error:
         raise NetworkError(f"Google's token server cannot be reached: {error}") from error
     except exceptions.GoogleAuthError as error:
+        reason = str(error).partition("\n")[0] or "no reason given"
         raise AuthError(
-            f"no usable Google credentials: {str(error).splitlines()[0]}",
+            f"no usable Google credentials: {reason}",
             "run `gcloud auth application-default login` or set GOOGLE_APPLICATION_CREDENTIALS",
         ) from error
 

@@ -93,7 +93,7 @@ class Part:
     def declared_size(self) -> int | None:
         """The Content-Length of this part: a hint, no more. The delimiter decides."""
         text = self.headers.get("content-length", "").strip()
-        return int(text) if text.isascii() and text.isdigit() else None
+        return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def read_parts(read: Read, boundary: str) -> Iterator[Part]:
@@ -139,9 +139,10 @@ class _Stream:
         """Take the boundary from the first line, for servers that do not tell it."""
         while self._left() < _LONGEST_LINE and self._more():
             pass
-        match = re.match(rb"\s*--([^\r\n]{1,70}?)[ \t]*\r\n", self._buffer)
+        match = re.match(rb"\s*(?=--([^\r\n]{1,70}?)[ \t]*\r\n)", self._buffer)
         if not match:
             raise ProtocolError("the answer is multipart, but names no boundary")
+        self._buffer = b"\r\n" + self._buffer[match.end() :]
         return match[1]
 
     def until(self, delimiter: bytes) -> Iterator[bytes]:

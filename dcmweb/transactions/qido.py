@@ -20,6 +20,8 @@ STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"
 SMALL_PAGE = 200  # what servers accept that turn down larger limits
 ROWS_REMEMBERED = 10_000  # to recognise rows that come again when results shift between pages
 MOST_STALE_PAGES = 100  # pages in a row without a row that is new
+# Results that shift can bring the first page once more; a server that ignores the offset always.
+FIRST_PAGES_AGAIN = 3
 
 # Left as they are: servers exist that compare values undecoded, and these are in every other query.
 _UNESCAPED = "*,^-"
@@ -108,7 +110,7 @@ class Pages:
         nothing; the results end with an empty page, as only that is proof. A server that ignores
         the offset is recognised by its first page coming again.
         """
-        offset, stale = self.query.offset, 0
+        offset, stale, first_again = self.query.offset, 0, 0
         first_page: list[str] = []
         recent: deque[str] = deque(maxlen=ROWS_REMEMBERED)
         previous: Page | None = None
@@ -118,13 +120,14 @@ class Pages:
             if not keys:
                 self.complete = not page.more
                 return
-            if previous is not None and keys[: len(first_page)] == first_page:
-                self._offset_is_ignored(page)
-                return
             first_page = first_page or keys
             known = set(recent)
             fresh = [row for row, key in zip(page.rows, keys, strict=True) if key not in known]
             stale = 0 if fresh else stale + 1
+            first_again = first_again + 1 if not fresh and keys[0] == first_page[0] else 0
+            if first_again == FIRST_PAGES_AGAIN:
+                self._offset_is_ignored(page)
+                return
             if stale > MOST_STALE_PAGES:
                 raise ProtocolError("the server's search results go round in a circle")
             for row in fresh[: None if self.wanted is None else self.wanted - self.found]:

@@ -25,6 +25,7 @@ RESULTS_WAITING = 1000
 TICK = 0.2  # seconds between looks at the clock while nothing arrives
 GRACE = 1.0  # seconds that workers have to come to an end after a stop
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a retry: upper bounds, doubled each time
+MOST_DOUBLINGS = 16
 EARLY_RETRIES = 2  # while a server has never been reached
 MOST_IN_A_ROW = 5  # exchanges that fail for good, one after the other, before the run stops
 
@@ -58,7 +59,8 @@ class RetryPolicy:
     def delay(self, attempt: int, error: DcmwebError) -> float:
         """Return the seconds to wait after this attempt, counted from 0."""
         asked = error.retry_after if isinstance(error, Refused) else None
-        drawn = random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2**attempt))  # noqa: S311
+        doubled = FIRST_DELAY * 2 ** min(attempt, MOST_DOUBLINGS)
+        drawn = random.uniform(0, min(LONGEST_DELAY, doubled))  # noqa: S311
         return drawn if asked is None else asked + drawn
 
 
@@ -215,10 +217,19 @@ class _Crew(Generic[T]):
             error = error or result.error
             if error is not None:
                 self._stop.set()
+        yield from self._left_over()
         if self._stop.cause is not None:
             raise self._stop.cause
         if error is not None:
             raise error
+
+    def _left_over(self) -> Iterator[T]:
+        """Yield what was finished, though not in time."""
+        with suppress(Empty):
+            while True:
+                result = self._results.get_nowait()
+                if not isinstance(result, _Done):
+                    yield result
 
     def _is_over(self) -> bool:
         """Tell whether the workers have had their time after a stop; see to it that it begins."""
