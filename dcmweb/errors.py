@@ -10,6 +10,7 @@ DcmwebError
  ├─ LocalError          7   a file cannot be read or written
  │   ├─ NotDicom            a file is no DICOM instance
  │   └─ BrokenDicom         a file is a DICOM instance that cannot be identified
+ │       └─ Nameless        as it has no SOP Instance UID
  ├─ ProtocolError       8   not a DICOMweb answer
  │   ├─ Truncated           it ended before its end
  │   └─ Damaged             it ended well, but what it brought is not whole
@@ -147,6 +148,10 @@ class NotDicom(LocalError):
 
 class BrokenDicom(LocalError):
     """The file is DICOM but cannot be identified: truncated, without UIDs."""
+
+
+class Nameless(BrokenDicom):
+    """The file is DICOM, but has no SOP Instance UID that could be read."""
 
 
 class ProtocolError(DcmwebError):

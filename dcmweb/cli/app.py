@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from dcmweb import __version__
-from dcmweb.cli.console import Console
+from dcmweb.cli.console import Console, ReaderGone
 from dcmweb.cli.delete import delete
 from dcmweb.cli.options import Run, common_options
 from dcmweb.cli.retrieve import retrieve
@@ -113,8 +113,8 @@ def _exit_code(args: Sequence[str], run: Run) -> int:
         code = ExitCode.USAGE
     except click.Abort:
         code = ExitCode.SIGINT
-    except BrokenPipeError:
-        code = ExitCode.OK  # whoever reads stdout has had enough
+    except ReaderGone:
+        code = ExitCode.OK
     except Interrupted as error:
         run.console.problem(str(error))
         code = error.exit_code

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from dcmweb.transfer.engine import Engine
 
 
+class ReaderGone(Exception):
+    """Whoever reads stdout has had enough, as `head` has: no failure."""
+
+
 class Console:
     """The two streams; every text from elsewhere is made visible before it is written."""
 
@@ -28,12 +32,15 @@ class Console:
         self._summary = ""
 
     def data(self, text: str) -> None:
-        """Write data to stdout. Raises LocalError if it cannot be written."""
+        """Write data to stdout.
+
+        Raises ReaderGone if nobody reads it any more, LocalError if it cannot be written.
+        """
         try:
             self._stdout.write(text + "\n")
             self._stdout.flush()
         except BrokenPipeError:
-            raise
+            raise ReaderGone from None
         except OSError as error:
             raise LocalError(f"cannot write to stdout: {error.strerror}") from error
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from dcmweb.dicom.paths import Resource, is_usable_uid
-from dcmweb.errors import BrokenDicom, LocalError, NotDicom
+from dcmweb.errors import BrokenDicom, LocalError, Nameless, NotDicom
 
 if TYPE_CHECKING:
     import pydicom
@@ -34,6 +34,7 @@ _LONG_VRS = frozenset(
 )
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+_FLOAT_PIXEL_DATA, _LAST_TAG = 0x7FE00008, 0xFFFFFFFF  # the first of the kinds of pixel data
 _WANTED = frozenset([_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES])
 _META_GROUP_LENGTH = 0x00020000
 _META_SOP_CLASS, _META_SOP_INSTANCE, _META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
@@ -123,7 +124,7 @@ def identify(file: BinaryIO, path: str = "") -> Identity:
 def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: bool) -> Identity:
     instance = found.get(_SOP_INSTANCE, "")
     if not instance:
-        raise BrokenDicom("it has no SOP Instance UID (0008,0018)", path=path)
+        raise Nameless("it has no SOP Instance UID (0008,0018)", path=path)
     uids = (found.get(_STUDY, ""), found.get(_SERIES, ""), instance)
     if not all(is_usable_uid(uid) or not uid for uid in uids):
         raise BrokenDicom("its UIDs are malformed", path=path)
@@ -152,17 +153,21 @@ def find_damage(file: BinaryIO) -> str:
     return ""
 
 
-def find_missing_end(file: BinaryIO) -> str:
-    """Say where a DICOM file breaks off; "" when it is whole, or when that cannot be told."""
+def find_missing_end(file: BinaryIO, *, doubted: bool = False) -> str:
+    """Say where a DICOM file breaks off; "" when it is whole, or when that cannot be told.
+
+    A file cut between two elements looks whole. Where the end is `doubted`, only one that ends
+    with pixel data, or deflated, is taken for that.
+    """
     try:
         _skip_preamble(file)
         meta = _read_meta(file)
-        _walk_to_the_end(file, meta.get(_META_SYNTAX) or _guess_syntax(file))
+        last = _walk_to_the_end(file, meta.get(_META_SYNTAX) or _guess_syntax(file))
     except _CutShortError as error:
         return str(error)
     except (struct.error, ValueError, zlib.error):
-        pass
-    return ""
+        last = 0
+    return "nothing shows that it is whole" if doubted and last < _FLOAT_PIXEL_DATA else ""
 
 
 class _CutShortError(ValueError):
@@ -173,12 +178,12 @@ class _CutShortError(ValueError):
         return cls(f"it ends inside element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
 
 
-def _walk_to_the_end(file: BinaryIO, syntax: str) -> None:
+def _walk_to_the_end(file: BinaryIO, syntax: str) -> int:
+    """Walk through a data set and return its last tag; a deflated one has an end of its own."""
     if syntax == DEFLATED:
         _inflate_to_the_end(file)
-        return
-    for _ in _elements(file, *_encoding(syntax), depth=0):
-        pass
+        return _LAST_TAG
+    return max((tag for tag, _ in _elements(file, *_encoding(syntax), depth=0)), default=0)
 
 
 def _skip_preamble(file: BinaryIO) -> bool:
@@ -218,7 +223,8 @@ def _read_meta(file: BinaryIO) -> dict[int, str]:
     while True:
         start = file.tell()
         header = file.read(8)
-        if header[:2] != b"\x02\x00" and start >= end:
+        # The group length is often wrong: it only tells that something is lacking.
+        if header[:2] not in (b"\x02\x00", b"\x02") and (header or start >= end):
             file.seek(start)
             return meta
         if len(header) < 8:
@@ -233,8 +239,6 @@ def _read_meta(file: BinaryIO) -> dict[int, str]:
             meta[tag] = _text(file.read(min(length, 1024)))
         elif tag == _META_GROUP_LENGTH and length == 4:
             end = after + int.from_bytes(file.read(4), "little")
-            if end > size:
-                raise _CutShortError("it ends inside its file meta information")
         file.seek(after)
 
 
@@ -262,7 +266,7 @@ def _encoding(syntax: str) -> tuple[bool, str]:
 def _elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterator[tuple[int, int]]:
     """Yield tag and length of each element, the stream standing at its value.
 
-    The values of elements of undefined length are walked through here, and not yielded. Raises
+    The values of elements of undefined length have been walked through by then. Raises
     _CutShortError if the stream ends within an element.
     """
     read_tag = struct.Struct(order + "HH").unpack_from
@@ -283,6 +287,7 @@ def _elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterato
             (length,) = read_long(header, 4)
         if length == _UNDEFINED:
             _skip_undefined(file, explicit and header[4:6] != b"UN", order, tag, depth + 1)
+            yield tag, 0
             continue
         after = file.tell() + length
         if after > end:

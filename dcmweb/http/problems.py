@@ -143,6 +143,12 @@ _TRANSLATIONS = (
         "check BASE_URL",
     ),
     _Translation(
+        (requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema),
+        ProtocolError,
+        "{host} redirects to what is no web address",
+        "check BASE_URL",
+    ),
+    _Translation(
         (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError),
         UsageError,
         "{url} is no valid URL: {reason}",

@@ -18,6 +18,7 @@ from dcmweb.errors import (
     DcmwebError,
     Interrupted,
     LocalError,
+    Nameless,
     NothingMatched,
     ProtocolError,
     Refused,
@@ -325,7 +326,7 @@ def _check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resour
         if asked.series and found.series and found.series != asked.series:
             raise ProtocolError(f"the server sent an instance of series {found.series}")
         if part.declared_size not in (None, file.size) or not ends:
-            missing = part10.find_missing_end(reader)
+            missing = part10.find_missing_end(reader, doubted=not ends)
             if missing:
                 raise Damaged(f"what the server sent is cut short: {missing}")
     return Resource(asked.study, asked.series or found.series, found.instance)
@@ -334,10 +335,11 @@ def _check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resour
 def _identify(reader: BinaryIO, asked: Resource) -> Identity:
     try:
         return part10.identify(reader)
+    except Nameless:
+        if not asked.instance:
+            raise ProtocolError("what the server sent has no SOP Instance UID") from None
+        return Identity("", asked)  # DICOM that cannot be read here, but known by its path
     except LocalError as error:
-        reader.seek(0)
-        if asked.instance and reader.read(132)[128:] == b"DICM":
-            return Identity("", asked)  # DICOM that cannot be read here, but known by its path
         raise ProtocolError(f"what the server sent cannot be used: {error.message}") from None
 
 
