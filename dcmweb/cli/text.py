@@ -31,7 +31,7 @@ def _escaped(character: str) -> str:
 def size(count: float) -> str:
     """Write a number of bytes with a binary suffix: 512B, 1.5K, 2.0G."""
     for suffix in ("B", "K", "M", "G", "T"):
-        if count < 1024 or suffix == "T":
+        if count < 1023.95 or suffix == "T":  # what is shown as 1024.0 is 1.0 of the next
             break
         count /= 1024
     return f"{count:.0f}{suffix}" if suffix == "B" else f"{count:.1f}{suffix}"

@@ -286,7 +286,10 @@ def _elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterato
         else:
             (length,) = read_long(header, 4)
         if length == _UNDEFINED:
-            _skip_undefined(file, explicit and header[4:6] != b"UN", order, tag, depth + 1)
+            if explicit and header[4:6] == b"UN":
+                _skip_undefined(file, False, "<", tag, depth + 1)
+            else:
+                _skip_undefined(file, explicit, order, tag, depth + 1)
             yield tag, 0
             continue
         after = file.tell() + length

@@ -109,7 +109,7 @@ def read_parts(read: Read, boundary: str) -> Iterator[Part]:
     count = 0
     while not stream.at_close():
         count += 1
-        headers = stream.headers()
+        headers = stream.headers(delimiter)
         body = stream.until(delimiter)
         yield Part(headers, body)
         for _ in body:
@@ -191,15 +191,24 @@ class _Stream:
         """Tell whether the delimiter before was the close delimiter."""
         return self._buffer.startswith(b"--", self._used)
 
-    def headers(self) -> dict[str, str]:
-        """Read a part's header fields: from the line end of its delimiter to the empty line."""
+    def headers(self, delimiter: bytes) -> dict[str, str]:
+        """Read a part's header fields: from the line end of its delimiter to the empty line.
+
+        The next delimiter may follow at once (RFC 2046 section 5.1.1: the body is optional), and
+        the line end before it is then that of the last header field.
+        """
         while (end := self._buffer.find(b"\r\n\r\n", self._used)) < 0:
             if self._left() > LONGEST_HEADERS:
                 raise ProtocolError("a part of the answer has endless header fields")
             if not self._more():
                 raise Truncated("the answer breaks off within the header fields of a part")
         block = self._buffer[self._used : end].decode("utf-8", "replace").strip(" \t\r\n")
-        self._used = end + 4
+        self._used = end + 2
+        while self._left() < len(delimiter) and self._more():
+            pass
+        is_empty = self._buffer.startswith(delimiter, self._used)
+        if not (is_empty and self._line_ends(len(delimiter))):
+            self._used += 2
         headers = {}
         for line in re.sub(r"\r\n[ \t]+", " ", block).split("\r\n") if block else ():
             name, colon, value = line.partition(":")

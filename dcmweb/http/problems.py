@@ -33,6 +33,7 @@ from dcmweb.errors import (
 
 RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
 LONGEST_WORDS = 500
+LONGEST_BODY = 64 * 1024  # of which words are looked for
 
 _HINTS = {
     400: "check the path and the parameters, and that BASE_URL is the service's root",
@@ -172,14 +173,15 @@ def from_exception(error: Exception, url: str, timeout: float) -> DcmwebError:
 def server_words(headers: Mapping[str, str], body: bytes) -> str:
     """Find what the server says in words: in JSON, HTML or plain text, or a Warning header."""
     warning = re.sub(r'^\d{3} \S+ "?|"$', "", headers.get("warning", ""))
-    text = body.decode("utf-8", "replace").strip()
+    text = body[:LONGEST_BODY].decode("utf-8", "replace").strip()
     words = ""
     if text[:1] in ("{", "["):
         words = _json_words(text)
     elif text[:1] == "<" and not looks_like_html(body):
-        words = " ".join(re.findall(r"<Value[^>]*>([^<]*[A-Za-z] [^<]*)</Value>", text))
+        values = re.findall(r"<Value[^<>]*>([^<]*)</Value>", text)
+        words = " ".join(value for value in values if re.search("[A-Za-z] ", value))
     elif text[:1] == "<":
-        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+        title = re.search(r"<title[^<>]*>([^<]*)</title>", text, re.IGNORECASE)
         words = f"an HTML page, {title[1].strip()!r}" if title else "an HTML page"
     else:
         words = text.splitlines()[0] if text else ""

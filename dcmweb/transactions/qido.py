@@ -122,7 +122,8 @@ class Pages:
                 return
             first_page = first_page or keys
             known = set(recent)
-            fresh = [row for row, key in zip(page.rows, keys, strict=True) if key not in known]
+            unique = dict(zip(keys, page.rows, strict=True))
+            fresh = [row for key, row in unique.items() if key not in known]
             stale = 0 if fresh else stale + 1
             first_again = first_again + 1 if not fresh and keys[0] == first_page[0] else 0
             if first_again == FIRST_PAGES_AGAIN:

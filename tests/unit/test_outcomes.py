@@ -1,0 +1,31 @@
+"""What became of items, and the exit code made from it."""
+
+from __future__ import annotations
+
+import pytest
+
+from dcmweb.errors import ExitCode
+from dcmweb.transfer.outcomes import Outcome, Status, Tally
+
+
+@pytest.mark.parametrize("status", Status)
+def test_only_failed_and_unknown_items_make_a_run_fail(status: Status) -> None:
+    tally = Tally(Status.STORED)
+    tally.add(Outcome(Status.STORED, "a", 1))
+    tally.add(Outcome(status, "b", 1))
+    good = status not in (Status.FAILED, Status.UNKNOWN)
+    assert status.is_good is good
+    assert tally.exit_code is (ExitCode.OK if good else ExitCode.SOME_FAILED)
+
+
+def test_a_run_without_items_is_good() -> None:
+    assert Tally(Status.DELETED).exit_code is ExitCode.OK
+
+
+def test_bytes_count_when_they_arrived() -> None:
+    tally = Tally(Status.STORED)
+    for number, status in enumerate(Status):
+        tally.add(Outcome(status, "x", 10**number))
+    arrived = [Status.STORED, Status.RETRIEVED]
+    assert tally.bytes == sum(10 ** list(Status).index(status) for status in arrived)
+    assert dict(tally.counts) == dict.fromkeys(Status, 1)
