@@ -76,6 +76,8 @@ def _split(text: str) -> SplitResult:
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018 - the check of the port happens on access
-    except ValueError as error:
-        raise UsageError(f"BASE_URL is not a URL: {error}") from None
+    except ValueError:  # not quoted: there may be a password in it
+        raise UsageError(
+            "BASE_URL is not a URL", "in a user name or password, write / as %2F and @ as %40"
+        ) from None
     return parts

@@ -11,6 +11,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError
 
 BLOCK = 256 * 1024
 
@@ -65,7 +66,10 @@ class _Tracked:
 
     def connect(self) -> None:
         """Connect, and remember the socket: it outlives the connection while it is read from."""
-        super().connect()  # type: ignore[misc]
+        try:
+            super().connect()  # type: ignore[misc]
+        except TimeoutError as error:  # of the TLS handshake
+            raise ConnectTimeoutError(self, "no TLS handshake") from error
         if isinstance(self.sock, socket.socket):
             self.adapter.sockets.add(self.sock)
             # urllib3 would go on with the connect timeout while the request is sent.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from requests.structures import CaseInsensitiveDict
 from requests_toolbelt.utils.user_agent import UserAgentBuilder
 
 from dcmweb import __version__
-from dcmweb.errors import DcmwebError, Interrupted, NetworkError, ProtocolError
+from dcmweb.errors import DcmwebError, Interrupted, NetworkError, ProtocolError, UsageError
 from dcmweb.http import auth, media_types, problems
 from dcmweb.http.connections import Adapter
 from dcmweb.http.media_types import MediaType
@@ -54,6 +55,8 @@ class Session:
         # None lets the environment name a bundle, as it does for curl.
         self._verify = False if settings.insecure else settings.ca_bundle or None
         self.is_cut = False
+        if settings.ca_bundle:
+            _check_bundle(settings.ca_bundle)
         if settings.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
@@ -235,6 +238,14 @@ def not_dicomweb(response: Response, body: bytes) -> ProtocolError:
         f"{response.url} does not answer with DICOMweb ({name})",
         "is BASE_URL the root of the DICOMweb service?",
     )
+
+
+def _check_bundle(path: str) -> None:
+    """Raise UsageError if a file of certificates is none."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError as error:  # which is what SSLError is, too
+        raise UsageError(f"{path} holds no certificates: {error.strerror or error}") from None
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
