@@ -74,6 +74,15 @@ def dcmweb(tmp_path: Path) -> Dcmweb:
     return run
 
 
+def tree(folder: Path) -> dict[str, bytes]:
+    """Read all files below a folder, by their paths relative to it."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 def make_instance(
     study: str = "1.2.3", series: str = "1.2.3.4", instance: str = "1.2.3.4.5", size: int = 512
 ) -> bytes:

@@ -86,6 +86,10 @@ class Archive:
         self.files[str(key[0]), str(key[1]), str(key[2])] = data
         return str(found.SOPClassUID), str(found.SOPInstanceUID)
 
+    def tree(self, path: str = "") -> dict[str, bytes]:
+        """What retrieving a path is to leave on disk."""
+        return {"/".join(key) + ".dcm": self.files[key] for key in self.matching(path)}
+
     def __call__(self, request: Request) -> Answer:
         path = request.path.removeprefix("/dicomweb/").strip("/")
         if request.method == "POST":

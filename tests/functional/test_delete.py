@@ -1,0 +1,230 @@
+"""`delete`: of what, how long, and with what words where a server will not."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.conftest import Dcmweb, make_series
+from tests.functional.archive import Archive
+from tests.functional.origin import Answer, Request, serving
+
+STUDY = "studies/1.2.3"
+INSTANCE = f"{STUDY}/series/1.2.3.4/instances/1.2.3.4.1"
+STORE = "projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb"
+OPERATION = "projects/p/locations/l/datasets/d/operations/17"
+
+
+def three_studies() -> Archive:
+    return Archive(*[data for n in "123" for data in make_series(2, f"1.{n}", f"1.{n}.1")])
+
+
+@pytest.mark.parametrize(
+    ("path", "left"),
+    [
+        ("studies/1.2", 4),
+        ("/studies/1.2/", 4),
+        ("studies/1.2/series/1.2.1", 4),
+        ("studies/1.2/series/1.2.1/instances/1.2.1.2", 5),
+    ],
+)
+def test_what_a_path_names_is_deleted_and_nothing_else(
+    dcmweb: Dcmweb, path: str, left: int
+) -> None:
+    archive = three_studies()
+    with serving(archive) as origin:
+        result = dcmweb(origin.url, "delete", path)
+    assert (result.code, result.out) == (0, "")
+    assert f" -- {path.strip('/')} deleted\n" in result.err
+    assert result.last.startswith("deleted 1, ")
+    assert len(archive.files) == left
+    assert not archive.matching(path.strip("/"))
+    assert [(r.method, r.target) for r in origin.requests] == [
+        ("DELETE", f"/dicomweb/{path.strip('/')}")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "failure"),
+    [([], Answer(404)), ([], Answer(409)), (["-m"], Answer(405)), (["-m"], Answer(500))],
+)
+def test_one_of_several_that_fails_is_named_and_the_others_are_deleted(
+    dcmweb: Dcmweb, mode: list[str], failure: Answer
+) -> None:
+    archive = three_studies()
+
+    def handle(request: Request) -> Answer:
+        return failure if request.path.endswith("/1.2") else archive(request)
+
+    with serving(handle) as origin:
+        result = dcmweb(
+            *(*mode, "--retries", "0", origin.url, "delete", "studies/1.1", "studies/1.2"),
+            *("--path", "/studies/1.3"),
+        )
+    assert result.code == 1
+    assert f"studies/1.2 failed: answered {failure.status}" in result.err
+    assert re.search(r"deleted 2, .*failed 1", result.last)
+    assert {key[0] for key in archive.files} == {"1.2"}
+
+
+DONE = {
+    "200 {}": Answer(200, b"{}"),
+    "200": Answer(200),
+    "202": Answer(202),
+    "204": Answer(204),
+    "text": Answer(200, b"deleted"),
+    "at once": Answer(200, json.dumps({"name": OPERATION, "done": True, "response": {}}).encode()),
+}
+
+
+def test_every_way_of_saying_done_is_success_without_a_further_request(dcmweb: Dcmweb) -> None:
+    answers = dict(zip([f"studies/1.{n}" for n in range(len(DONE))], DONE.values(), strict=True))
+    with serving(lambda r: answers[r.path.removeprefix("/dicomweb/")]) as origin:
+        result = dcmweb(origin.url, "delete", *answers)
+    assert result.code == 0
+    assert re.findall(" -- (.*) deleted\n", result.err) == list(answers)
+    assert [r.method for r in origin.requests] == ["DELETE"] * len(answers)
+
+
+# Operations that are waited for.
+
+
+class Operating:
+    """Begins an operation on DELETE; answers to GET with these, one after the other."""
+
+    def __init__(self, *answers: Answer | dict[str, Any]) -> None:
+        self.answers = list(answers)
+
+    def __call__(self, request: Request) -> Answer:
+        if request.method == "DELETE":
+            return Answer(200, json.dumps({"name": OPERATION}).encode())
+        answer = self.answers.pop(0)
+        if isinstance(answer, Answer):
+            return answer
+        return Answer(200, json.dumps({"name": OPERATION, **answer}).encode())
+
+
+def counter(**counts: str) -> dict[str, Any]:
+    return {"metadata": {"counter": counts, "logsUrl": "https://logs.example/17"}}
+
+
+@pytest.mark.parametrize(
+    ("base", "version"),
+    [
+        (f"/v1/{STORE}", "/v1"),
+        (f"/v1beta1/{STORE}/", "/v1beta1"),
+        (f"/emulator/v1/{STORE}", "/emulator/v1"),
+    ],
+)
+def test_an_operation_is_asked_for_at_the_api_version_of_base_url_until_it_is_done(
+    dcmweb: Dcmweb, base: str, version: str
+) -> None:
+    operating = Operating(
+        counter(pending="2"), {**counter(success="2"), "done": True, "response": {}}
+    )
+    with serving(operating) as origin:
+        result = dcmweb(f"http://127.0.0.1:{origin.port}{base}", "delete", STUDY)
+    assert result.code == 0
+    assert f" -- {STUDY} deleted\n" in result.err
+    assert [(r.method, r.target) for r in origin.requests] == [
+        ("DELETE", f"{base.rstrip('/')}/{STUDY}"),
+        ("GET", f"{version}/{OPERATION}"),
+        ("GET", f"{version}/{OPERATION}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        ({"done": True, "error": {"code": 7, "message": "no\x1b[2J permission"}}, r"no\x1b[2J per"),
+        ({"done": True, **counter(success="1", failure="2")}, "2 failures"),
+    ],
+    ids=["error", "failures counted"],
+)
+def test_an_operation_that_fails_is_a_refusal_with_its_words(
+    dcmweb: Dcmweb, end: dict[str, Any], words: str
+) -> None:
+    with serving(Operating(end)) as origin:
+        result = dcmweb(f"http://127.0.0.1:{origin.port}/v1/{STORE}", "delete", STUDY)
+    assert result.code == 5
+    assert words in result.err
+    assert "deleted\n" not in result.err
+
+
+def test_an_operation_that_cannot_be_asked_for_for_a_moment_is_asked_for_again(
+    dcmweb: Dcmweb,
+) -> None:
+    operating = Operating(Answer(503), Answer(cut=-1), {"done": True, "response": {}})
+    with serving(operating) as origin:
+        result = dcmweb("--retries", "2", origin.url, "delete", STUDY)
+    assert result.code == 0
+    assert [r.method for r in origin.requests] == ["DELETE", "GET", "GET", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("../../v2/elsewhere", 8), ("//elsewhere.invalid/x", 0), ("http://elsewhere.invalid/x", 0)],
+)
+def test_the_name_of_an_operation_leads_to_no_other_place(
+    dcmweb: Dcmweb, name: str, code: int
+) -> None:
+    def handle(request: Request) -> Answer:
+        done = request.method == "GET"
+        return Answer(200, json.dumps({"name": name, "done": done}).encode())
+
+    with serving(handle) as origin:
+        result = dcmweb(f"http://127.0.0.1:{origin.port}/v1/{STORE}", "delete", STUDY)
+    assert result.code == code
+    assert all(r.target.startswith("/v1/") for r in origin.requests)
+    assert len(origin.requests) == (1 if code else 2)
+
+
+# Servers that will not.
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (Answer(404), 3, "404"),
+        (Answer(403), 4, "reject"),
+        (Answer(405), 5, "Orthanc"),
+        (Answer(409, b'{"errorMessage": "not rejected"}'), 5, "not rejected"),
+        (Answer(409), 5, "reject/113001"),
+        (Answer(302, headers={"Location": "/login"}), 5, "/login"),
+        (Answer(200, b"<!doctype html><p>hello"), 8, "web page"),
+    ],
+)
+def test_a_refusal_has_its_exit_code_and_says_what_to_do(
+    dcmweb: Dcmweb, answer: Answer, code: int, words: str
+) -> None:
+    with serving(lambda _: answer) as origin:
+        result = dcmweb("--retries", "0", origin.url, "delete", STUDY)
+    assert result.code == code
+    assert words in result.err
+    assert result.last.startswith("deleted 0, ")
+    assert [r.method for r in origin.requests] == ["DELETE"]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [],
+        [""],
+        ["studies"],
+        [f"{STUDY}/frames"],
+        [f"{INSTANCE}/frames/1"],
+        [STUDY, "studies"],
+        ["--path", ""],
+    ],
+)
+def test_what_cannot_be_deleted_is_a_usage_error_before_any_request(
+    dcmweb: Dcmweb, paths: list[str]
+) -> None:
+    with serving(three_studies()) as origin:
+        result = dcmweb(origin.url, "delete", *paths)
+    assert result.code == 2
+    assert " -- Error: " in result.err
+    assert origin.requests == []
