@@ -6,6 +6,7 @@ DcmwebError
  ├─ AuthError           4   the server wants (other) credentials
  ├─ Refused             5   the server said no
  ├─ NetworkError        6   the exchange broke off
+ │   ├─ Stalled             nothing came for too long
  │   └─ Unreachable         it never began: unknown host, refused connection, TLS
  ├─ LocalError          7   a file cannot be read or written
  │   ├─ NotDicom            a file is no DICOM instance
@@ -117,6 +118,10 @@ class NetworkError(DcmwebError):
 
     exit_code = ExitCode.NETWORK
     retryable = True
+
+
+class Stalled(NetworkError):
+    """The connection stands, but nothing moved on it for too long."""
 
 
 class Unreachable(NetworkError):

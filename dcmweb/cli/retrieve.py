@@ -8,7 +8,9 @@ import click
 
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.paths import one_path
-from dcmweb.dicom.paths import parse_resource
+from dcmweb.cli.text import as_json
+from dcmweb.dicom.paths import parse_metadata, parse_resource
+from dcmweb.errors import ExitCode, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
@@ -21,10 +23,8 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    default="./",
     metavar="DIR",
-    show_default=True,
-    help="Folder to save into; made if it is missing.",
+    help="Folder to save into, made if it is missing; by default, the current one.",
 )
 @click.option(
     "--type",
@@ -39,20 +39,30 @@ def retrieve(
     client: Client,
     path: str | None,
     named_path: str | None,
-    output: str,
+    output: str | None,
     media_type: str | None,
 ) -> int:
     """Retrieve a study, series, instance or frames; without a PATH, the whole store.
+
+    Metadata goes to stdout, as DICOM JSON.
 
     \b
     retrieve studies/1.2.3 --output ./data
     retrieve studies/1.2.3/series/4.5.6 --type image/png
     retrieve studies/1.2.3/series/4.5.6/instances/7.8.9/frames/1,2
+    retrieve studies/1.2.3/metadata
     """
     from dcmweb import transactions
     from dcmweb.http.media_types import parse_wanted
 
-    resource = parse_resource(one_path(path, named_path) or "")
+    path = one_path(path, named_path) or ""
+    if described := parse_metadata(path):
+        if output or media_type:
+            raise UsageError("metadata goes to stdout, as DICOM JSON", "redirect it: > FILE")
+        run.console.data(as_json(transactions.metadata(client, described)))
+        return ExitCode.OK
+    resource = parse_resource(path)
+    output = output or "./"
     wanted = parse_wanted(media_type) if media_type else None
     run.console.line(f"Saving files into {output}")
     tally = run.console.follow(

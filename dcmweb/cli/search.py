@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.paths import one_path
-from dcmweb.cli.text import plural
+from dcmweb.cli.text import as_json, plural
 from dcmweb.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def search(
 
     path, rest = _path_and_parameters(words, named_path)
     result = transactions.search(client, path, (*rest, *parameters))
-    run.console.data(json.dumps(result.rows, indent=2, sort_keys=True))
+    run.console.data(as_json(result.rows))
     if result.more:
         run.console.line(
             f"Please note: these are the first {plural(len(result.rows), 'result')}; "
@@ -53,6 +52,9 @@ def _path_and_parameters(
     words: tuple[str, ...], named_path: str | None
 ) -> tuple[str, tuple[str, ...]]:
     """Tell the path from the parameters: these have a `=`, which no path has."""
+    if words and "?" in words[0] and not words[0].startswith("?"):
+        path, _, parameters = words[0].partition("?")
+        words = (path, parameters, *words[1:])
     if not words or "=" in words[0]:
         return named_path or "studies", words
     return one_path(words[0], named_path) or "", words[1:]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"])
 
@@ -42,3 +45,8 @@ def plural(count: int, noun: str) -> str:
     if count == 1:
         return f"1 {noun}"
     return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+
+
+def as_json(datasets: Sequence[Mapping[str, Any]]) -> str:
+    """Write DICOM JSON for people and for jq: indented by 2, keys sorted."""
+    return json.dumps(datasets, indent=2, sort_keys=True)

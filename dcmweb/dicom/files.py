@@ -16,12 +16,18 @@ from dcmweb.dicom.paths import Resource
 from dcmweb.errors import LocalError
 
 LONGEST_NAME = 100
+OWN_FOLDER = ".dcmweb"
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".dcmweb-", ".part"
 
 _DIGEST = re.compile(r"-[0-9a-f]{12}$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HOPELESS = (*_FULL, errno.EROFS, errno.EIO)
+
+
+def is_of_our_own(name: str) -> bool:
+    """Tell whether a file or folder is a tool of ours: a partial file, an archive's index."""
+    return name == OWN_FOLDER or (name.startswith(PARTIAL_PREFIX) and name.endswith(PARTIAL_SUFFIX))
 
 
 def safe_name(text: str) -> str:
@@ -51,8 +57,8 @@ class PartialFile:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         name = PARTIAL_PREFIX + secrets.token_hex(8) + PARTIAL_SUFFIX
-        self._path = os.path.join(folder, name)
-        self.file = open(self._path, "x+b", buffering=0)  # noqa: SIM115 - closed by discard
+        self.path = os.path.join(folder, name)
+        self.file = open(self.path, "x+b", buffering=0)  # noqa: SIM115 - closed by discard
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
@@ -77,14 +83,14 @@ class PartialFile:
         final = os.path.join(self._folder, path)
         os.makedirs(os.path.dirname(final), exist_ok=True)
         self.file.close()
-        os.replace(self._path, final)
+        os.replace(self.path, final)
         return final
 
     def discard(self) -> None:
         """Close and remove the file; harmless after `move_to`."""
         self.file.close()
         with suppress(FileNotFoundError):
-            os.unlink(self._path)
+            os.unlink(self.path)
 
 
 @contextmanager

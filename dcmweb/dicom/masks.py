@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 
+from dcmweb.dicom.files import is_of_our_own
+
 NAMES_AT_ONCE = 50_000  # names of one folder held in memory; a larger folder is read in passes
 
 _MAGIC = re.compile(r"[*?[]")
@@ -145,12 +147,18 @@ def _walk(
 def _entries(folder: str) -> Iterator[tuple[str, bool]]:
     """Yield the names in a folder in sorted order, and whether each is a folder itself.
 
+    What an interrupted run left behind is none of them.
+
     A folder too large to be sorted in memory is read several times, each time for the next names.
     """
     last = ""
     while True:
         with os.scandir(folder) as entries:
-            later = ((e.name, _is_folder(e)) for e in entries if e.name > last)
+            later = (
+                (e.name, _is_folder(e))
+                for e in entries
+                if e.name > last and not is_of_our_own(e.name)
+            )
             names = heapq.nsmallest(NAMES_AT_ONCE, later)
         yield from names
         if len(names) < NAMES_AT_ONCE:

@@ -12,7 +12,7 @@ from dcmweb.errors import UsageError
 MOST_FRAMES = 100_000  # in one range: a guard against a slip of the finger
 LONGEST_UID = 128  # twice what PS3.5 allows: real data has longer ones than it should
 
-_SHAPE = "studies[/UID[/series/UID[/instances/UID[/frames/N,N]]]]"
+_SHAPE = "studies[/UID[/series/UID[/instances/UID[/frames/N,N]]]], or with /metadata at its end"
 _SEARCH_SHAPE = (
     "studies, series, instances, studies/UID/series, studies/UID/instances "
     "or studies/UID/series/UID/instances"
@@ -27,6 +27,9 @@ class Level(str, Enum):
     SERIES = "series"
     INSTANCES = "instances"
     FRAMES = "frames"
+
+
+_LEVEL_NAMES = frozenset(level.value for level in Level)
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,19 @@ def parse_resource(text: str) -> Resource:
         frames = _parse_frames(uids.pop(), text)
     study, series, instance = [*uids, "", "", ""][:3]
     return Resource(study, series, instance, frames)
+
+
+def parse_metadata(text: str) -> Resource | None:
+    """Read `PATH/metadata` of a study, series or instance; None for a path of another kind."""
+    path, slash, last = text.strip().strip("/").rpartition("/")
+    if not slash or last != "metadata" or path.rpartition("/")[2] in _LEVEL_NAMES:
+        return None
+    resource = parse_resource(path)
+    if resource.frames:
+        raise UsageError(
+            f"frames have no metadata of their own: {text!r}", "ask for the instance's"
+        )
+    return resource
 
 
 def parse_search(text: str) -> tuple[Resource, Level]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dcmweb.dicom import model
 from dcmweb.dicom.model import Dataset
+from dcmweb.dicom.native_xml import parse_native_xml
 
 FAILED_SOP_SEQUENCE = "00081198"
 REFERENCED_SOP_SEQUENCE = "00081199"
@@ -65,7 +66,7 @@ def parse(body: bytes) -> StoreResponse:
     if not content:
         return StoreResponse()
     is_xml = content.startswith(b"<")
-    datasets = [model.parse_native_xml(content)] if is_xml else model.parse_json(content)
+    datasets = [parse_native_xml(content)] if is_xml else model.parse_json(content)
     response = StoreResponse()
     others: list[NotStored] = []
     for dataset in datasets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from threading import Lock
 from typing import Any
 from weakref import WeakSet
 
@@ -25,6 +26,7 @@ class Adapter(HTTPAdapter):
     def __init__(self, connections: int, idle_timeout: float) -> None:
         self.idle_timeout = idle_timeout
         self.sockets: WeakSet[socket.socket] = WeakSet()
+        self.lock = Lock()
         self.raw_carets = True
         super().__init__(pool_connections=2, pool_maxsize=connections, max_retries=0)
 
@@ -41,7 +43,9 @@ class Adapter(HTTPAdapter):
 
     def cut(self) -> None:
         """End all connections now, even those in use by other threads: their calls return."""
-        for sock in list(self.sockets):
+        with self.lock:
+            sockets = list(self.sockets)
+        for sock in sockets:
             with contextlib.suppress(OSError):
                 # The base class's method: an SSL socket's own would say goodbye first.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
@@ -71,7 +75,8 @@ class _Tracked:
         except TimeoutError as error:  # of the TLS handshake
             raise ConnectTimeoutError(self, "no TLS handshake") from error
         if isinstance(self.sock, socket.socket):
-            self.adapter.sockets.add(self.sock)
+            with self.adapter.lock:
+                self.adapter.sockets.add(self.sock)
             # urllib3 would go on with the connect timeout while the request is sent.
             self.sock.settimeout(self.adapter.idle_timeout)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +75,22 @@ class Body:
                     waiting, size = [], 0
         if waiting:
             yield b"".join(waiting)
+
+
+def write_parts(
+    parts: Iterable[tuple[Mapping[str, str], Iterable[bytes]]], boundary: str
+) -> Iterator[bytes]:
+    """Yield a body of parts as they come, each with its header fields and the pieces of its body.
+
+    An error in a part ends the body before its close delimiter, so that it does not pass for whole.
+    """
+    before = b""
+    for headers, pieces in parts:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        yield before + f"--{boundary}\r\n{lines}\r\n".encode()
+        yield from pieces
+        before = b"\r\n"
+    yield before + f"--{boundary}--\r\n".encode()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from dcmweb.errors import (
     NothingMatched,
     ProtocolError,
     Refused,
+    Stalled,
     Truncated,
     Unreachable,
     UsageError,
@@ -123,7 +124,7 @@ _TRANSLATIONS = (
     ),
     _Translation(
         (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError),
-        NetworkError,
+        Stalled,
         "nothing moved between here and {host} for {timeout:g} s",
         "a longer --timeout may help",
     ),
@@ -224,10 +225,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     if value.isascii() and value.isdigit():
         return float(value)
     try:
-        when = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        when = email.utils.parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, when.timestamp() - time.time())
+    return max(0.0, when - time.time())
 
 
 def _phrase(status: int) -> str:

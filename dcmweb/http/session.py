@@ -133,6 +133,8 @@ class Session:
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self.translate(error, url) from error
+        except ValueError as error:  # of an address that BASE_URL did not have: it was checked
+            raise ProtocolError(f"{url} redirects to what is no address: {error}") from error
         return Response(answer, self, prepared)
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
@@ -213,7 +215,8 @@ class Response:
         except (NetworkError, ProtocolError):
             body = b""
         error = problems.from_status(self.status, self.headers, body)
-        error.request = f"{self.request.method} {self.url}"
+        # Without the query: there may be a patient's name in it.
+        error.request = f"{self.request.method} {self.url.partition('?')[0]}"
         return error
 
     def check(self, *good: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -19,8 +19,10 @@ from dcmweb.errors import (
     DcmwebError,
     Interrupted,
     NetworkError,
+    NothingMatched,
     ProtocolError,
     Refused,
+    Truncated,
     UsageError,
 )
 from dcmweb.http.problems import looks_like_html
@@ -78,9 +80,28 @@ class _Deleter:
             yield Outcome(Status.DELETED, str(resource))
 
     def _delete(self, resource: Resource) -> None:
-        operation = self._client.engine.attempt(lambda: self._request(resource))
+        operation = self._client.engine.attempt(self._once_or_gone(resource))
         if operation:
             self._wait_for(operation)
+
+    def _once_or_gone(self, resource: Resource) -> Callable[[], dict[str, Any]]:
+        """Make a request that may find nothing any more when an earlier answer to it was lost."""
+        was_sent = False
+
+        def request() -> dict[str, Any]:
+            nonlocal was_sent
+            try:
+                return self._request(resource)
+            except NothingMatched:
+                if not was_sent:
+                    raise
+                self._client.notify(f"{resource} is gone, after an attempt that broke off")
+                return {}
+            except (NetworkError, Truncated):
+                was_sent = True
+                raise
+
+        return request
 
     def _request(self, resource: Resource) -> dict[str, Any]:
         """Send the request; return the operation it began, empty if it is done already."""
@@ -94,6 +115,7 @@ class _Deleter:
             if looks_like_html(body):
                 raise not_dicomweb(response, body)
         answer = _object(body)
+        _check_result(f"delete {resource}", {"error": answer.get("error")})
         return answer if isinstance(answer.get("name"), str) else {}
 
     def _wait_for(self, operation: dict[str, Any]) -> None:
@@ -111,7 +133,7 @@ class _Deleter:
             self._client.stop.sleep(delay)
             delay = min(delay * SLOWER, LONGEST_POLL)
             operation = self._client.engine.attempt(lambda: self._poll(url))
-        _check_result(name, operation)
+        _check_result(f"operation {name}", operation)
 
     def _poll(self, url: str) -> dict[str, Any]:
         with self._client.session.get(url, accept="application/json") as response:
@@ -138,14 +160,14 @@ def _check_result(name: str, operation: dict[str, Any]) -> None:
     error = operation.get("error")
     if error:
         said = error.get("message") or error.get("code") if isinstance(error, dict) else error
-        raise Refused(f"operation {name} failed: {said}", status=200)
+        raise Refused(f"{name} failed: {said}", status=200)
     metadata = operation.get("metadata")
     counter = metadata.get("counter") if isinstance(metadata, dict) else None
     failures = str(counter.get("failure", "0")) if isinstance(counter, dict) else "0"
     if failures.strip() not in ("", "0"):
         logs = metadata.get("logsUrl") if isinstance(metadata, dict) else None
         raise Refused(
-            f"operation {name} ended with {failures} failures",
+            f"{name} ended with {failures} failures",
             f"see {logs}" if logs else "",
             status=200,
         )

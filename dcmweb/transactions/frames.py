@@ -9,7 +9,7 @@ from functools import partial
 from dcmweb.dicom import model
 from dcmweb.dicom.files import instance_path, partial_file
 from dcmweb.dicom.model import Dataset
-from dcmweb.dicom.paths import Resource
+from dcmweb.dicom.paths import MOST_FRAMES, Resource
 from dcmweb.errors import (
     Damaged,
     DcmwebError,
@@ -26,7 +26,9 @@ from dcmweb.transactions.client import Client
 from dcmweb.transactions.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Status
 
-NUMBER_OF_FRAMES, ROWS = "00280008", "00280010"
+SOP_CLASS, NUMBER_OF_FRAMES, ROWS = "00080016", "00280008", "00280010"
+# SOP Classes without a Number of Frames (PS3.3 table A.1-1): CR, CT, MR and PET images.
+_SINGLE_FRAME = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "2", "4", "128"))
 RENDERED = frozenset(["image/jpeg", "image/png", "image/gif"])
 
 # How images end, for answers that do not say where they do.
@@ -51,19 +53,26 @@ def jobs(
         yield partial(retriever.instance, resource, {})
         return
     lister = Lister(client)
-    parents = [resource] if resource.study else (study for study, _ in lister.studies())
-    for parent in parents:
+    parents = [(resource, lister.count(resource))] if resource.study else lister.studies()
+    for parent, expected in parents:
         rows = (
             iter([(None, {})])
             if parent is None
-            else lister.instances(parent, NUMBER_OF_FRAMES, ROWS)
+            else lister.instances(parent, SOP_CLASS, NUMBER_OF_FRAMES, ROWS)
         )
-        any_row = False
+        found = 0
         for instance, row in rows:
-            any_row = True
+            found += 1
             yield partial(retriever.one_of_many, instance, row)
-        if resource.study and not any_row:
+        if resource.study and not found:
             raise NothingMatched(f"the server lists no instances in {resource}", "check the path")
+        if parent is not None and found < (expected or 1):
+            yield partial(_fewer, parent, expected or 1, found)
+
+
+def _fewer(parent: Resource, expected: int, found: int) -> Iterator[Outcome]:
+    reason = f"the server counts {expected} instances, but lists {found}"
+    yield Outcome(Status.FAILED, str(parent), reason=reason)
 
 
 @dataclass(frozen=True)
@@ -97,12 +106,15 @@ class _FrameRetriever:
 
     def instance(self, resource: Resource, row: Dataset) -> Iterator[Outcome]:
         """Retrieve all frames of an instance; one that is no image is skipped."""
-        if model.number(row, ROWS) is None:
+        is_single = model.text(row, SOP_CLASS) in _SINGLE_FRAME
+        if model.number(row, ROWS) is None or not (NUMBER_OF_FRAMES in row or is_single):
             row = self.client.engine.attempt(lambda: self._metadata(resource))
         if model.number(row, ROWS) is None:
             yield Outcome(Status.SKIPPED, str(resource), reason="it is not an image")
             return
         count = model.number(row, NUMBER_OF_FRAMES) or 1
+        if count > MOST_FRAMES:
+            raise ProtocolError(f"the server says that it has {count} frames")
         yield from self.frames(resource.with_frames(*range(1, count + 1)))
 
     def frames(self, resource: Resource) -> Iterator[Outcome]:
@@ -130,7 +142,9 @@ class _FrameRetriever:
                 datasets = model.parse_json(body)
             except ProtocolError:
                 raise not_dicomweb(response, body) from None
-        return datasets[0] if datasets else {}
+        if not datasets:
+            raise ProtocolError(f"{response.url} answers without metadata")
+        return datasets[0]
 
     def _rendered_frame(self, frame: Resource) -> Outcome:
         assert self.wanted is not None  # noqa: S101 - for the type checker: see _is_rendered

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from dcmweb.dicom import model
 from dcmweb.dicom.model import Dataset
 from dcmweb.dicom.paths import Level, Resource, is_usable_uid
-from dcmweb.errors import ProtocolError, Refused
+from dcmweb.errors import ProtocolError, Refused, Truncated
 from dcmweb.http.media_types import DICOM_JSON
 from dcmweb.http.session import Response, not_dicomweb
 from dcmweb.transactions.client import Client
@@ -61,8 +61,11 @@ class Page:
     more: bool = False
 
 
-def fetch_page(client: Client, target: str) -> Page:
-    """Get one page of results; nothing found is an empty page, however the server says it."""
+def fetch_page(client: Client, target: str, *, is_later: bool = False) -> Page:
+    """Get one page of results; nothing found is an empty page, however the server says it.
+
+    Of a later page, an empty body that does not say where it ends may have been cut.
+    """
 
     def get(path: str) -> Page:
         with client.session.get(path, accept=DICOM_JSON) as response:
@@ -70,6 +73,8 @@ def fetch_page(client: Client, target: str) -> Page:
                 return Page([])
             response.check(200, 206)
             body = response.content()
+            if is_later and not body and not response.tells_its_end:
+                raise Truncated("the answer broke off before it began")
             warned = "additional" in response.headers.get("Warning", "")
             return Page(_rows(response, body), more=warned or response.status == 206)
 
@@ -144,7 +149,8 @@ class Pages:
         if self.wanted is not None:
             size = min(size, self.wanted - self.found)
         try:
-            return fetch_page(self.client, self.query.target(size, offset))
+            target = self.query.target(size, offset)
+            return fetch_page(self.client, target, is_later=previous is not None)
         except Refused as error:
             if error.status not in (400, 413) or error.retryable:
                 raise

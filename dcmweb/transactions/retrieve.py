@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
@@ -35,6 +35,7 @@ from dcmweb.transfer.outcomes import Outcome, Status
 AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
 
 _Job = Callable[[], Iterable[Outcome]]
+_STORE = Resource()
 
 
 def retrieve(
@@ -60,8 +61,10 @@ class _Gathering:
 
     resource: Resource
     count: int | None
-    instances: set[str]
+    instances: set[Resource] = field(default_factory=set)
+    uids: set[str] = field(default_factory=set)  # their SOP Instance UIDs
     problem: DcmwebError | None = None
+    stranger: ProtocolError | None = None  # a part that is not what was asked for
     partial_content: bool = False
 
     @property
@@ -73,6 +76,24 @@ class _Gathering:
             and self.count is not None
             and self.count <= len(self.instances)
         )
+
+    def has(self, listed: Resource) -> bool:
+        """Whether an instance that the server lists has come.
+
+        Servers exist that list a series by another UID than its files have; only where the count
+        shows that something is missing, it may be one of two with the same SOP Instance UID.
+        """
+        if listed in self.instances:
+            return True
+        is_short = self.count is not None and len(self.instances) < self.count
+        return listed.instance in self.uids and not (listed.series and is_short)
+
+    def add(self, found: Resource) -> bool:
+        """Note an instance that has come; tell whether it is new."""
+        is_new = found not in self.instances
+        self.instances.add(found)
+        self.uids.add(found.instance)
+        return is_new
 
 
 class _Retriever:
@@ -91,7 +112,7 @@ class _Retriever:
         match resource.level:
             case Level.STORE:
                 for study, count in self._lister.studies():
-                    yield partial(self._below_the_store, study, count)
+                    yield partial(self._one_stream_of_many, study, count)
             case Level.STUDIES if self._engine.workers > 1:
                 yield from self._series_jobs(resource)
             case Level.INSTANCES:
@@ -105,27 +126,26 @@ class _Retriever:
         try:
             for series, count in self._lister.series(study):
                 any_series = True
-                if series is None:
-                    yield partial(iter, (_unusable(study),))
-                else:
-                    yield partial(self._many, series, count)
+                yield partial(self._one_stream_of_many, series, count, study)
         except (Refused, NothingMatched, ProtocolError):
             if any_series:
                 raise
         if not any_series:
             yield partial(self._many, study, None)
 
-    def _below_the_store(self, study: Resource | None, count: int | None) -> Iterator[Outcome]:
-        """Retrieve one study of many: what goes wrong with it does not end the run."""
-        if study is None:
-            yield _unusable(Resource())
+    def _one_stream_of_many(
+        self, resource: Resource | None, count: int | None, parent: Resource = _STORE
+    ) -> Iterator[Outcome]:
+        """Retrieve one study or series of many: what goes wrong with it does not end the run."""
+        if resource is None:
+            yield _unusable(parent)
             return
         try:
-            yield from self._many(study, count)
+            yield from self._many(resource, count)
         except Interrupted:
             raise
         except DcmwebError as error:
-            yield Outcome(Status.FAILED, str(study), reason=error.message)
+            yield Outcome(Status.FAILED, str(resource), reason=error.message)
             if self._engine.gives_up(error):
                 raise
 
@@ -134,9 +154,9 @@ class _Retriever:
 
         Raises what went wrong if nothing can be made good.
         """
-        gathering = _Gathering(resource, count, set())
+        gathering = _Gathering(resource, count)
         yield from self._stream(gathering)
-        if gathering.count is None and gathering.problem is None:
+        if gathering.count is None:
             gathering.count = self._lister.count(resource)
         if not gathering.is_complete:
             yield from self._make_good(gathering)
@@ -169,25 +189,30 @@ class _Retriever:
         except Truncated:
             raise
         except ProtocolError as error:
-            gathering.problem = error
+            gathering.problem = gathering.stranger = error
             return
-        if found.instance not in gathering.instances:
-            gathering.instances.add(found.instance)
+        if gathering.add(found):
             yield outcome
 
     def _make_good(self, gathering: _Gathering) -> Iterator[Outcome]:
         """Retrieve one by one what the server lists and the stream did not bring."""
         listed = 0
-        try:
-            for instance, _ in self._lister.instances(gathering.resource):
-                listed += 1
-                if instance is None:
-                    yield _unusable(gathering.resource)
-                elif instance.instance not in gathering.instances:
-                    yield self._one_of_many(instance)
-        except (Refused, NothingMatched, ProtocolError) as error:
-            yield from self._cannot_list(gathering, error)
-            return
+        listing = self._lister.instances(gathering.resource)
+        while True:
+            try:
+                instance, _ = next(listing, (_STORE, {}))
+            except (Refused, NothingMatched, ProtocolError) as error:
+                yield from self._cannot_list(gathering, error)
+                return
+            if instance == _STORE:
+                break
+            listed += 1
+            if instance is None:
+                yield _unusable(gathering.resource)
+            elif not gathering.has(instance):
+                yield self._one_of_many(instance)
+        if gathering.stranger is not None:
+            self._client.notify(f"{gathering.resource}: {gathering.stranger.message}")
         if not listed:
             yield from self._nothing_listed(gathering)
         elif gathering.count is not None and gathering.count > max(

@@ -15,8 +15,10 @@ from dcmweb.errors import (
     DcmwebError,
     Interrupted,
     LocalError,
+    NetworkError,
     ProtocolError,
     Refused,
+    Stalled,
     Truncated,
 )
 from dcmweb.http.media_types import DICOM, DICOM_JSON, DICOM_XML
@@ -55,7 +57,7 @@ class FileSource:
         """Yield the file. Raises LocalError if it cannot be read, or changed since."""
         path = self.instance.path
         try:
-            with open(path, "rb", buffering=0) as file:
+            with part10.open_file(path, buffering=0) as file:
                 left = self.size
                 while left:
                     piece = file.read(min(left, PIECE))
@@ -118,6 +120,10 @@ class Sender:
             for instance in waiting.values():
                 yield _outcome(instance, Status.FAILED, error.message)
             raise
+        except Exception:
+            for instance in waiting.values():
+                yield _outcome(instance, Status.UNKNOWN, "a defect of dcmweb ended the run")
+            raise
 
     def _send(self, batch: Batch, tries: int = 0) -> Iterator[Outcome]:
         """Send instances in one request, or more if need be."""
@@ -130,6 +136,7 @@ class Sender:
                 lambda: self._post(batch, as_multipart),
                 # One bad part can make a server stumble: smaller requests will tell which.
                 at_once=lambda error: len(batch) > 1 and _status(error) == 500,
+                spares=lambda error: len(batch) > 1 and not isinstance(error, Stalled),
             )
         except LocalError as error:
             yield from self._without_unreadable(batch, error)
@@ -177,6 +184,11 @@ class Sender:
             raise error
         elif len(batch) > 1:
             yield from self._send_each(_halves(batch))
+        elif isinstance(error, (NetworkError, Truncated)) and self._is_there(batch[0]):
+            # It was the answer that got lost.
+            reason = f"{error.message}, but a search finds it"
+            place = self._url(batch[0].identity.resource)
+            yield _outcome(batch[0], Status.STORED, reason, place)
         else:
             yield _outcome(batch[0], Status.FAILED, error.message)
 
@@ -260,10 +272,8 @@ class Sender:
                     rest.append(instance)
             unmentioned = rest
         if len(batch) > 1:
-            smaller = len(unmentioned) < len(batch)
-            yield from self._send_each(
-                [unmentioned] if smaller and unmentioned else _halves(unmentioned)
-            )
+            # In halves even if others were stored: servers exist that take the first part only.
+            yield from self._send_each(_halves(unmentioned))
             return
         for instance in unmentioned:
             yield self._never_mentioned(instance, answer)
@@ -273,7 +283,7 @@ class Sender:
             words = f": {answer.words}" if answer.words else ""
             reason = f"answered {answer.status} without a word about it{words}"
             return _outcome(instance, Status.UNKNOWN, reason)
-        if "already exist" in answer.words.lower():
+        if "already exist" in answer.words.lower() and self._is_there(instance):
             return _outcome(instance, Status.EXISTS, answer.words)
         said = [f"refused with status {answer.status}", answer.words, _damage(instance)]
         return _outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
@@ -358,7 +368,7 @@ def _halves(batch: Batch) -> list[Batch]:
 def _damage(instance: LocalInstance) -> str:
     """Look for what may be wrong with a file that was refused without a reason."""
     try:
-        with open(instance.path, "rb") as file:
+        with part10.open_file(instance.path) as file:
             damage = part10.find_damage(file)
     except OSError:
         damage = ""

@@ -30,6 +30,10 @@ EARLY_RETRIES = 2  # while a server has never been reached
 MOST_IN_A_ROW = 5  # exchanges that fail for good, one after the other, before the run stops
 
 
+def _never(_error: DcmwebError) -> bool:
+    return False
+
+
 class Meter:
     """What has been moved so far, and how often again; for showing, updated by the workers."""
 
@@ -85,11 +89,16 @@ class Engine:
         self._last_error: DcmwebError | None = None
 
     def attempt(
-        self, action: Callable[[], T], *, at_once: Callable[[DcmwebError], bool] = lambda _: False
+        self,
+        action: Callable[[], T],
+        *,
+        at_once: Callable[[DcmwebError], bool] = _never,
+        spares: Callable[[DcmwebError], bool] = _never,
     ) -> T:
         """Do something, again while its error is retryable and the policy allows.
 
-        Errors that `at_once` says so of are raised the first time.
+        Errors that `at_once` says so of are raised the first time; those that `spares` says so of
+        do not tell against the server, as there is something smaller to be tried.
         """
         began = time.monotonic()
         attempt = 0
@@ -101,7 +110,8 @@ class Engine:
                 delay = self._policy.delay(attempt, error)
                 late = time.monotonic() + delay > began + self._policy.time
                 if not error.retryable or at_once(error) or late or attempt >= self._most(error):
-                    self._note(error)
+                    if not spares(error):
+                        self._note(error)
                     raise
             else:
                 self._note(None)
@@ -148,8 +158,8 @@ class Engine:
         An error raised by a job, or a stop, ends all others; what was finished by then is yielded
         first, then the error is raised.
         """
+        self.stop.is_watched = True  # before there is anyone to be stopped
         crew: _Crew[T] = _Crew(jobs, self.workers, self.stop)
-        self.stop.is_watched = True
         try:
             yield from crew.results(self._tick)
         finally:

@@ -228,3 +228,21 @@ def test_what_cannot_be_deleted_is_a_usage_error_before_any_request(
     assert result.code == 2
     assert " -- Error: " in result.err
     assert origin.requests == []
+
+
+@pytest.mark.parametrize("lost", [Answer(cut=-1), Answer(200, b"{}", cut=0)])
+def test_what_is_gone_after_an_answer_got_lost_was_deleted(dcmweb: Dcmweb, lost: Answer) -> None:
+    answers = [lost, Answer(404)]
+    with serving(lambda _: answers.pop(0)) as origin:
+        result = dcmweb("--retries", "1", origin.url, "delete", STUDY)
+    assert result.code == 0
+    assert f"{STUDY} is gone, after an attempt that broke off" in result.err
+    assert f"{STUDY} deleted" in result.err
+
+
+def test_an_error_is_none_the_less_one_for_its_status_200(dcmweb: Dcmweb) -> None:
+    body = json.dumps({"error": {"message": "not allowed"}}).encode()
+    with serving(lambda _: Answer(200, body)) as origin:
+        result = dcmweb(origin.url, "delete", STUDY)
+    assert result.code == 5
+    assert "not allowed" in result.err

@@ -316,3 +316,46 @@ def test_no_instances_to_take_frames_from_means_nothing_matched(dcmweb: Dcmweb) 
     with serving(Archive()) as origin:
         result = dcmweb(origin.url, "retrieve", "studies/1.2.3", "--type", "image/png")
     assert result.code == 3
+
+
+def test_the_metadata_is_asked_where_a_row_does_not_tell_the_number_of_frames(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    images = Images()
+
+    def handle(request: Request) -> Answer:
+        answer = images(request)
+        if not request.path.endswith(LEVELS) or answer.status != 200:
+            return answer
+        rows = [{k: v for k, v in r.items() if k != "00280008"} for r in json.loads(answer.body)]
+        return json_answer(rows)
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "retrieve", "studies/1.2.3", "--type", "image/png", "-o", "out")
+    assert result.code == 0
+    assert len(tree(tmp_path / "out")) == 4
+
+
+@pytest.mark.parametrize("path", ["", "studies/1.2.3"])
+def test_a_study_whose_instances_are_not_listed_is_no_success(dcmweb: Dcmweb, path: str) -> None:
+    images = Images()
+
+    def handle(request: Request) -> Answer:
+        return Answer(204) if request.path.endswith("/instances") else images(request)
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "retrieve", path, "--type", "image/png", "-o", "out")
+    assert result.code == (3 if path else 1)
+    assert "studies/1.2.3" in result.err
+
+
+def test_an_instance_without_metadata_is_not_taken_for_a_document(dcmweb: Dcmweb) -> None:
+    images = Images(told_in_rows=False)
+
+    def handle(request: Request) -> Answer:
+        return json_answer([]) if request.path.endswith("/metadata") else images(request)
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "retrieve", "studies/1.2.3", "--type", "image/png", "-o", "out")
+    assert result.code == 1
+    assert "without metadata" in result.err

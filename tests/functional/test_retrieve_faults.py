@@ -365,6 +365,74 @@ def test_a_redirect_to_what_is_no_web_server_is_no_matter_of_the_network(dcmweb:
     assert len(origin.requests) == 1
 
 
+@pytest.mark.parametrize("location", ["http://[bad/x", "http://127.0.0.1:abc/", "http://x:99999/"])
+def test_a_redirect_to_what_is_no_address_is_a_matter_of_protocol(
+    dcmweb: Dcmweb, location: str
+) -> None:
+    with serving(lambda _: Answer(302, headers={"Location": location})) as origin:
+        result = dcmweb("--retries", "0", origin.url, "retrieve", instance(1))
+    assert result.code == 8
+
+
+def test_a_time_to_come_back_beyond_all_calendars_is_not_waited_for(dcmweb: Dcmweb) -> None:
+    never = {"Retry-After": "Sat, 31 Dec 99999999999999 23:59:59 GMT"}
+    with serving(lambda _: Answer(503, headers=never)) as origin:
+        result = dcmweb("--retries", "1", origin.url, "retrieve", instance(1))
+    assert result.code == 5
+    assert len(origin.requests) == 2
+
+
+def test_a_later_page_that_is_cut_before_it_begins_is_no_end_of_results(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    files = [make_instance(f"1.2.{n}", f"1.2.{n}.1", f"1.2.{n}.1.1") for n in range(6)]
+    archive, cuts = Archive(*files, page=3), [Answer(200, close=True)]
+
+    def handle(request: Request) -> Answer:
+        return cuts.pop() if cuts and "offset=3" in request.query else archive(request)
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "retrieve", "-o", "out")
+    assert (result.code, cuts) == (0, [])
+    assert tree(tmp_path / "out") == archive.tree()
+
+
+def test_one_series_that_fails_does_not_keep_the_others_away(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    archive = Archive(*[data for n in range(9) for data in make_series(2, "1.2.3", f"1.2.3.{n}")])
+    bad = f"{STUDY}/series/1.2.3.4"
+    with serving(but(archive, Answer(500), bad, f"{bad}/instances")) as origin:
+        result = dcmweb("-m", "--retries", "0", origin.url, "retrieve", STUDY, "-o", "out")
+    assert result.code == 1
+    assert f"{bad} failed: " in result.err
+    assert len(tree(tmp_path / "out")) == 16
+
+
+def test_instances_that_share_a_uid_in_two_series_are_both_fetched(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    twins = [make_instance("1.2.3", f"1.2.3.{n}", "1.2.3.4.5") for n in (1, 2)]
+    archive = Archive(*twins)
+    rows = json_answer([{"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, **count(2)}])
+
+    def handle(request: Request) -> Answer:
+        if request.path.endswith("/studies"):
+            return rows if "offset" not in request.query else Answer(204)
+        if request.path.endswith(STUDY):
+            return multipart_answer(twins[:1])
+        return archive(request)
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "retrieve", STUDY, "-o", "out")
+    assert result.code == 0
+    assert tree(tmp_path / "out") == archive.tree()
+
+
+def count(number: int) -> dict[str, Any]:
+    return {"00201208": {"vr": "IS", "Value": [number]}}
+
+
 @pytest.mark.parametrize("path", ["", instance(1)], ids=["store", "instance"])
 def test_a_server_that_is_busy_for_a_moment_is_asked_again(
     dcmweb: Dcmweb, tmp_path: Path, path: str

@@ -88,6 +88,7 @@ def test_a_single_data_set_is_a_result_as_well(dcmweb: Dcmweb) -> None:
         (["studies", "?A=1&offset=7&&B=2&"], "studies?A=1&B=2&limit=5000&offset=7"),
         (["studies", "A=1", "limit=3", "?B=2"], "studies?A=1&B=2&limit=3"),
         (["StudyDate=2024"], "studies?StudyDate=2024&limit=5000"),
+        (["series?Modality=CT", "limit=3"], "series?Modality=CT&limit=3"),
         (["--path", "series", "--parameters", "limit=1"], "series?limit=1"),
         (["--parameters=A=1&limit=2", "--path=/series/", "--parameters=B=2"], None),
         (["series", "--parameters", "A=1", "limit=2", "--parameters", "B=2"], None),
@@ -315,3 +316,12 @@ def test_a_full_disk_behind_stdout_is_a_local_error(tmp_path: Path) -> None:
     assert done.returncode == 7
     assert len(done.stderr.splitlines()) == 1
     assert b"cannot write to stdout" in done.stderr
+
+
+def test_what_was_searched_for_is_not_shown_in_errors(dcmweb: Dcmweb) -> None:
+    with serving(lambda _: Answer(400)) as origin:
+        result = dcmweb(origin.url, "search", "studies", "PatientName=Doe^Jane", "PatientID=4711")
+    assert result.code == 5
+    assert "GET http://" in result.err
+    assert "Doe" not in result.err
+    assert "4711" not in result.err

@@ -33,6 +33,7 @@ ERRORS: list[tuple[DcmwebError, ExitCode, bool, bool]] = [
     (errors.Refused("x", status=400), ExitCode.REFUSED, False, False),
     (errors.Refused("x", status=503, retryable=True), ExitCode.REFUSED, True, False),
     (errors.NetworkError("x"), ExitCode.NETWORK, True, False),
+    (errors.Stalled("x"), ExitCode.NETWORK, True, False),
     (errors.Unreachable("x"), ExitCode.NETWORK, True, True),
     (errors.Unreachable("x", retryable=False), ExitCode.NETWORK, False, True),
     (errors.LocalError("x"), ExitCode.LOCAL_IO, False, False),

@@ -330,3 +330,9 @@ def test_the_order_does_not_depend_on_that_of_the_file_system(
 
     monkeypatch.setattr(os, "scandir", backwards)
     assert paths(".") == expected
+
+
+@pytest.mark.parametrize("mask", ["x", "x/*", "x/**"])
+def test_what_an_interrupted_run_left_is_not_met(mask: str) -> None:
+    make("x/a.dcm", "x/.dcmweb-0123456789abcdef.part", "x/.dcmweb/index.sqlite3")
+    assert {one.path for one in find([mask]) if not one.error} <= {"x/a.dcm"}

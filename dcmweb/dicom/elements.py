@@ -1,0 +1,175 @@
+"""DICOM files element by element (PS3.5 section 7, PS3.10 section 7), without reading values.
+
+A walk over the elements costs less than sending a small file. Errors of the structure are
+CutShort, ValueError and struct.error, for callers to put in their words.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+META_SOP_CLASS, META_SOP_INSTANCE, META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
+
+_META_GROUP_LENGTH = 0x00020000
+_PREAMBLE = 128
+_UNDEFINED = 0xFFFFFFFF
+_LONG_VRS = frozenset(
+    [b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"]
+)
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_DEEPEST = 64  # levels of nested sequences; more is an attack or noise
+
+
+class CutShort(ValueError):
+    """The stream ended inside an element."""
+
+    @classmethod
+    def inside(cls, tag: int) -> CutShort:
+        """Name the element that the stream ended in."""
+        return cls(f"it ends inside element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
+
+
+def skip_preamble(file: BinaryIO) -> bool:
+    """Go to what follows preamble and `DICM`, or to the beginning where there are none."""
+    file.seek(0)
+    if file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM":
+        return True
+    file.seek(0)
+    return False
+
+
+def guess_syntax(file: BinaryIO) -> str:
+    """Guess the transfer syntax of a data set from its first element, as nothing tells it."""
+    start = file.tell()
+    header = file.read(6)
+    file.seek(start)
+    if header[:2] == b"\x00\x08":
+        return EXPLICIT_VR_BIG_ENDIAN
+    is_explicit = header[4:6].isalpha() and header[4:6].isupper()
+    return EXPLICIT_VR_LITTLE_ENDIAN if is_explicit else IMPLICIT_VR_LITTLE_ENDIAN
+
+
+def read_meta(file: BinaryIO) -> dict[int, str]:
+    """Read the file meta information, as far as there is any, up to the data set."""
+    meta: dict[int, str] = {}
+    size, end = _size(file), 0
+    while True:
+        start = file.tell()
+        header = file.read(8)
+        # The group length is often wrong: it only tells that something is lacking.
+        if header[:2] not in (b"\x02\x00", b"\x02") and (header or start >= end):
+            file.seek(start)
+            return meta
+        if len(header) < 8:
+            raise CutShort("it ends inside its file meta information")
+        group, element = struct.unpack("<HH", header[:4])
+        tag = group << 16 | element
+        length = _explicit_length(file, header, "<", tag)
+        after = file.tell() + length
+        if after > size:
+            raise CutShort.inside(tag)
+        if tag in (META_SOP_CLASS, META_SOP_INSTANCE, META_SYNTAX):
+            meta[tag] = text(file.read(min(length, 1024)))
+        elif tag == _META_GROUP_LENGTH and length == 4:
+            end = after + int.from_bytes(file.read(4), "little")
+        file.seek(after)
+
+
+def encoding(syntax: str) -> tuple[bool, str]:
+    """Whether VRs are explicit, and the byte order, as `struct` writes it."""
+    return syntax != IMPLICIT_VR_LITTLE_ENDIAN, ">" if syntax == EXPLICIT_VR_BIG_ENDIAN else "<"
+
+
+def elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterator[tuple[int, int]]:
+    """Yield tag and length of each element, the stream standing at its value.
+
+    The values of elements of undefined length have been walked through by then. Raises
+    CutShort if the stream ends within an element.
+    """
+    read_tag = struct.Struct(order + "HH").unpack_from
+    read_long = struct.Struct(order + "L").unpack_from
+    end = _size(file)
+    while header := file.read(8):
+        if len(header) < 8:
+            if any(header):
+                raise CutShort("it ends inside the header of an element")
+            return  # padding
+        group, element = read_tag(header)
+        tag = group << 16 | element
+        if tag in (_ITEM_END, _SEQUENCE_END):
+            return
+        if explicit and group != 0xFFFE:
+            length = _explicit_length(file, header, order, tag)
+        else:
+            (length,) = read_long(header, 4)
+        if length == _UNDEFINED:
+            if explicit and header[4:6] == b"UN":
+                _skip_undefined(file, False, "<", tag, depth + 1)
+            else:
+                _skip_undefined(file, explicit, order, tag, depth + 1)
+            yield tag, 0
+            continue
+        after = file.tell() + length
+        if after > end:
+            raise CutShort.inside(tag)
+        yield tag, length
+        file.seek(after)
+
+
+def _explicit_length(file: BinaryIO, header: bytes, order: str, tag: int) -> int:
+    if header[4:6] in _LONG_VRS:
+        long = file.read(4)
+        if len(long) < 4:
+            raise CutShort.inside(tag)
+        return int(struct.unpack(order + "L", long)[0])
+    if not (header[4:6].isalpha() and header[4:6].isupper()):
+        raise ValueError(f"no value representation at {header[:4].hex()}")
+    return int(struct.unpack(order + "H", header[6:8])[0])
+
+
+def _skip_undefined(file: BinaryIO, explicit: bool, order: str, tag: int, depth: int) -> None:
+    """Walk through the items of a sequence, or the fragments of pixel data, to their end.
+
+    Items of an element of VR UN are in Implicit VR Little Endian (PS3.5 section 6.2.2).
+    """
+    if depth > _DEEPEST:
+        raise ValueError("sequences nested too deep")
+    read = struct.Struct(order + "HHL").unpack
+    end = _size(file)
+    while True:
+        header = file.read(8)
+        if len(header) < 8:
+            raise CutShort.inside(tag)
+        group, element, length = read(header)
+        item = group << 16 | element
+        if item == _SEQUENCE_END:
+            return
+        if item != _ITEM:
+            raise ValueError(f"element {item:08X} where an item should be")
+        if length == _UNDEFINED:
+            for _ in elements(file, explicit, order, depth):
+                pass
+        elif file.tell() + length > end:
+            raise CutShort.inside(tag)
+        else:
+            file.seek(length, os.SEEK_CUR)
+
+
+def _size(file: BinaryIO) -> int:
+    here = file.tell()
+    end = file.seek(0, os.SEEK_END)
+    file.seek(here)
+    return end
+
+
+def text(value: bytes) -> str:
+    """Read a value of ASCII text, such as a UID; padding goes."""
+    return value.decode("ascii", "replace").strip("\0 ")

@@ -1,0 +1,207 @@
+"""The Native DICOM Model (PS3.19 annex A.1), read into the DICOM JSON model and written from it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+from xml.etree import ElementTree
+
+from dcmweb.dicom.model import Dataset
+from dcmweb.errors import ProtocolError
+
+_NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
+_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+_COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+_INTEGERS = frozenset(["IS", "SL", "SS", "SV", "UL", "US", "UV"])
+_NUMBERS = _INTEGERS | {"DS", "FD", "FL"}
+_CREATOR = re.compile("([0-9A-F]{3}[13579BDF])00([1-9A-F][0-9A-F])")
+_LONGEST_NUMBER = 400  # digits; more are no number but an attack
+_WIDEST_GAP = 1000  # values left out before one that is numbered
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NONE: Mapping[str, object] = {}
+# Line ends and tabs would otherwise be changed by the one who reads them.
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
+_ESCAPED_IN_ATTRIBUTES = _ESCAPED | str.maketrans({"\n": "&#10;", "\t": "&#9;", '"': "&quot;"})
+
+
+def parse_native_xml(body: bytes) -> Dataset:
+    """Read a NativeDicomModel document into the JSON model.
+
+    Raises ProtocolError for anything else.
+    """
+    parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314 - _Builder is the guard
+    try:
+        parser.feed(body)
+        root = parser.close()
+        if _name(root) != "NativeDicomModel":
+            raise ProtocolError("the answer is XML, but not a NativeDicomModel")
+        return _dataset(root)
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
+        raise ProtocolError(f"the answer is not XML that can be read: {error}") from None
+
+
+class _Builder(ElementTree.TreeBuilder):
+    """Builds trees of documents without a document type, which could define entities."""
+
+    def doctype(self, *_declaration: str | None) -> NoReturn:
+        """Turn the document away."""
+        raise ProtocolError("the answer is XML with a document type, which is not accepted")
+
+
+def _name(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _dataset(parent: ElementTree.Element) -> Dataset:
+    attributes = [a for a in parent if _name(a) == "DicomAttribute" and a.get("tag")]
+    blocks = _blocks(attributes)
+    found: Dataset = {}
+    for attribute in attributes:
+        tag, vr = attribute.get("tag", "").upper(), attribute.get("vr", "UN")
+        block = blocks.get((tag[:4], attribute.get("privateCreator", "")))
+        if block and tag[4:6] == "00":
+            tag = tag[:4] + block + tag[6:]
+        found[tag] = {"vr": vr, **_content(attribute, vr)}
+    return found
+
+
+def _blocks(attributes: Iterable[ElementTree.Element]) -> dict[tuple[str, str], str]:
+    """Find which block of a group each private creator has reserved (PS3.5 section 7.8.1)."""
+    found: dict[tuple[str, str], str] = {}
+    for attribute in attributes:
+        match = _CREATOR.fullmatch(attribute.get("tag", "").upper())
+        if match and not attribute.get("privateCreator"):
+            creator = next((child.text for child in attribute), None)
+            if creator:
+                found.setdefault((match[1], creator), match[2])
+    return found
+
+
+def _content(attribute: ElementTree.Element, vr: str) -> dict[str, Any]:
+    values: list[Any] = []
+    for child in attribute:
+        match _name(child):
+            case "Value":
+                _place(values, child, _value(child.text, vr))
+            case "Item":
+                _place(values, child, _dataset(child))
+            case "PersonName":
+                _place(values, child, _person_name(child))
+            case "BulkData":
+                return {"BulkDataURI": child.get("uri") or child.get("uuid") or ""}
+            case "InlineBinary":
+                return {"InlineBinary": child.text or ""}
+    return {"Value": values} if values not in ([], [None]) else {}
+
+
+def _place(values: list[Any], child: ElementTree.Element, value: Any) -> None:
+    """Add a value at its number, with null for those left out before it."""
+    number = child.get("number", "")
+    place = int(number) - 1 if re.fullmatch("[0-9]{1,9}", number) else 0
+    if len(values) < place <= len(values) + _WIDEST_GAP:
+        values += [None] * (place - len(values))
+    values.append(value)
+
+
+def _value(text: str | None, vr: str) -> str | int | float | None:
+    """Read a value; numbers as such, unless they are written in a way that JSON has not."""
+    if not text or vr not in _NUMBERS or len(text) > _LONGEST_NUMBER:
+        return text or None
+    try:
+        number = float(text)
+        is_integer = vr in _INTEGERS or re.fullmatch(r"\s*[+-]?[0-9]+\s*", text)
+        return int(text) if is_integer else number if math.isfinite(number) else text
+    except ValueError:
+        return text
+
+
+def _person_name(element: ElementTree.Element) -> dict[str, str]:
+    """Join the components of each group with carets, as the JSON model has them."""
+    groups = {}
+    for group in element:
+        components = {_name(part): part.text or "" for part in group}
+        name = "^".join(components.get(part, "") for part in _COMPONENTS)
+        groups[_name(group)] = name.rstrip("^")
+    return groups
+
+
+def write_native_xml(dataset: Dataset) -> bytes:
+    """Write a data set of the JSON model as a NativeDicomModel document, in UTF-8.
+
+    Private elements are named by their creator (table A.1.5-2). Null is an empty value, as is
+    empty text; carets at the end of names go. Characters that XML 1.0 cannot hold become U+FFFD.
+    """
+    content = "".join(_written(dataset))
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<NativeDicomModel xmlns="{_NAMESPACE}" xml:space="preserve">{content}</NativeDicomModel>'
+    ).encode()
+
+
+def _written(dataset: Dataset) -> Iterator[str]:
+    from pydicom.datadict import keyword_for_tag
+
+    creators = _creators(dataset)
+    for tag, element in sorted(dataset.items()):
+        names = {"tag": tag, "vr": element.get("vr", "UN")}
+        creator = element.get("privateCreator")
+        if not creator and (creator := creators.get(tag[:6])):
+            names["tag"] = f"{tag[:4]}00{tag[6:]}"
+        if creator:
+            names["privateCreator"] = creator
+        elif keyword := keyword_for_tag(int(tag, 16)):
+            names["keyword"] = keyword
+        yield _tagged("DicomAttribute", "".join(_written_content(element)), names)
+
+
+def _creators(dataset: Dataset) -> dict[str, str]:
+    """Find the private creators by group and block, of those that have reserved but one."""
+    found: dict[str, str] = {}
+    for tag, element in dataset.items():
+        match = _CREATOR.fullmatch(tag)
+        creator = next(iter(element.get("Value") or ()), None)
+        if match and isinstance(creator, str) and creator:
+            found[match[1] + match[2]] = creator
+    names = Counter((block[:4], creator) for block, creator in found.items())
+    return {block: name for block, name in found.items() if names[block[:4], name] == 1}
+
+
+def _written_content(element: dict[str, Any]) -> Iterator[str]:
+    if "BulkDataURI" in element:
+        yield _tagged("BulkData", "", {"uri": element["BulkDataURI"]})
+    elif "InlineBinary" in element:
+        yield _tagged("InlineBinary", _text(element["InlineBinary"]))
+    for number, value in enumerate(element.get("Value") or (), start=1):
+        numbered = {"number": str(number)}
+        if element.get("vr") == "SQ":
+            yield _tagged("Item", "".join(_written(value or {})), numbered)
+        elif isinstance(value, dict):
+            yield _tagged("PersonName", "".join(_written_groups(value)), numbered)
+        elif value is None:
+            yield _tagged("Value", "", numbered)
+        else:
+            yield _tagged("Value", _text(value), numbered)
+
+
+def _written_groups(name: dict[str, Any]) -> Iterator[str]:
+    for group in _GROUPS:
+        if group in name:
+            last = len(_COMPONENTS) - 1  # has what is too much
+            texts = zip(_COMPONENTS, str(name[group] or "").split("^", last), strict=False)
+            yield _tagged(
+                group, "".join(_tagged(part, _text(text)) for part, text in texts if text)
+            )
+
+
+def _tagged(name: str, content: str, attributes: Mapping[str, object] = _NONE) -> str:
+    written = "".join(
+        f' {key}="{_text(value, _ESCAPED_IN_ATTRIBUTES)}"' for key, value in attributes.items()
+    )
+    return f"<{name}{written}>{content}</{name}>" if content else f"<{name}{written}/>"
+
+
+def _text(value: object, escaped: dict[int, str] = _ESCAPED) -> str:
+    return _FORBIDDEN.sub("\ufffd", str(value)).translate(escaped)
