@@ -15,9 +15,11 @@ import click
 from dcmweb import __version__
 from dcmweb.cli.console import Console, ReaderGone
 from dcmweb.cli.delete import delete
+from dcmweb.cli.demo import demo
 from dcmweb.cli.options import Run, common_options
 from dcmweb.cli.retrieve import retrieve
 from dcmweb.cli.search import search
+from dcmweb.cli.serve import serve
 from dcmweb.cli.store import store
 from dcmweb.errors import DcmwebError, ExitCode, Interrupted
 
@@ -46,7 +48,10 @@ class BaseUrlGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Say what is missing rather than that a BASE_URL is no command."""
-        if not ctx.obj.base_url and "--help" not in args and "-h" not in args:
+        is_local = args[0] in LOCAL_COMMANDS
+        if is_local and ctx.obj.base_url:
+            raise click.UsageError(f"{args[0]} takes no BASE_URL")
+        if not is_local and not ctx.obj.base_url and not {"--help", "-h"} & set(args):
             raise click.UsageError(
                 f"BASE_URL comes before the command: dcmweb http://HOST/dicom-web {args[0]} ..."
             )
@@ -86,8 +91,9 @@ def cli(**_options: Any) -> None:
     """
 
 
-for command in (store, search, retrieve, delete):
+for command in (store, search, retrieve, delete, serve, demo):
     cli.add_command(command)
+LOCAL_COMMANDS = ("serve", "demo")  # which take no BASE_URL
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -115,6 +121,11 @@ def _exit_code(args: Sequence[str], run: Run) -> int:
         code = ExitCode.SIGINT
     except ReaderGone:
         code = ExitCode.OK
+    except SystemExit:  # as click ends where nobody reads its help any more
+        code = ExitCode.OK
+    except OSError as error:  # of click's own writing; all others have been translated
+        run.console.problem(f"cannot write to stdout: {error.strerror}")
+        code = ExitCode.LOCAL_IO
     except Interrupted as error:
         run.console.problem(str(error))
         code = error.exit_code

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from dcmweb.errors import ExitCode
-from tests.conftest import Dcmweb, Result, clean_environment, make_series, write_files
+from tests.conftest import DCMWEB, Dcmweb, Result, clean_environment, make_series, write_files
 from tests.functional.archive import Archive
 from tests.functional.origin import Answer, Handler, Request, serving
 
@@ -74,6 +74,14 @@ main(sys.argv[1:])
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+def version_to_a_full_disk(_dcmweb: Dcmweb, folder: Path) -> Result:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*DCMWEB, "--version"], cwd=folder, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    return Result(done.returncode, "", done.stderr.decode())
+
+
 HTML = Answer(200, b"<!doctype html>", {"Content-Type": "text/html"})
 STUDY = "studies/1.2.3"
 
@@ -94,6 +102,7 @@ SCENARIOS: list[tuple[ExitCode, str, Scenario]] = [
     (ExitCode.NETWORK, "nothing moved", against(lambda _: Answer(200, b"[]", stall=1), "search")),
     (ExitCode.NETWORK, "broke", against(lambda _: Answer(cut=-1), "delete", STUDY)),
     (ExitCode.LOCAL_IO, "/dev/full", against(Archive(), "retrieve", "-o", "/dev/full")),
+    (ExitCode.LOCAL_IO, "cannot write to stdout", version_to_a_full_disk),
     (ExitCode.PROTOCOL, "web page", against(lambda _: HTML, "search")),
     (ExitCode.DEFECT, "a defect in ", raising),
 ]

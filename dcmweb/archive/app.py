@@ -1,0 +1,172 @@
+"""The WSGI application: from a URL to the transaction that answers it, at both faces."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    NotFound,
+    ServiceUnavailable,
+)
+from werkzeug.wrappers import Request, Response
+
+from dcmweb.archive.access import Access
+from dcmweb.archive.answers import as_json, as_xml_parts
+from dcmweb.archive.faces import Face, Google, Standard, json_answer
+from dcmweb.archive.negotiation import accepted, not_acceptable
+from dcmweb.archive.operations import Operations
+from dcmweb.archive.query import Query, Search
+from dcmweb.archive.retrieve import Retrieve, parse_frames
+from dcmweb.archive.routes import STANDARD_PATH, URLS, base_url, dataset_name, is_google
+from dcmweb.archive.storage import Storage
+from dcmweb.archive.store import Store
+from dcmweb.dicom.paths import Level, Resource
+from dcmweb.errors import LocalError
+from dcmweb.http import media_types
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, and what its URL says."""
+
+    request: Request
+    face: Face
+    base_url: str
+    args: Mapping[str, str]
+
+    @property
+    def resource(self) -> Resource:
+        """The study, series or instance that the URL names."""
+        study, series, instance = (self.args.get(n, "") for n in ("study", "series", "instance"))
+        return Resource(study, series, instance)
+
+
+class Archive:
+    """The application on a storage."""
+
+    def __init__(self, storage: Storage, access: Access | None = None) -> None:
+        self._storage = storage
+        self._access = access or Access()
+        self._operations = Operations()
+        self._standard, self._google = Standard(), Google(self._operations)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer a request, as PEP 3333 says."""
+        request = Request(environ)
+        response = self._answer(request)
+        self._access.let_pages_read(request, response)
+        return response(environ, start_response)
+
+    def _answer(self, request: Request) -> Response:
+        face: Face = self._google if is_google(request) else self._standard
+        try:
+            self._access.check(request)
+            if request.method == "OPTIONS":
+                return Response(status=204)
+            endpoint, args = URLS.bind_to_environ(request.environ).match()
+            call = Call(request, face, base_url(request, args), args)
+            answer: Callable[[Call], Response] = getattr(self, f"_{endpoint}")
+            return _begun(answer(call))
+        except HTTPException as error:
+            return face.error(error, request)
+        except LocalError as error:
+            return face.error(ServiceUnavailable(str(error)), request)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            return face.error(InternalServerError("a defect of the archive"), request)
+
+    def _home(self, call: Call) -> Response:
+        text = f"A dcmweb archive. Its base URL is {call.request.host_url}{STANDARD_PATH[1:]}\n"
+        return Response(text, content_type="text/plain")
+
+    def _store(self, call: Call) -> Response:
+        call.face.check_store(call.request)
+        results = Store(self._storage, call.resource.study).run(call.request)
+        return call.face.stored(call.request, results, call.base_url)
+
+    def _search(self, call: Call) -> Response:
+        arguments = call.request.args.items(multi=True)
+        query = Query.parse(call.resource, Level(call.args["level"]), arguments)
+        search = Search(self._storage, query, call.face.most(query), call.face.all_levels)
+        entries = search.entries()
+        if not entries:
+            return call.face.nothing_found()
+        response = self._found(call, search.rows(entries, call.base_url))
+        if search.remaining:
+            call.face.remaining(response, call.base_url, search.remaining)
+        return response
+
+    def _found(self, call: Call, rows: Iterable[dict[str, Any]]) -> Response:
+        for wanted in accepted(call.request):
+            if wanted.is_single and any(
+                map(wanted.covers, ("application/json", media_types.DICOM_JSON))
+            ):
+                return as_json(rows)
+            if wanted.is_multipart and wanted.covers(media_types.DICOM_XML):
+                return as_xml_parts(rows)
+        raise not_acceptable([media_types.DICOM_JSON, media_types.multipart(media_types.DICOM_XML)])
+
+    def _retrieve(self, call: Call) -> Response:
+        return self._of(call).instances()
+
+    def _metadata(self, call: Call) -> Response:
+        return self._of(call).metadata()
+
+    def _frames(self, call: Call) -> Response:
+        return self._of(call).frames(parse_frames(call.args["frames"]))
+
+    def _rendered(self, call: Call) -> Response:
+        return self._of(call).rendered(_frames_of(call))
+
+    def _thumbnail(self, call: Call) -> Response:
+        return self._of(call).thumbnail(_frames_of(call))
+
+    def _bulkdata(self, call: Call) -> Response:
+        return self._of(call).bulkdata(call.args["element"])
+
+    def _of(self, call: Call) -> Retrieve:
+        return Retrieve(self._storage, call.request, call.resource, call.base_url)
+
+    def _delete(self, call: Call) -> Response:
+        count = self._storage.delete(call.resource)
+        if not count:
+            raise NotFound(f"there is no {call.resource}")
+        return call.face.deleted(call.resource, count, dataset_name(call.args))
+
+    def _operation(self, call: Call) -> Response:
+        report = self._operations.report(
+            f"{dataset_name(call.args)}/operations/{call.args['operation']}"
+        )
+        if report is None:
+            raise NotFound("there is no such operation; those of an earlier run are not known")
+        return json_answer(report)
+
+
+def _begun(response: Response) -> Response:
+    """Make the first piece of a body, as long as what goes wrong can still be said in words."""
+    pieces = iter(response.response)
+    first = next(pieces, b"")
+    response.response = _told(chain([first], pieces))
+    return response
+
+
+def _told(pieces: Iterable[Any]) -> Iterator[Any]:
+    """Tell of what breaks a body off; the client sees that it is not whole."""
+    try:
+        yield from pieces
+    except GeneratorExit:
+        raise
+    except BaseException:
+        traceback.print_exc(file=sys.stderr)
+        raise
+
+
+def _frames_of(call: Call) -> list[int]:
+    return parse_frames(call.args["frames"]) if "frames" in call.args else []

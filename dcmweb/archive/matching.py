@@ -1,0 +1,111 @@
+"""Matching of QIDO-RS: whether a value fits what is searched for (PS3.4 section C.2.2.2)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from werkzeug.exceptions import BadRequest
+
+Matches = Callable[[str | None], bool]
+
+_DATE = r"[0-9]{8}"
+_TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]{1,6})?)?)?"
+_RANGED = {"DA": _DATE, "TM": _TIME, "DT": r"[0-9]{4,14}(?:\.[0-9]{1,6})?"}
+_WIDTHS = {"DA": 8, "TM": 13, "DT": 21}
+_NUMBERS = ("IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "SV", "UV")
+
+
+def matcher(vr: str, wanted: str, *, fuzzy: bool = False) -> Matches:
+    """Make the test of a value for a search key; values are as the index has them.
+
+    Raises BadRequest for a key that is malformed, such as a date that is none.
+    """
+    if wanted in ("", "*"):
+        return lambda _value: True
+    if vr in _RANGED:
+        return _range(vr, wanted)
+    if vr == "UI":
+        uids = set(re.split(r"[,\\]", wanted))
+        return _any_of(lambda value: value in uids)
+    if vr == "PN":
+        return _fuzzy_name(wanted) if fuzzy else _name(wanted)
+    if vr in _NUMBERS:
+        return _number(wanted)
+    return _any_of(_wildcard(wanted))
+
+
+def _any_of(test: Callable[[str], bool]) -> Matches:
+    """Test each value of several."""
+    return lambda value: value is not None and any(map(test, value.split("\\")))
+
+
+def _wildcard(wanted: str, flags: int = 0) -> Callable[[str], bool]:
+    pattern = "".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in wanted)
+    compiled = re.compile(pattern, flags | re.DOTALL)
+    return lambda value: compiled.fullmatch(value) is not None
+
+
+def _name(wanted: str) -> Matches:
+    """Match any group of a person name, whatever the case; empty components at the end go."""
+    fits = _wildcard(_trimmed(wanted), re.IGNORECASE)
+    return _any_of(lambda value: any(fits(_trimmed(group)) for group in [value, *value.split("=")]))
+
+
+def _trimmed(name: str) -> str:
+    return name.rstrip("^= ")
+
+
+def _fuzzy_name(wanted: str) -> Matches:
+    """Match names of which some word begins with each of the words searched for."""
+    words = _words(wanted)
+
+    def fits(value: str) -> bool:
+        there = _words(value)
+        return all(any(word.startswith(start) for word in there) for start in words)
+
+    return _any_of(fits)
+
+
+def _words(name: str) -> list[str]:
+    """Split a name into words without case and accents."""
+    folded = unicodedata.normalize("NFKD", name).casefold()
+    plain = "".join(char for char in folded if not unicodedata.combining(char))
+    return re.findall(r"\w+", plain)
+
+
+def _number(wanted: str) -> Matches:
+    try:
+        number = float(wanted)
+    except ValueError:
+        raise BadRequest(f"{wanted!r} is no number") from None
+
+    def fits(value: str) -> bool:
+        try:
+            return float(value) == number
+        except ValueError:
+            return False
+
+    return _any_of(fits)
+
+
+def _range(vr: str, wanted: str) -> Matches:
+    """Match a date or time, or a range of them that may be open at one end."""
+    one = _RANGED[vr]
+    match = re.fullmatch(rf"({one})?(-)?({one})?", wanted)
+    if not match or wanted == "-" or (match[1] and match[3] and not match[2]):
+        raise BadRequest(f"{wanted!r} is neither a value of VR {vr} nor a range of them")
+    width = _WIDTHS[vr]
+    first, last = _plain(match[1] or ""), _plain(match[3] or "")
+    if not match[2]:
+        last = first
+    low = first.ljust(width, "0")
+    high = (last or "9").ljust(width, "9")
+    # What a key leaves out, such as the seconds, matches whatever the value has there.
+    return _any_of(lambda value: bool(value) and low <= _plain(value).ljust(width, "0") <= high)
+
+
+def _plain(value: str) -> str:
+    """Write dates and times without the separators of old editions of the standard."""
+    return value.replace(":", "").replace(".", "").strip() if value[:1].isdigit() else value

@@ -1,0 +1,81 @@
+"""What a client accepts, and which of it is sent (PS3.18 section 8.7, RFC 9110 section 12.5.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from werkzeug.exceptions import NotAcceptable
+from werkzeug.wrappers import Request
+
+from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
+
+ANY = "*/*"
+
+
+@dataclass(frozen=True)
+class Range:
+    """One of the media ranges of an Accept header; of a multipart one, that of its parts."""
+
+    name: str
+    is_multipart: bool
+    is_single: bool
+    transfer_syntax: str = ""
+    quality: float = 1.0
+
+    def covers(self, name: str) -> bool:
+        """Tell whether a media type is within this range."""
+        kind = self.name.partition("/")[0]
+        return self.name in (ANY, name) or (
+            self.name.endswith("/*") and name.startswith(f"{kind}/")
+        )
+
+
+def accepted(request: Request) -> list[Range]:
+    """Read what a request accepts, the most wanted first; anything if it says nothing.
+
+    The query parameter `accept` goes before the header (PS3.18 section 8.3.3.1).
+    """
+    text = request.args.get("accept") or request.headers.get("Accept") or ANY
+    ranges = [_range(parse(part)) for part in _split(text)]
+    wanted = [r for r in ranges if r.quality > 0]
+    return sorted(wanted, key=lambda r: -r.quality)
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that are not within quotes."""
+    found = re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+', text)
+    return [part.strip() for part in found if part.strip()]
+
+
+def _range(media_type: MediaType) -> Range:
+    parameters = media_type.parameters
+    syntax = parameters.get("transfer-syntax", "")
+    try:
+        quality = float(parameters.get("q", "1"))
+    except ValueError:
+        quality = 1.0
+    if media_type.name in (MULTIPART_RELATED, "multipart/*"):
+        # Older clients put the transfer syntax inside the quotes of the type.
+        inner = parse(parameters.get("type", ANY))
+        syntax = syntax or inner.parameters.get("transfer-syntax", "")
+        return Range(inner.name or ANY, True, False, syntax, quality)
+    return Range(media_type.name, media_type.name == ANY, True, syntax, quality)
+
+
+def choose(ranges: Sequence[Range], offered: Sequence[str]) -> str:
+    """Choose a media type that is sent as a single body; raises NotAcceptable if none fits.
+
+    Of what a range covers, the first offered wins.
+    """
+    for wanted in ranges:
+        for name in offered:
+            if wanted.is_single and wanted.covers(name):
+                return name
+    raise not_acceptable(offered)
+
+
+def not_acceptable(offered: Sequence[str]) -> NotAcceptable:
+    """Make the error that says what could be had."""
+    return NotAcceptable(f"this is to be had as {', '.join(offered)}")

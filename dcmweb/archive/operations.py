@@ -1,0 +1,56 @@
+"""Long-running operations, as Google's Cloud Healthcare API reports them."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from datetime import datetime, timezone
+from typing import Any
+
+_SHOWN_AS_PENDING = 0.3  # seconds, so that who polls has something to wait for
+_REMEMBERED = 1000
+_METADATA = "type.googleapis.com/google.cloud.healthcare.v1.OperationMetadata"
+_METHOD = "google.cloud.healthcare.v1.dicomweb.DicomWebService."
+_EMPTY = "type.googleapis.com/google.protobuf.Empty"
+
+
+class Operations:
+    """The operations of this run. What they did is done; they tell of it a moment later."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[str, int, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, dataset: str, method: str, count: int) -> str:
+        """Note an operation on a number of instances; returns its name."""
+        name = f"{dataset}/operations/{secrets.randbits(63)}"
+        with self._lock:
+            self._known[name] = (method, count, time.time())
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return name
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        """Tell how far an operation is; None if there is no such one."""
+        with self._lock:
+            known = self._known.get(name)
+        if known is None:
+            return None
+        method, count, began = known
+        metadata: dict[str, Any] = {
+            "@type": _METADATA,
+            "apiMethodName": _METHOD + method,
+            "createTime": _timestamp(began),
+        }
+        if time.time() < began + _SHOWN_AS_PENDING:
+            return {"name": name, "metadata": {**metadata, "counter": {"pending": str(count)}}}
+        metadata["endTime"] = _timestamp(began + _SHOWN_AS_PENDING)
+        metadata["counter"] = {"success": str(count)}
+        return {"name": name, "metadata": metadata, "done": True, "response": {"@type": _EMPTY}}
+
+
+def _timestamp(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

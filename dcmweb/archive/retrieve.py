@@ -1,0 +1,266 @@
+"""WADO-RS: instances, frames, metadata, bulk data and renderings (PS3.18 section 10.4)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
+from werkzeug.wrappers import Request, Response
+
+from dcmweb.archive.answers import as_json, as_parts, as_single, as_xml_parts, file_pieces
+from dcmweb.archive.bulkdata import find_bulkdata
+from dcmweb.archive.frames import Frames, frame_media_type
+from dcmweb.archive.index import Entry
+from dcmweb.archive.metadata import read_metadata
+from dcmweb.archive.negotiation import ANY, Range, accepted, choose, not_acceptable
+from dcmweb.archive.rendering import RENDERED, parse_rendering, render, thumbnail
+from dcmweb.archive.storage import Storage
+from dcmweb.archive.transcode import TARGETS, transcoded
+from dcmweb.dicom.elements import EXPLICIT_VR_LITTLE_ENDIAN
+from dcmweb.dicom.paths import Level, Resource
+from dcmweb.http import media_types
+from dcmweb.http.media_types import MediaType
+
+_ANY_SYNTAX = "*"
+
+Headers = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Retrieve:
+    """Answers retrieve requests for one resource of a storage."""
+
+    storage: Storage
+    request: Request
+    resource: Resource
+    base_url: str
+
+    def instances(self) -> Response:
+        """Send the instances of a study or series, or one, as files."""
+        entries = self._entries()
+        ranges = [r for r in accepted(self.request) if r.covers(media_types.DICOM)]
+        may_be_single = self.resource.level is Level.INSTANCES
+        for wanted in ranges:
+            syntaxes = [_syntax(entry, wanted.transfer_syntax) for entry in entries]
+            if None in syntaxes:
+                continue
+            if wanted.is_multipart:
+                parts = self._parts(zip(entries, syntaxes, strict=True))
+                return as_parts(parts, MediaType(media_types.DICOM))
+            if may_be_single:
+                return self._single(entries[0], str(syntaxes[0]))
+        if may_be_single:
+            raise not_acceptable([media_types.DICOM, _multipart(media_types.DICOM)])
+        raise not_acceptable([_multipart(media_types.DICOM)])
+
+    def _single(self, entry: Entry, syntax: str) -> Response:
+        path = self.storage.path(entry)
+        if syntax == entry.transfer_syntax:
+            return as_single(_dicom(syntax), file_pieces(path), os.path.getsize(path))
+        return as_single(_dicom(syntax), transcoded(path, syntax), None)
+
+    def _parts(
+        self, wanted: Iterable[tuple[Entry, str | None]]
+    ) -> Iterator[tuple[Headers, Iterable[bytes]]]:
+        for entry, syntax in wanted:
+            path = self.storage.path(entry)
+            pieces: Iterable[bytes] = file_pieces(path)
+            sent = entry.transfer_syntax
+            if syntax != entry.transfer_syntax:
+                with suppress(NotAcceptable):  # better as it is than not at all: the part tells
+                    pieces, sent = transcoded(path, str(syntax)), str(syntax)
+            yield {"Content-Type": str(_dicom(sent)), **self._location(entry)}, pieces
+
+    def _location(self, entry: Entry) -> dict[str, str]:
+        return {"Content-Location": f"{self.base_url}/{entry.resource}"}
+
+    def metadata(self) -> Response:
+        """Send the metadata of all instances, as JSON or XML."""
+        entries = self._entries()
+        datasets = (
+            read_metadata(self.storage.path(entry), f"{self.base_url}/{entry.resource}")
+            for entry in entries
+        )
+        for wanted in accepted(self.request):
+            if wanted.is_single and any(map(wanted.covers, _JSON)):
+                return as_json(datasets)
+            if wanted.is_multipart and wanted.covers(media_types.DICOM_XML):
+                return as_xml_parts(datasets)
+        raise not_acceptable([media_types.DICOM_JSON, _multipart(media_types.DICOM_XML)])
+
+    def frames(self, numbers: Sequence[int]) -> Response:
+        """Send frames: uncompressed, as they are stored, or as pictures."""
+        entry = self._entries()[0]
+        frames = Frames(self.storage.path(entry))
+        for number in numbers:
+            frames.stored(number)  # all of them must be there
+        ranges = accepted(self.request)
+        for wanted in ranges:
+            if not (wanted.is_multipart or len(numbers) == 1):
+                continue
+            choice = self._frame_choice(wanted, frames)
+            if choice:
+                return self._send_frames(wanted, choice, numbers, frames, entry)
+        stored = frame_media_type(frames.transfer_syntax)
+        raise not_acceptable([_multipart(media_types.OCTET_STREAM), _multipart(stored), *RENDERED])
+
+    def _frame_choice(self, wanted: Range, frames: Frames) -> MediaType | None:
+        """Choose what frames are sent as, if a media range lets them be sent at all."""
+        syntax = wanted.transfer_syntax
+        stored = {"transfer-syntax": frames.transfer_syntax}
+        stored_type = frame_media_type(frames.transfer_syntax)
+        as_stored = syntax in (_ANY_SYNTAX, frames.transfer_syntax)
+        if wanted.name == ANY and syntax == _ANY_SYNTAX:
+            return MediaType(stored_type, stored)
+        if wanted.covers(media_types.OCTET_STREAM):
+            if as_stored:
+                return MediaType(media_types.OCTET_STREAM, stored)
+            if syntax in ("", *TARGETS):
+                return MediaType(
+                    media_types.OCTET_STREAM, {"transfer-syntax": EXPLICIT_VR_LITTLE_ENDIAN}
+                )
+        if wanted.covers(stored_type) and (as_stored or not syntax):
+            return MediaType(stored_type, stored)
+        rendered = [name for name in RENDERED if wanted.covers(name)]
+        return MediaType(rendered[0]) if rendered and syntax in ("", _ANY_SYNTAX) else None
+
+    def _send_frames(
+        self,
+        wanted: Range,
+        media_type: MediaType,
+        numbers: Sequence[int],
+        frames: Frames,
+        entry: Entry,
+    ) -> Response:
+        syntax = media_type.parameters.get("transfer-syntax")
+
+        def pieces(number: int) -> Iterator[bytes]:
+            if syntax is None:
+                yield self._rendered(entry, number, media_type.name)
+            elif syntax == frames.transfer_syntax:
+                yield from frames.stored(number).pieces()
+            else:
+                yield frames.native(number)
+
+        first = next(pieces(numbers[0]), b"") if syntax != frames.transfer_syntax else None
+        if not wanted.is_multipart:
+            body = [first] if first is not None else pieces(numbers[0])
+            return as_single(media_type, body, None)
+        return as_parts(
+            (
+                (
+                    {
+                        "Content-Type": str(media_type),
+                        "Content-Location": f"{self.base_url}/{entry.resource}/frames/{number}",
+                    },
+                    [first] if first is not None and at == 0 else pieces(number),
+                )
+                for at, number in enumerate(numbers)
+            ),
+            media_type,
+        )
+
+    def _rendered(self, entry: Entry, number: int | None, name: str) -> bytes:
+        asked = parse_rendering(self.request.args)
+        return render(self.storage.path(entry), number or 1, name, asked)
+
+    def rendered(self, numbers: Sequence[int] = ()) -> Response:
+        """Send pictures: one of an instance or frame, several as parts."""
+        entries = self._entries()
+        parse_rendering(self.request.args)
+        wanted = [(entry, number) for entry in entries for number in numbers or (1,)]
+        ranges = accepted(self.request)
+        if len(wanted) == 1 and any(r.is_single for r in ranges):
+            name = choose(ranges, RENDERED)
+            picture = self._rendered(*wanted[0], name)
+            return as_single(MediaType(name), [picture], len(picture))
+        name = next((n for r in ranges for n in RENDERED if r.is_multipart and r.covers(n)), "")
+        if not name:
+            raise not_acceptable([_multipart(n) for n in RENDERED])
+        return as_parts(self._pictures(wanted, name), MediaType(name))
+
+    def _pictures(
+        self, wanted: Iterable[tuple[Entry, int]], name: str
+    ) -> Iterator[tuple[Headers, list[bytes]]]:
+        for entry, number in wanted:
+            try:
+                picture = self._rendered(entry, number, name)
+            except (NotFound, NotAcceptable):
+                if self.resource.level is Level.INSTANCES:
+                    raise
+                continue  # documents have no picture
+            yield {"Content-Type": name, **self._location(entry)}, [picture]
+
+    def thumbnail(self, numbers: Sequence[int] = ()) -> Response:
+        """Send a small picture of the first instance that has one."""
+        asked = parse_rendering(self.request.args)
+        name = choose(accepted(self.request), RENDERED)
+        for entry in self._entries():
+            try:
+                picture = thumbnail(
+                    self.storage.path(entry), (*numbers, 1)[0], name, viewport=asked.viewport
+                )
+            except (NotFound, NotAcceptable):
+                if self.resource.level is Level.INSTANCES:
+                    raise
+                continue
+            return as_single(MediaType(name), [picture], len(picture))
+        raise NotFound("there is no instance with a picture")
+
+    def bulkdata(self, location: str) -> Response:
+        """Send the value of one element."""
+        bulk = find_bulkdata(self.storage.path(self._entries()[0]), location)
+        names = [media_types.OCTET_STREAM, *{one.media_type.name for one in bulk}]
+        for wanted in accepted(self.request):
+            if not any(map(wanted.covers, names)):
+                continue
+            if wanted.is_single and len(bulk) == 1:
+                return as_single(bulk[0].media_type, bulk[0].source.pieces(), bulk[0].source.size)
+            if wanted.is_multipart:
+                parts = (
+                    ({"Content-Type": str(one.media_type)}, one.source.pieces()) for one in bulk
+                )
+                return as_parts(parts, bulk[0].media_type)
+        raise not_acceptable([*names, *map(_multipart, names)])
+
+    def _entries(self) -> list[Entry]:
+        """Find what is served of the resource; raises NotFound if that is nothing."""
+        entries = list(self.storage.index.entries(self.resource))
+        if self.resource.level is Level.INSTANCES:
+            entries = [e for e in entries if os.path.exists(self.storage.path(e))]
+        if not entries:
+            raise NotFound(f"there is no {self.resource}")
+        return entries
+
+
+_JSON = (media_types.DICOM_JSON, "application/json")
+
+
+def _syntax(entry: Entry, wanted: str) -> str | None:
+    """Tell the transfer syntax to send an instance in, None if that cannot be.
+
+    Without a word about it, that is Explicit VR Little Endian (PS3.18 section 8.7.3.5.2).
+    """
+    if wanted in (_ANY_SYNTAX, entry.transfer_syntax):
+        return entry.transfer_syntax
+    wanted = wanted or EXPLICIT_VR_LITTLE_ENDIAN
+    return wanted if wanted in TARGETS else None
+
+
+def _dicom(syntax: str) -> MediaType:
+    return MediaType(media_types.DICOM, {"transfer-syntax": syntax})
+
+
+def _multipart(name: str) -> str:
+    return media_types.multipart(name)
+
+
+def parse_frames(text: str) -> list[int]:
+    """Read a frame list (PS3.18 section 10.1.1.4); raises BadRequest for what is none."""
+    numbers = text.split(",")
+    if not all(n.isascii() and n.isdigit() and 0 < int(n) < 10**9 for n in numbers):
+        raise BadRequest(f"{text!r} is no list of frame numbers, which count from 1")
+    return [int(number) for number in numbers]

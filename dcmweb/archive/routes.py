@@ -1,0 +1,85 @@
+"""The URLs of the archive: the resources of PS3.18 below the base URLs of both faces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from werkzeug.routing import Map, Rule, RuleFactory, Submount
+from werkzeug.wrappers import Request
+
+STANDARD_PATH = "/dicomweb"
+GOOGLE_VERSIONS = ("v1", "v1beta1")
+_DATASET = "projects/<project>/locations/<location>/datasets/<dataset>"
+_GOOGLE_PATH = f"/<any({', '.join(GOOGLE_VERSIONS)}):version>/{_DATASET}"
+_GOOGLE_STORE = "/dicomStores/<store>/dicomWeb"
+
+
+def _dicomweb_rules() -> list[RuleFactory]:
+    """List the resources below a base URL (PS3.18 table 10.1-1), the same for both faces."""
+    study, series, instance = (
+        "/studies/<study>",
+        "/studies/<study>/series/<series>",
+        "/studies/<study>/series/<series>/instances/<instance>",
+    )
+    frames = f"{instance}/frames/<frames>"
+    get, post = ["GET"], ["POST"]
+    rules = [
+        Rule("/studies", endpoint="store", methods=post),
+        Rule(study, endpoint="store", methods=post),
+        Rule(f"{frames}", endpoint="frames", methods=get),
+        Rule(f"{instance}/bulkdata/<path:element>", endpoint="bulkdata", methods=get),
+    ]
+    for level, above in (
+        ("studies", [""]),
+        ("series", ["", study]),
+        ("instances", ["", study, series]),
+    ):
+        rules += [
+            Rule(f"{path}/{level}", endpoint="search", methods=get, defaults={"level": level})
+            for path in above
+        ]
+    for path in (study, series, instance):
+        rules += [
+            Rule(path, endpoint="retrieve", methods=get),
+            Rule(path, endpoint="delete", methods=["DELETE"]),
+            Rule(f"{path}/metadata", endpoint="metadata", methods=get),
+        ]
+    for path in (study, series, instance, frames):
+        rules += [
+            Rule(f"{path}/rendered", endpoint="rendered", methods=get),
+            Rule(f"{path}/thumbnail", endpoint="thumbnail", methods=get),
+        ]
+    return [*rules]
+
+
+URLS = Map(
+    [
+        Rule("/", endpoint="home", methods=["GET"]),
+        Submount(STANDARD_PATH, _dicomweb_rules()),
+        Submount(_GOOGLE_PATH + _GOOGLE_STORE, _dicomweb_rules()),
+        Rule(f"{_GOOGLE_PATH}/operations/<operation>", endpoint="operation", methods=["GET"]),
+    ],
+    strict_slashes=False,
+    merge_slashes=False,
+    redirect_defaults=False,
+)
+
+
+def is_google(request: Request) -> bool:
+    """Tell whether a request is to Google's face."""
+    return request.path.startswith(tuple(f"/{version}/" for version in GOOGLE_VERSIONS))
+
+
+def dataset_name(args: Mapping[str, str]) -> str:
+    """Name the Google dataset of a URL; "" at the standard face."""
+    if "project" not in args:
+        return ""
+    return "projects/{project}/locations/{location}/datasets/{dataset}".format(**args)
+
+
+def base_url(request: Request, args: Mapping[str, str]) -> str:
+    """Tell the base URL as the client wrote it."""
+    path = STANDARD_PATH
+    if "store" in args:
+        path = f"/{args['version']}/{dataset_name(args)}/dicomStores/{args['store']}/dicomWeb"
+    return request.host_url.rstrip("/") + path

@@ -1,0 +1,229 @@
+"""STOW-RS: from the body of a request to files (PS3.18 section 10.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.wrappers import Request
+
+from dcmweb.archive.compose import BulkFile, compose
+from dcmweb.archive.storage import Kept, Received, Storage
+from dcmweb.dicom.files import PartialFile
+from dcmweb.dicom.model import Dataset, parse_json, text
+from dcmweb.dicom.native_xml import parse_native_xml
+from dcmweb.dicom.part10 import Identity
+from dcmweb.dicom.paths import Resource
+from dcmweb.errors import BrokenDicom, NotDicom, ProtocolError
+from dcmweb.http import media_types
+from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
+from dcmweb.http.multipart import PIECE, Part, read_parts
+
+CANNOT_UNDERSTAND = 0xC000
+OTHER_STUDY = 0xA901
+DUPLICATE = 0x0111
+
+_TOGETHER = 500  # instances that get their names in one go
+_LONGEST_METADATA = 64 * 1024 * 1024
+_METADATA_TYPES = (media_types.DICOM_JSON, media_types.DICOM_XML, "application/json")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one instance: kept somehow, or not, for a reason of the standard."""
+
+    sop_class: str
+    resource: Resource
+    kept: Kept | None = None
+    reason: int = 0
+    detail: str = ""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the archive has these very bytes now."""
+        return self.kept in (Kept.NEW, Kept.SAME)
+
+
+class Store:
+    """One store request; `study` is set where the request names one."""
+
+    def __init__(self, storage: Storage, study: str = "") -> None:
+        self._storage = storage
+        self._study = study
+        self._results: list[Result] = []
+        self._waiting: list[Received] = []
+        self._files = ExitStack()  # discards what got no name
+
+    def run(self, request: Request) -> list[Result]:
+        """Store what a request brings, and say what became of each instance.
+
+        Raises BadRequest for a body that breaks off or is malformed, UnsupportedMediaType.
+        """
+        content_type = parse(request.headers.get("Content-Type", ""))
+        stream = request.stream
+        with self._files:
+            try:
+                if content_type.name == media_types.DICOM:
+                    self._take_file(_pieces(stream))
+                elif content_type.name == MULTIPART_RELATED:
+                    self._take_parts(stream, content_type)
+                else:
+                    raise UnsupportedMediaType(_wanted(content_type))
+            except ProtocolError as error:
+                raise BadRequest(error.message.replace("the answer", "the body")) from error
+            if _is_cut(stream):
+                raise BadRequest("the body is shorter than its Content-Length")
+            self._keep()
+        if not self._results:
+            raise BadRequest("the body holds no instance")
+        return self._results
+
+    def _take_parts(self, stream: IO[bytes], content_type: MediaType) -> None:
+        inner = parse(content_type.parameters.get("type", media_types.DICOM)).name
+        boundary = content_type.parameters.get("boundary", "")
+        parts = read_parts(stream.read, boundary)
+        if inner == media_types.DICOM:
+            for part in parts:
+                self._take_part(part)
+        elif inner in _METADATA_TYPES:
+            self._take_metadata(parts)
+        else:
+            raise UnsupportedMediaType(_wanted(content_type))
+
+    def _take_part(self, part: Part) -> None:
+        if part.media_type.name not in ("", media_types.DICOM, media_types.OCTET_STREAM):
+            self._fail(CANNOT_UNDERSTAND, f"a part of type {part.media_type.name} is no DICOM file")
+        else:
+            self._take_file(part.body)
+
+    def _take_file(self, pieces: Iterator[bytes]) -> None:
+        partial = self._files.enter_context(self._new_file())
+        for piece in pieces:
+            partial.write(piece)
+        self._look_at(partial)
+
+    def _look_at(self, partial: PartialFile) -> None:
+        try:
+            received = self._storage.look_at(partial)
+        except (NotDicom, BrokenDicom) as error:
+            partial.discard()
+            self._fail(CANNOT_UNDERSTAND, error.message)
+            return
+        identity = received.header.identity
+        if self._study and identity.resource.study != self._study:
+            partial.discard()
+            detail = "its Study Instance UID is not that of the request"
+            self._fail(OTHER_STUDY, detail, identity)
+            return
+        self._waiting.append(received)
+        if len(self._waiting) >= _TOGETHER:
+            self._keep()
+
+    def _fail(self, reason: int, detail: str, identity: Identity | None = None) -> None:
+        resource = identity.resource if identity else Resource()
+        sop_class = identity.sop_class if identity else ""
+        self._results.append(Result(sop_class, resource, None, reason, detail))
+
+    def _keep(self) -> None:
+        """Give the instances that came their names."""
+        for received, kept in zip(self._waiting, self._storage.keep(self._waiting), strict=True):
+            identity = received.header.identity
+            if kept is Kept.DIFFERENT:
+                detail = "an instance with these UIDs and other content already exists"
+                self._fail(DUPLICATE, detail, identity)
+            else:
+                self._results.append(Result(identity.sop_class, identity.resource, kept))
+        self._waiting.clear()
+
+    @contextmanager
+    def _new_file(self) -> Iterator[PartialFile]:
+        partial = self._storage.new_file()
+        try:
+            yield partial
+        finally:
+            partial.discard()
+
+    def _take_metadata(self, parts: Iterator[Part]) -> None:
+        """Make instances of metadata and the bulk data that follows (PS3.18 section 8.6)."""
+        metadata: list[Dataset] = []
+        bulk: dict[str, BulkFile] = {}
+        for part in parts:
+            if part.media_type.name in _METADATA_TYPES and "content-location" not in part.headers:
+                metadata += _read_metadata(part)
+            else:
+                location, file = self._spool(part)
+                bulk[location] = file
+        used = [_bulk_of(dataset, bulk) for dataset in metadata]
+        if unused := bulk.keys() - {name for names in used for name in names}:
+            raise BadRequest(f"no BulkDataURI names the part {sorted(unused)[0]}")
+        for dataset, its_bulk in zip(metadata, used, strict=True):
+            self._compose(dataset, its_bulk)
+
+    def _spool(self, part: Part) -> tuple[str, BulkFile]:
+        location = part.headers.get("content-location", "")
+        if not location:
+            raise BadRequest(f"a part of type {part.media_type.name} has no Content-Location")
+        partial = self._files.enter_context(self._new_file())
+        for piece in part.body:
+            partial.write(piece)
+        partial.file.close()
+        return location, BulkFile(partial.path, partial.size, part.media_type)
+
+    def _compose(self, metadata: Dataset, bulk: dict[str, BulkFile]) -> None:
+        partial = self._files.enter_context(self._new_file())
+        try:
+            compose(metadata, bulk, partial.write)
+        except BadRequest as error:
+            partial.discard()
+            uids = (text(metadata, tag) for tag in ("0020000D", "0020000E", "00080018"))
+            study, series, instance = uids
+            identity = Identity(text(metadata, "00080016"), Resource(study, series, instance))
+            self._fail(CANNOT_UNDERSTAND, error.description or "", identity)
+            return
+        self._look_at(partial)
+
+
+def _wanted(content_type: MediaType) -> str:
+    return (
+        f"{content_type.name or 'a body without a type'} cannot be stored: send application/dicom, "
+        'or multipart/related with type="application/dicom" or type="application/dicom+json"'
+    )
+
+
+def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    while piece := stream.read(PIECE):
+        yield piece
+
+
+def _is_cut(stream: object) -> bool:
+    """Tell whether a body of known length ended before it; cheroot counts what is to come."""
+    return bool(getattr(stream, "remaining", 0))
+
+
+def _read_metadata(part: Part) -> list[Dataset]:
+    body = bytearray()
+    for piece in part.body:
+        body += piece
+        if len(body) > _LONGEST_METADATA:
+            raise BadRequest("the metadata is too long")
+    if part.media_type.name == media_types.DICOM_XML:
+        return [parse_native_xml(bytes(body))]
+    return parse_json(bytes(body))
+
+
+def _bulk_of(dataset: Dataset, bulk: dict[str, BulkFile]) -> dict[str, BulkFile]:
+    return {name: bulk[name] for name in _bulk_names(dataset) if name in bulk}
+
+
+def _bulk_names(dataset: Dataset) -> Iterator[str]:
+    for element in dataset.values():
+        if not isinstance(element, dict):
+            continue
+        if isinstance(element.get("BulkDataURI"), str):
+            yield element["BulkDataURI"]
+        for item in element.get("Value") or ():
+            if isinstance(item, dict) and element.get("vr") == "SQ":
+                yield from _bulk_names(item)

@@ -1,0 +1,163 @@
+"""Pictures of frames: what is asked for, and what is seen."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
+
+from dcmweb.archive.rendering import (
+    Rendering,
+    Viewport,
+    Window,
+    parse_rendering,
+    render,
+    thumbnail,
+)
+from tests.unit.archive.test_frames import READABLE, SHIPPED, make
+
+RAMP = bytes(range(0, 150, 10)) + b"\0"  # 3 rows, 5 columns
+
+
+def picture(path: Path, frame: int = 1, **asked: object) -> Image.Image:
+    data = render(str(path), frame, "image/png", Rendering(**asked))  # type: ignore[arg-type]
+    return Image.open(io.BytesIO(data))
+
+
+def pixels(path: Path, frame: int = 1, **asked: object) -> list[int]:
+    return [int(v) for v in np.asarray(picture(path, frame, **asked)).ravel()]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("viewport", "10"),
+        ("viewport", "0,10"),
+        ("viewport", "10001,10"),
+        ("viewport", "10,x"),
+        ("viewport", "10,10,0,0"),
+        ("viewport", "10,10,-1,0,5,5"),
+        ("viewport", "10,10,0,0,0,5"),
+        ("window", "1,2"),
+        ("window", "1,0,linear"),
+        ("window", "nan,2,linear"),
+        ("window", "1,2,cubic"),
+        ("quality", "0"),
+        ("quality", "101"),
+        ("quality", ""),
+    ],
+)
+def test_nonsense_is_turned_down(name: str, text: str) -> None:
+    with pytest.raises(BadRequest, match=name):
+        parse_rendering({name: text})
+
+
+def test_parameters_are_read() -> None:
+    args = {"viewport": "20,10,,1,-3,", "window": "40,400,sigmoid", "quality": "7", "other": "x"}
+    viewport = Viewport(20, 10, 0, 1, -3, None)
+    assert parse_rendering(args) == Rendering(viewport, Window(40, 400, "sigmoid"), 7)
+    assert parse_rendering({}) == Rendering()
+
+
+@pytest.mark.parametrize("name", READABLE)
+@pytest.mark.parametrize(
+    ("media_type", "kind"), [("image/png", "PNG"), ("image/jpeg", "JPEG"), ("image/gif", "GIF")]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_every_kind_of_frame_is_rendered(name: str, media_type: str, kind: str) -> None:
+    seen = Image.open(io.BytesIO(render(str(SHIPPED / name), 1, media_type, Rendering())))
+    low, high = seen.convert("L").getextrema()
+    assert seen.format == kind
+    assert low != high
+
+
+def test_values_are_stretched_without_a_window(tmp_path: Path) -> None:
+    seen = pixels(make(tmp_path / "a", RAMP))
+    assert (seen[0], seen[7], seen[14]) == (0, 128, 255)
+
+
+def test_monochrome1_is_inverted_once(tmp_path: Path) -> None:
+    values = {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"}
+    seen = pixels(make(tmp_path / "a", RAMP, **values))
+    assert (seen[0], seen[14]) == (255, 0)
+
+
+def test_padding_does_not_count(tmp_path: Path) -> None:
+    path = make(tmp_path / "a", RAMP[:14] + b"\xff\0", PixelPaddingValue=255)
+    assert pixels(path)[13] == 255
+
+
+def test_window_of_the_file_applies_to_rescaled_values(tmp_path: Path) -> None:
+    values: dict[str, Any] = {"RescaleSlope": 2, "RescaleIntercept": -100}
+    path = make(tmp_path / "a", RAMP, WindowCenter=0, WindowWidth=81, **values)
+    seen = pixels(path)
+    assert (seen[3], seen[5], seen[7]) == (2, 129, 255)  # -40, 0 and 40
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"), [("linear", 129), ("linear-exact", 128), ("sigmoid", 128)]
+)
+def test_window_asked_for(tmp_path: Path, function: str, expected: int) -> None:
+    seen = pixels(make(tmp_path / "a", RAMP), window=Window(50, 81, function))
+    assert seen[5] == expected
+    assert seen == sorted(seen)
+
+
+def test_windows_of_frames(tmp_path: Path) -> None:
+    groups = []
+    for center in (20, 120):
+        voi, group = Dataset(), Dataset()
+        voi.WindowCenter, voi.WindowWidth = center, 1
+        group.FrameVOILUTSequence = Sequence([voi])
+        groups.append(group)
+    values: dict[str, Any] = {
+        "PerFrameFunctionalGroupsSequence": Sequence(groups),
+        "NumberOfFrames": 2,
+    }
+    path = make(tmp_path / "a", RAMP[:15] * 2, **values)
+    assert [pixels(path, frame).count(255) for frame in (1, 2)] == [13, 3]
+
+
+def test_proportions_are_kept(tmp_path: Path) -> None:
+    path = make(tmp_path / "a", RAMP)
+    assert picture(path, viewport=Viewport(50, 50)).size == (50, 30)
+    assert picture(path, viewport=Viewport(50, 3)).size == (5, 3)
+
+
+def test_region_is_cut_out_and_flipped(tmp_path: Path) -> None:
+    path = make(tmp_path / "a", RAMP)
+    full = np.asarray(picture(path))
+    flipped = np.asarray(picture(path, viewport=Viewport(2, 2, 1, 1, -2, -2)))
+    assert np.array_equal(flipped, full[1:3, 1:3][::-1, ::-1])
+    with pytest.raises(BadRequest, match="outside"):
+        picture(path, viewport=Viewport(2, 2, 5, 0, 2, 2))
+
+
+def test_thumbnails_are_small() -> None:
+    path = str(SHIPPED / "examples_ybr_color.dcm")
+    assert max(Image.open(io.BytesIO(thumbnail(path))).size) == 200
+    asked = thumbnail(path, 1, "image/png", viewport=Viewport(32, 32))
+    assert max(Image.open(io.BytesIO(asked)).size) == 32
+
+
+def test_quality_makes_a_difference() -> None:
+    path = str(SHIPPED / "CT_small.dcm")
+    low, high = (render(path, 1, "image/jpeg", Rendering(quality=q)) for q in (5, 95))
+    assert len(low) < len(high)
+
+
+def test_what_cannot_be_shown(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no pixel data to render"):
+        picture(SHIPPED / "test-SR.dcm")
+    path = make(tmp_path / "a", RAMP)
+    with pytest.raises(NotFound, match="only 1"):
+        picture(path, 2)
+    with pytest.raises(NotAcceptable):
+        render(str(path), 1, "image/webp", Rendering())
