@@ -12,7 +12,9 @@ from dcmweb.cli.app import cli
 
 ROOT = Path(__file__).parent.parent
 make_tables = runpy.run_path(str(ROOT / "docs" / "make_tables.py"))
-REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+REFERENCE = "".join(
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("reference.md", "archive.md")
+)
 
 
 @pytest.mark.parametrize("path", make_tables["FILES"], ids=lambda path: path.name)

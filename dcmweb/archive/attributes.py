@@ -6,7 +6,7 @@ Sources: PS3.18 tables 10.6.1-5 (matching) and 10.6.3-3 to 10.6.3-5 (returned).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -149,9 +149,13 @@ MODALITIES_IN_STUDY = attribute("ModalitiesInStudy")
 SOP_CLASSES_IN_STUDY = attribute("SOPClassesInStudy")
 
 
-def returned(levels: Iterable[Level]) -> list[Attribute]:
-    """List what a search returns by default for these levels."""
-    return [a for level in levels for a in _INDEXED_AT[level] + _FROM_FILES[level]]
+def returned(levels: Sequence[Level]) -> list[Attribute]:
+    """List what a search returns by default: of these levels, the last is searched at.
+
+    Only what that has is read from files; of the others, the index gives what it has.
+    """
+    indexed = [a for level in levels for a in _INDEXED_AT[level]]
+    return [*indexed, *_FROM_FILES[levels[-1]]]
 
 
 def added_by_all(levels: Iterable[Level]) -> list[Attribute]:

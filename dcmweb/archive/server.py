@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -30,6 +31,8 @@ def serving(
 
     Raises LocalError if the port or the folder cannot be used.
     """
+    # pydicom warns of what real files have; filters of several threads would get mixed up.
+    warnings.simplefilter("ignore")
     server = _bound(host, port)
     try:
         with closing(Storage(folder, notify)) as storage:

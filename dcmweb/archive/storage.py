@@ -11,6 +11,7 @@ import fcntl
 import filecmp
 import io
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from dcmweb.dicom.files import (
     writing_into,
 )
 from dcmweb.dicom.paths import Resource
-from dcmweb.errors import DcmwebError, LocalError
+from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 
 _INDEX, _LOCK = "index.sqlite3", "lock"
 _TOGETHER = 1000  # files to a transaction when indexing
@@ -174,16 +175,15 @@ class Scan:
         self._index = storage.index
         self._notify = notify
         self._waiting: list[tuple[str, int, int]] = []
-        self._counts = {"found": 0, "read": 0, "not served": 0}
+        self._read = self._no_dicom = 0
 
     def run(self) -> None:
         """Look at all files, and forget those that are gone."""
         connection = self._index.connection()
         connection.execute("CREATE TEMP TABLE seen (path BLOB PRIMARY KEY) WITHOUT ROWID")
-        for path, status in _files(self._storage.folder):
+        for path, status in self._files():
             connection.execute("INSERT INTO seen VALUES (?)", [os.fsencode(path)])
             known = self._index.file(path)
-            self._counts["found"] += 1
             if not known or (known.size, known.mtime_ns) != (status.st_size, status.st_mtime_ns):
                 self._waiting.append((path, status.st_size, status.st_mtime_ns))
             if len(self._waiting) >= _TOGETHER:
@@ -194,6 +194,10 @@ class Scan:
         with self._index.writing():
             self._index.remove(vanished)
         connection.execute("DROP TABLE seen")
+        if self._no_dicom:
+            self._notify(f"{self._no_dicom} new files are not served: no DICOM instances")
+        (served,) = connection.execute("SELECT COUNT(*) FROM instances").fetchone()
+        self._notify(f"Serving {served} instances in {self._storage.folder}")
 
     def _read_waiting(self) -> None:
         if not self._waiting:
@@ -201,37 +205,50 @@ class Scan:
         with self._index.writing():
             for path, size, mtime_ns in self._waiting:
                 self._index.remove([path])
-                try:
-                    note = self._read(path)
-                except (DcmwebError, OSError) as error:
-                    note = getattr(error, "message", "") or str(error)
-                    self._index.add_other(path, size, mtime_ns, note)
-                self._tell(path, note)
-        self._counts["read"] += len(self._waiting)
+                note = self._note(path, size, mtime_ns)
+                if note != SERVED:
+                    self._notify(f"{path} is not served: {note}")
+        self._read += len(self._waiting)
         self._waiting.clear()
-        if self._counts["read"] % (10 * _TOGETHER) == 0:
-            self._notify(f"{self._counts['read']} files indexed")
+        if self._read % (10 * _TOGETHER) == 0:
+            self._notify(f"{self._read} files indexed")
 
-    def _read(self, path: str) -> str:
-        with open(os.path.join(self._storage.folder, path), "rb", buffering=16 * 1024) as file:
-            return self._index.add(path, read_header(file))
+    def _note(self, path: str, size: int, mtime_ns: int) -> str:
+        """Read a file and note what is in it; returns why it is not served, if so."""
+        try:
+            with open(os.path.join(self._storage.folder, path), "rb", buffering=16 * 1024) as file:
+                return self._index.add(path, read_header(file))
+        except NotDicom as error:
+            self._no_dicom += 1
+            self._index.add_other(path, size, mtime_ns, error.message)
+            return SERVED  # as far as anyone has to be told
+        except BrokenDicom as error:
+            self._index.add_other(path, size, mtime_ns, error.message)
+            return error.message
+        except OSError as error:  # which may be otherwise at the next start
+            return error.strerror or str(error)
 
-    def _tell(self, path: str, note: str) -> None:
-        if note != SERVED:
-            self._notify(f"{path} is not served: {note}")
-
-
-def _files(folder: str, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the regular files below a folder, relative to it, in a stable order."""
-    with os.scandir(os.path.join(folder, below)) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
-    for found in ordered:
-        path = os.path.join(below, found.name)
-        if found.is_dir(follow_symlinks=False):
-            if not is_of_our_own(found.name):
-                yield from _files(folder, path)
-        elif found.is_file() and not is_of_our_own(found.name):
-            yield path, found.stat()
+    def _files(self, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the regular files of the folder, relative to it, in a stable order."""
+        try:
+            with os.scandir(os.path.join(self._storage.folder, below)) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            self._notify(f"{below} cannot be read: {error.strerror}")
+            return
+        for found in ordered:
+            path = os.path.join(below, found.name)
+            if is_of_our_own(found.name):
+                continue
+            if found.is_dir(follow_symlinks=False):
+                yield from self._files(path)
+                continue
+            try:
+                status = found.stat()
+            except OSError:
+                continue  # a link that leads nowhere, or a file that has just gone
+            if stat.S_ISREG(status.st_mode):
+                yield path, status
 
 
 def _folders_between(top: str, folder: str) -> Iterator[str]:
