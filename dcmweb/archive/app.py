@@ -12,6 +12,7 @@ from typing import Any
 from werkzeug.exceptions import (
     HTTPException,
     InternalServerError,
+    NotAcceptable,
     NotFound,
     ServiceUnavailable,
 )
@@ -20,7 +21,7 @@ from werkzeug.wrappers import Request, Response
 from dcmweb.archive.access import Access
 from dcmweb.archive.answers import as_json, as_xml_parts
 from dcmweb.archive.faces import Face, Google, Standard, json_answer
-from dcmweb.archive.negotiation import accepted, not_acceptable
+from dcmweb.archive.negotiation import JSON_TYPES, accepted, not_acceptable
 from dcmweb.archive.operations import Operations
 from dcmweb.archive.query import Query, Search
 from dcmweb.archive.retrieve import Retrieve, parse_frames
@@ -28,7 +29,7 @@ from dcmweb.archive.routes import STANDARD_PATH, URLS, base_url, dataset_name, i
 from dcmweb.archive.storage import Storage
 from dcmweb.archive.store import Store
 from dcmweb.dicom.paths import Level, Resource
-from dcmweb.errors import LocalError
+from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.http import media_types
 
 
@@ -76,6 +77,8 @@ class Archive:
             return _begun(answer(call))
         except HTTPException as error:
             return face.error(error, request)
+        except (NotDicom, BrokenDicom) as error:
+            return face.error(NotAcceptable(f"the instance cannot be read: {error}"), request)
         except LocalError as error:
             return face.error(ServiceUnavailable(str(error)), request)
         except Exception:
@@ -105,9 +108,7 @@ class Archive:
 
     def _found(self, call: Call, rows: Iterable[dict[str, Any]]) -> Response:
         for wanted in accepted(call.request):
-            if wanted.is_single and any(
-                map(wanted.covers, ("application/json", media_types.DICOM_JSON))
-            ):
+            if wanted.is_single and any(map(wanted.covers, JSON_TYPES)):
                 return as_json(rows)
             if wanted.is_multipart and wanted.covers(media_types.DICOM_XML):
                 return as_xml_parts(rows)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from werkzeug.exceptions import NotAcceptable
 from werkzeug.wrappers import Request
 
+from dcmweb.http import media_types
 from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
 
 ANY = "*/*"
+JSON_TYPES = (media_types.DICOM_JSON, "application/json")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dcmweb.archive.bulkdata import find_bulkdata
 from dcmweb.archive.frames import Frames, frame_media_type
 from dcmweb.archive.index import Entry
 from dcmweb.archive.metadata import read_metadata
-from dcmweb.archive.negotiation import ANY, Range, accepted, choose, not_acceptable
+from dcmweb.archive.negotiation import ANY, JSON_TYPES, Range, accepted, choose, not_acceptable
 from dcmweb.archive.rendering import RENDERED, parse_rendering, render, thumbnail
 from dcmweb.archive.storage import Storage
 from dcmweb.archive.transcode import TARGETS, transcoded
@@ -85,7 +85,7 @@ class Retrieve:
             for entry in entries
         )
         for wanted in accepted(self.request):
-            if wanted.is_single and any(map(wanted.covers, _JSON)):
+            if wanted.is_single and any(map(wanted.covers, JSON_TYPES)):
                 return as_json(datasets)
             if wanted.is_multipart and wanted.covers(media_types.DICOM_XML):
                 return as_xml_parts(datasets)
@@ -234,9 +234,6 @@ class Retrieve:
         if not entries:
             raise NotFound(f"there is no {self.resource}")
         return entries
-
-
-_JSON = (media_types.DICOM_JSON, "application/json")
 
 
 def _syntax(entry: Entry, wanted: str) -> str | None:

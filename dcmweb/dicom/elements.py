@@ -25,6 +25,7 @@ _LONG_VRS = frozenset(
     [b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"]
 )
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_PIECE = 256 * 1024
 _DEEPEST = 64  # levels of nested sequences; more is an attack or noise
 
 
@@ -102,6 +103,8 @@ def elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterator
             if any(header):
                 raise CutShort("it ends inside the header of an element")
             return  # padding
+        if depth == 0 and not any(header) and _is_padding(file):
+            return
         group, element = read_tag(header)
         tag = group << 16 | element
         if tag in (_ITEM_END, _SEQUENCE_END):
@@ -122,6 +125,16 @@ def elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterator
             raise CutShort.inside(tag)
         yield tag, length
         file.seek(after)
+
+
+def _is_padding(file: BinaryIO) -> bool:
+    """Tell whether nothing but zeros follows, as media that go by sectors leave it."""
+    start = file.tell()
+    while piece := file.read(_PIECE):
+        if any(piece):
+            file.seek(start)
+            return False
+    return True
 
 
 def _explicit_length(file: BinaryIO, header: bytes, order: str, tag: int) -> int:

@@ -1,16 +1,23 @@
-"""A well-behaved archive in memory, as the handler of an origin server."""
+"""Archives as handlers of an origin server: the embedded one, and one to go wrong with."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
+import tempfile
+import weakref
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import pydicom
+from werkzeug.test import create_environ, run_wsgi_app
 
+from dcmweb.archive.app import Archive as App
+from dcmweb.archive.storage import Storage
+from dcmweb.dicom.paths import Resource
 from dcmweb.http import media_types
 from dcmweb.http.multipart import read_parts
 from tests.functional.origin import Answer, Request
@@ -72,7 +79,75 @@ def store_response(
 
 
 class Archive:
-    """Stores, lists, returns and deletes instances, as PS3.18 says; `page` caps its answers."""
+    """The embedded archive, as the handler of an origin server; `page` caps its answers."""
+
+    def __init__(self, *files: bytes, page: int = 10_000) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self._storage = Storage(folder.name)
+        weakref.finalize(self, _close, self._storage, folder)
+        self._app = App(self._storage)
+        self.page = page
+        for data in files:
+            self.add(data)
+
+    @property
+    def files(self) -> dict[tuple[str, str, str], bytes]:
+        """What it holds, by study, series and instance."""
+        found: dict[tuple[str, str, str], bytes] = {}
+        for entry in self._storage.index.entries(Resource()):
+            one = entry.resource
+            path = Path(self._storage.path(entry))
+            found[one.study, one.series, one.instance] = path.read_bytes()
+        return found
+
+    def add(self, data: bytes) -> tuple[str, str]:
+        partial = self._storage.new_file()
+        partial.write(data)
+        received = self._storage.look_at(partial)
+        self._storage.keep([received])
+        identity = received.header.identity
+        return identity.sop_class, identity.resource.instance
+
+    def tree(self, path: str = "") -> dict[str, bytes]:
+        """What retrieving a path is to leave on disk."""
+        files = self.files
+        return {"/".join(key) + ".dcm": files[key] for key in self.matching(path)}
+
+    def matching(self, path: str) -> list[tuple[str, str, str]]:
+        wanted = [unquote(uid) for uid in re.findall(r"(?:studies|series|instances)/([^/]+)", path)]
+        return [key for key in self.files if list(key[: len(wanted)]) == wanted]
+
+    def __call__(self, request: Request) -> Answer:
+        environ = create_environ(
+            request.path,
+            query_string=self._capped(request),
+            method=request.method,
+            headers=request.headers,
+            input_stream=io.BytesIO(request.body),
+        )
+        body, status, headers = run_wsgi_app(self._app, environ)
+        kept = {name: value for name, value in headers.items() if name != "Content-Length"}
+        return Answer(int(status.split()[0]), b"".join(body), kept)
+
+    store = __call__
+
+    def _capped(self, request: Request) -> str:
+        """The query, asking for no more than a page."""
+        if request.method != "GET" or request.path.rpartition("/")[2] not in LEVELS:
+            return request.query
+        given = parse_qs(request.query)
+        limit = min(int(given.get("limit", ["10000"])[0]), self.page)
+        others = [part for part in request.query.split("&") if not part.startswith("limit=")]
+        return "&".join([*filter(None, others), f"limit={limit}"])
+
+
+def _close(storage: Storage, folder: tempfile.TemporaryDirectory[str]) -> None:
+    storage.close()
+    folder.cleanup()
+
+
+class Scripted:
+    """Does as PS3.18 says, in plain methods for tests to replace by ways to go wrong."""
 
     def __init__(self, *files: bytes, page: int = 10_000) -> None:
         self.page = page

@@ -17,13 +17,13 @@ from xml.sax.saxutils import escape
 import pydicom
 
 from tests.conftest import Result
-from tests.functional.archive import Archive, sent_parts
+from tests.functional.archive import sent_parts
 from tests.functional.origin import Answer, Handler, Origin, Request
 
 _LINE = re.compile(r" -- (\S+) (uploaded|already there|skipped|failed|unknown)(?:: | as )(.*)")
 
 
-def taking(archive: Archive, store: Callable[[Request], Answer]) -> Handler:
+def taking(archive: Handler, store: Callable[[Request], Answer]) -> Handler:
     """The archive, with another way to answer a store request."""
     return lambda request: store(request) if request.method == "POST" else archive(request)
 

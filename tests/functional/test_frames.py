@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Dcmweb, make_series, tree
-from tests.functional.archive import BOUNDARY, LEVELS, Archive, json_answer
+from tests.functional.archive import BOUNDARY, LEVELS, Scripted, json_answer
 from tests.functional.origin import Answer, Request, serving
 
 INSTANCE = "studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
@@ -156,7 +156,7 @@ class Images:
     failure: Answer = field(default=Answer(400, b'{"message": "cannot render"}'))
 
     def __post_init__(self) -> None:
-        self.archive = Archive(*make_series(3))
+        self.archive = Scripted(*make_series(3))
 
     def attributes(self, uid: str) -> dict[str, Any]:
         count = {"1.2.3.4.1": 1, "1.2.3.4.2": 3, "1.2.3.4.3": 0}[uid]
@@ -313,7 +313,7 @@ def test_what_is_no_picture_is_not_written(dcmweb: Dcmweb, tmp_path: Path, kind:
 
 
 def test_no_instances_to_take_frames_from_means_nothing_matched(dcmweb: Dcmweb) -> None:
-    with serving(Archive()) as origin:
+    with serving(Scripted()) as origin:
         result = dcmweb(origin.url, "retrieve", "studies/1.2.3", "--type", "image/png")
     assert result.code == 3
 

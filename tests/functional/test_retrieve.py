@@ -8,12 +8,12 @@ import shlex
 import subprocess
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_instance, make_series, tree
-from tests.functional.archive import BOUNDARY, LEVELS, Archive, json_answer
+from tests.functional.archive import BOUNDARY, LEVELS, Archive, Scripted, json_answer
 from tests.functional.origin import Answer, Origin, Request, serving
 
 AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -21,9 +21,12 @@ JPEG_LS = "1.2.840.10008.1.2.4.80"
 STUDY = "studies/1.2.3"
 
 
-def small_store() -> Archive:
+T = TypeVar("T", Archive, Scripted)
+
+
+def small_store(kind: type[T] = Archive) -> T:  # type: ignore[assignment]
     """Two studies, three series, five instances."""
-    return Archive(
+    return kind(
         *make_series(2),
         *make_series(1, series="1.2.3.5"),
         *make_series(2, study="1.9", series="1.9.1"),
@@ -101,7 +104,7 @@ def test_an_empty_store_leaves_nothing_and_is_no_failure(dcmweb: Dcmweb, tmp_pat
 
 
 def test_the_named_forms_of_arguments_mean_the_same(dcmweb: Dcmweb, tmp_path: Path) -> None:
-    archive = small_store()
+    archive = small_store(Scripted)
     kind = f"application/dicom; transfer-syntax={JPEG_LS}"
     with serving(archive) as origin:
         result = dcmweb(
@@ -129,7 +132,7 @@ def test_the_named_forms_of_arguments_mean_the_same(dcmweb: Dcmweb, tmp_path: Pa
 def test_a_type_is_asked_for_however_it_is_written(
     dcmweb: Dcmweb, tmp_path: Path, kind: str, parameter: str
 ) -> None:
-    archive = small_store()
+    archive = small_store(Scripted)
     with serving(archive) as origin:
         result = dcmweb(origin.url, "retrieve", STUDY, "-o", "out", "--type", kind)
     assert result.code == 0
@@ -316,7 +319,7 @@ def test_instances_come_unchanged_in_every_form_of_multipart(
     assert len(retrievals(origin)) == len(forms)  # nothing had to be fetched singly
 
 
-class Gzipping(Archive):
+class Gzipping(Scripted):
     """Compresses search results for whoever takes them so."""
 
     compressed = 0
@@ -341,7 +344,7 @@ def test_compressed_search_results_are_understood(dcmweb: Dcmweb, tmp_path: Path
 # What the server lists.
 
 
-class Counting(Archive):
+class Counting(Scripted):
     """Says how many instances there are in a study or series; `surplus` is the lie in it."""
 
     surplus = 0
@@ -359,13 +362,12 @@ class Counting(Archive):
     ("kind", "page", "studies"), [(Archive, 1, 3), (Archive, 2, 5), (Counting, 200, 401)]
 )
 def test_a_server_that_caps_its_pages_loses_nothing(
-    dcmweb: Dcmweb, tmp_path: Path, kind: type[Archive], page: int, studies: int
+    dcmweb: Dcmweb, tmp_path: Path, kind: type[Archive] | type[Scripted], page: int, studies: int
 ) -> None:
     model = make_instance("1.2.3000", "1.2.3000.1", "1.2.3000.1.1")
     archive = kind(page=page)
     for n in range(studies):
-        data = model.replace(b"1.2.3000", b"1.2.3%03d" % n)
-        archive.files[f"1.2.3{n:03}", f"1.2.3{n:03}.1", f"1.2.3{n:03}.1.1"] = data
+        archive.add(model.replace(b"1.2.3000", b"1.2.3%03d" % n))
     with serving(archive) as origin:
         result = dcmweb(origin.url, "retrieve", "-o", "out")
     assert result.code == 0
@@ -393,7 +395,7 @@ def test_a_count_larger_than_what_comes_is_a_failure(
     assert re.search(rf" -- {path or STUDY} failed: .*counts 5 instances, but lists 3", result.err)
 
 
-class Choosy(Archive):
+class Choosy(Scripted):
     """Answers 400 to searches that hold a word."""
 
     word = ""
@@ -417,7 +419,7 @@ def test_what_a_server_refuses_in_searches_is_left_out(
     assert tree(tmp_path / "out") == archive.tree()
 
 
-class WithoutOffset(Archive):
+class WithoutOffset(Scripted):
     """Begins every page with the first row, and may say that there are more."""
 
     warns = False
@@ -452,7 +454,7 @@ def test_results_that_cannot_be_had_for_lack_of_offset_are_no_success(
     assert tree(tmp_path / "out").items() <= archive.tree().items()
 
 
-class WithoutStreams(Archive):
+class WithoutStreams(Scripted):
     """Retrieves single instances only, each in a single part if `single_part`."""
 
     status = 406

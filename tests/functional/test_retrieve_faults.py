@@ -20,6 +20,7 @@ from tests.functional.archive import (
     LEVELS,
     UIDS,
     Archive,
+    Scripted,
     json_answer,
     multipart_answer,
     multipart_body,
@@ -43,7 +44,7 @@ def instance(number: int) -> str:
     return f"{SERIES}/instances/1.2.3.4.{number}"
 
 
-def but(archive: Archive, special: Special, *paths: str) -> Handler:
+def but(archive: Handler, special: Special, *paths: str) -> Handler:
     """The archive, with a special answer, or its own altered, for these paths."""
 
     def handle(request: Request) -> Answer:
@@ -110,7 +111,7 @@ def test_what_cut_streams_left_out_is_fetched_singly(
 def test_where_single_answers_are_cut_as_well_there_are_only_whole_files(
     dcmweb: Dcmweb, tmp_path: Path, name: str
 ) -> None:
-    archive = Archive(*THREE)
+    archive = Scripted(*THREE)
 
     def handle(request: Request) -> Answer:
         answer = archive(request)
@@ -579,7 +580,7 @@ def assert_harmless(stderr: str) -> None:
 def test_hostile_uids_in_search_results_are_named_failures(
     dcmweb: Dcmweb, tmp_path: Path, level: str
 ) -> None:
-    archive = Archive(*GOOD)
+    archive = Scripted(*GOOD)
     bad = [*HOSTILE.values(), None]
     if level == "studies":
         rows = [row("1.9"), *(row(uid) for uid in bad)]
@@ -606,7 +607,7 @@ def test_hostile_uids_in_search_results_are_named_failures(
 def test_a_server_that_serves_hostile_uids_is_kept_inside_the_output(
     dcmweb: Dcmweb, tmp_path: Path
 ) -> None:
-    archive = Archive()
+    archive = Scripted()
     real = ("1.2.345", "1.2.346", "1.2.347")
     for hostile in (
         ("../../x", "../../y", "../../z"),
@@ -650,7 +651,7 @@ def test_hostile_uids_within_a_file_lead_nowhere(
     forged = honest.replace(replaced, uid.encode()[:13].ljust(13, b"x"))
     single = f"{STUDY}/series/{HONEST[0]}/instances/{HONEST[1]}"
     inside = tmp_path / "deep" / "down" / "out"
-    with serving(but(Archive(honest), multipart_answer([forged]), STUDY, single)) as origin:
+    with serving(but(Scripted(honest), multipart_answer([forged]), STUDY, single)) as origin:
         result = dcmweb("--retries", "0", origin.url, "retrieve", STUDY, "-o", inside)
     assert all(name.startswith("down/out/1.2.3/") for name in tree(tmp_path / "deep"))
     assert len(tree(tmp_path)) == len(tree(inside))
@@ -664,7 +665,7 @@ def test_hostile_uids_within_a_file_lead_nowhere(
 def test_uids_that_would_share_a_name_do_not_overwrite_each_other(
     dcmweb: Dcmweb, tmp_path: Path
 ) -> None:
-    archive = Archive()
+    archive = Scripted()
     model = make_instance("1.2.3", "1.2.3.4", "1.2.3.99")
     for uid in ("1.2/3.99", "1.2?3.99", "1.2_3.99", "1.2 3.99"):
         archive.files["1.2.3", "1.2.3.4", uid] = model.replace(b"1.2.3.99", uid.encode())

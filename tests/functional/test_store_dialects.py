@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Dcmweb, make_series, write_files
-from tests.functional.archive import Archive, json_answer, sent_parts, store_response
+from tests.functional.archive import Archive, Scripted, json_answer, sent_parts, store_response
 from tests.functional.origin import Answer, Request, serving
 from tests.functional.storing import as_xml, became, outcomes, posts, taking, uids
 
@@ -97,7 +97,7 @@ TWICE = [*make_series(3), *make_series(3)]
 def test_a_server_that_takes_single_instances_only_is_asked_once_for_more(
     dcmweb: Dcmweb, tmp_path: Path
 ) -> None:
-    archive = Archive()
+    archive = Scripted()
 
     def store(request: Request) -> Answer:
         multipart = request.headers["content-type"].startswith("multipart")
@@ -160,7 +160,7 @@ def test_a_server_that_answers_in_xml_only_is_asked_for_xml_from_then_on(
 def test_a_server_that_takes_small_requests_only_is_sent_small_ones_from_then_on(
     dcmweb: Dcmweb, tmp_path: Path
 ) -> None:
-    archive = Archive()
+    archive = Scripted()
     files = [*make_series(8), *make_series(8)]
     most = 5 * len(files[0])
     write_files(tmp_path / "in", files)

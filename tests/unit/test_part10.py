@@ -34,6 +34,7 @@ from dcmweb.dicom import part10
 from dcmweb.dicom.part10 import Identity, find_damage, find_missing_end, identify, look
 from dcmweb.dicom.paths import Resource
 from dcmweb.errors import BrokenDicom, LocalError, Nameless, NotDicom
+from tests.conftest import make_instance
 
 STUDY, SERIES, INSTANCE = "1.2.3", "1.2.3.4", "1.2.3.4.5"
 RESOURCE = Resource(STUDY, SERIES, INSTANCE)
@@ -554,3 +555,14 @@ def test_a_folder_is_no_instance_and_no_descriptor_is_lost(tmp_path: Path) -> No
     with pytest.raises(LocalError):
         look(str(tmp_path))
     assert lowest_free() == before
+
+
+@pytest.mark.parametrize("count", [1, 8, 512, 1_000_000])
+def test_zeros_behind_a_data_set_are_padding(count: int) -> None:
+    file = io.BytesIO(make_instance() + bytes(count))
+    assert find_damage(file) == ""
+    assert find_missing_end(file) == ""
+
+
+def test_zeros_and_then_something_else_are_damage() -> None:
+    assert find_damage(io.BytesIO(make_instance() + bytes(512) + b"x" * 8))
