@@ -10,7 +10,7 @@ from werkzeug.exceptions import BadRequest
 
 Matches = Callable[[str | None], bool]
 
-_DATE = r"[0-9]{8}"
+_DATE = r"[0-9]{4}\.?[0-9]{2}\.?[0-9]{2}"
 _TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]{1,6})?)?)?"
 _RANGED = {"DA": _DATE, "TM": _TIME, "DT": r"[0-9]{4,14}(?:\.[0-9]{1,6})?"}
 _WIDTHS = {"DA": 8, "TM": 13, "DT": 21}
