@@ -37,7 +37,8 @@ class Settings:
 
     base_url: str
     credentials: Credentials = field(default_factory=Credentials)
-    workers: int = 1
+    workers: int = 1  # the most, if their number adapts itself
+    adapts: bool = False
     retries: int = 5
     retry_time: float = 300.0  # no new attempt once this long after the first
     connect_timeout: float = 10.0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -30,6 +31,7 @@ class Console:
         self._stderr = stderr or sys.stderr or _nowhere()
         self._progress: Progress | None = None
         self._summary = ""
+        self.prints_events = False
 
     def data(self, text: str) -> None:
         """Write data to stdout.
@@ -83,25 +85,42 @@ class Console:
         *,
         purpose: Status,
         describe: Callable[[Outcome], str],
+        records: Sequence[Callable[[Outcome], None]] = (),
     ) -> Tally:
-        """Show a run as it goes, and each outcome that is described in a line of its own."""
+        """Show a run as it goes, and each outcome that is described in a line of its own.
+
+        Each outcome goes to the records first.
+        """
         tally = Tally(purpose)
         began = time.monotonic()
         try:
             with self._progressing(tally, engine):
                 for outcome in outcomes:
                     tally.add(outcome)
+                    for record in records:
+                        record(outcome)
                     if words := describe(outcome):
                         self.line(words)
                     self.tick()
         except Interrupted:
-            self._summary = _summary(tally, engine, time.monotonic() - began) + "; interrupted"
+            self._end(tally, engine, began, "interrupted")
             raise
         except BaseException:
-            self._summary = _summary(tally, engine, time.monotonic() - began) + "; stopped early"
+            self._end(tally, engine, began, "stopped early")
             raise
-        self._summary = _summary(tally, engine, time.monotonic() - began)
+        self._end(tally, engine, began)
         return tally
+
+    def _end(self, tally: Tally, engine: Engine, began: float, how: str = "") -> None:
+        """Sum up a run: in words for later, as an event at once if events are wanted."""
+        seconds = time.monotonic() - began
+        self._summary = "; ".join(filter(None, [_summary(tally, engine, seconds), how]))
+        if self.prints_events:
+            counts = {status.name.lower(): tally.counts[status] for status in _shown(tally)}
+            event = {"type": "summary", **counts, "bytes": tally.bytes, "seconds": seconds}
+            event |= {"workers": engine.pace.reached, "retries": engine.meter.retries}
+            with suppress(ReaderGone, LocalError):  # which the events before have told
+                self.data(json.dumps(event | ({"end": how} if how else {})))
 
     def close(self) -> None:
         """Write the summary of the run, whatever ended it: the last line."""
@@ -134,7 +153,7 @@ def _summary(tally: Tally, engine: Engine, seconds: float) -> str:
     how = [
         f"{seconds:.1f} s",
         f"{rate}/s",
-        plural(engine.workers, "worker"),
+        plural(engine.pace.reached, "worker"),
         plural(engine.meter.retries, "retry"),
     ]
     transferred = f"Transferred {size(tally.bytes)} in {moved} files: "

@@ -20,7 +20,7 @@ from dcmweb.transfer.stop import Stop
 if TYPE_CHECKING:
     from dcmweb.transactions import Client
 
-PARALLEL_WORKERS = 8
+MOST_WORKERS = 20  # that -m tries; what Google advises
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS = Settings(base_url="")
@@ -36,7 +36,12 @@ class Run:
 
 
 _OPTIONS = [
-    click.option("-m", "parallel", is_flag=True, help="Transfer in parallel."),
+    click.option(
+        "-m",
+        "parallel",
+        is_flag=True,
+        help="Transfer in parallel, with as many requests at a time as do good.",
+    ),
     click.option(
         "-j",
         "--workers",
@@ -148,11 +153,12 @@ def _settings(run: Run, **given: Any) -> Settings:
         password=password or url_password,
         token_file=given["token_file"] or "",
     )
-    workers = given["workers"] or (PARALLEL_WORKERS if given["parallel"] else 1)
+    workers = given["workers"] or (MOST_WORKERS if given["parallel"] else 1)
     return Settings(
         base_url=base_url,
         credentials=_with_password(credentials),
         workers=workers,
+        adapts=given["parallel"] and not given["workers"],
         retries=given["retries"],
         connect_timeout=given["connect_timeout"],
         idle_timeout=given["timeout"],

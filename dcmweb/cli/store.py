@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcmweb.cli.options import Run, with_client
+from dcmweb.cli.records import keeping, listed_paths, record_options
 from dcmweb.errors import UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("masks", nargs=-1, metavar="[MASKS]...")
+@click.option(
+    "--files-from",
+    metavar="FILE",
+    help="Store the files whose paths are in FILE, one in a line; - is stdin.",
+)
+@record_options
 @with_client
-def store(run: Run, client: Client, masks: tuple[str, ...]) -> int:
+def store(
+    run: Run, client: Client, masks: tuple[str, ...], files_from: str | None, **options: Any
+) -> int:
     """Store files, folders and what masks match.
 
     \b
@@ -25,21 +34,28 @@ def store(run: Run, client: Client, masks: tuple[str, ...]) -> int:
     store ./study              all below a folder
     store "./*"                files in this folder only
     store "./**.dcm"           below it as well
+    store ./study --manifest study.ndjson
+                               only what is not done yet
     """
     from dcmweb import transactions
 
-    if not masks:
+    if not masks and not files_from:
         raise UsageError("there is nothing to store", "name files, folders or masks")
-    tally = run.console.follow(
-        transactions.store(client, masks),
-        client.engine,
-        purpose=Status.STORED,
-        describe=_describe,
-    )
+    listed = listed_paths(files_from, null=options["null"]) if files_from else ()
+    with keeping(run, client.settings.base_url, "store", options) as records:
+        tally = run.console.follow(
+            transactions.store(client, masks, listed, records.is_done),
+            client.engine,
+            purpose=Status.STORED,
+            describe=_describe,
+            records=records.writers,
+        )
     return tally.exit_code
 
 
 def _describe(outcome: Outcome) -> str:
+    if outcome.status is Status.DONE_BEFORE:
+        return ""
     if outcome.status is not Status.STORED:
         return f"{outcome.item} {outcome.status.value}: {outcome.reason}"
     note = f", but: {outcome.reason}" if outcome.reason else ""

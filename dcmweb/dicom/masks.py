@@ -43,6 +43,24 @@ def find(masks: Iterable[str]) -> Iterator[Found]:
             yield Found(mask, named=True, missing=True)
 
 
+def find_listed(paths: Iterable[str]) -> Iterator[Found]:
+    """Yield files that are listed by their paths, in which no character has a meaning of its own.
+
+    A folder means all below it; a path where there is nothing yields an error.
+    """
+    for path in paths:
+        try:
+            is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+        except (OSError, ValueError) as error:
+            cause = error if isinstance(error, OSError) else OSError(0, str(error))
+            yield Found(path, named=True, error=cause)
+            continue
+        if is_folder:
+            yield from _walk(path, None)
+        else:
+            yield Found(path, named=True)
+
+
 def _find_one(mask: str) -> Iterator[Found]:
     try:
         mode = os.stat(mask).st_mode

@@ -34,6 +34,7 @@ class Client:
             workers=settings.workers,
             policy=RetryPolicy(settings.retries, settings.retry_time),
             stop=self.stop,
+            adapts=settings.adapts,
             tick=tick,
         )
         self.stop.on_set(self.session.cut)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from dcmweb.dicom import part10, reasons, store_response
+from dcmweb.dicom import reasons, store_response
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.paths import Level, Resource
 from dcmweb.dicom.reasons import Verdict
@@ -22,13 +22,13 @@ from dcmweb.errors import (
     Truncated,
 )
 from dcmweb.http.media_types import DICOM, DICOM_JSON, DICOM_XML
-from dcmweb.http.multipart import PIECE, Body
+from dcmweb.http.multipart import Body
 from dcmweb.http.problems import looks_like_html, server_words
 from dcmweb.http.session import Response, not_dicomweb
 from dcmweb.transactions import qido
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.qido import Pages, Query
-from dcmweb.transfer.engine import Meter
+from dcmweb.transactions.sending import FileSource, what_is_wrong
 from dcmweb.transfer.outcomes import Outcome, Status
 
 Batch = list[LocalInstance]
@@ -38,46 +38,6 @@ _TELLING = (200, 202, 204, 400, 409)
 _SUCCESS = (200, 202, 204)
 # Refusals of the whole address rather than of what was sent to it.
 _HOPELESS = (301, 302, 303, 307, 308, 405, 501)
-
-
-@dataclass
-class FileSource:
-    """A file as the source of a part: read anew each time, and unchanged since it was looked at."""
-
-    instance: LocalInstance
-    meter: Meter
-    _counted: int = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes in the file."""
-        return self.instance.size
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the file. Raises LocalError if it cannot be read, or changed since."""
-        path = self.instance.path
-        try:
-            with part10.open_file(path, buffering=0) as file:
-                left = self.size
-                while left:
-                    piece = file.read(min(left, PIECE))
-                    left -= len(piece)
-                    if not piece or (not left and part10.fingerprint(file) != self._fingerprint):
-                        raise LocalError("the file changed while it was being sent", path=path)
-                    self._counted += len(piece)
-                    self.meter.add(len(piece))
-                    yield piece
-        except OSError as error:
-            raise LocalError(error.strerror or str(error), path=path) from error
-
-    def take_back(self) -> None:
-        """Count what was sent as not sent."""
-        self.meter.add(-self._counted)
-        self._counted = 0
-
-    @property
-    def _fingerprint(self) -> tuple[int, int]:
-        return self.instance.size, self.instance.mtime_ns
 
 
 @dataclass(frozen=True)
@@ -102,6 +62,7 @@ class Sender:
         self._multipart = True
         self._form_is_sure = False
         self._accept = DICOM_JSON
+        self._attempts: Counter[str] = Counter()  # requests that files in flight were in
         self.batch_bytes = client.settings.batch_bytes
         self.batch_count = client.settings.batch_count
 
@@ -114,15 +75,17 @@ class Sender:
                 yield outcome
         except Interrupted:
             for instance in waiting.values():
-                yield _outcome(instance, Status.UNKNOWN, "interrupted before the server answered")
+                yield self._outcome(
+                    instance, Status.UNKNOWN, "interrupted before the server answered"
+                )
             raise
         except DcmwebError as error:
             for instance in waiting.values():
-                yield _outcome(instance, Status.FAILED, error.message)
+                yield self._outcome(instance, Status.FAILED, error.message)
             raise
         except Exception:
             for instance in waiting.values():
-                yield _outcome(instance, Status.UNKNOWN, "a defect of dcmweb ended the run")
+                yield self._outcome(instance, Status.UNKNOWN, "a defect of dcmweb ended the run")
             raise
 
     def _send(self, batch: Batch, tries: int = 0) -> Iterator[Outcome]:
@@ -151,6 +114,7 @@ class Sender:
             yield from self._send(batch)
 
     def _post(self, batch: Batch, as_multipart: bool) -> _Answer:
+        self._attempts.update(instance.path for instance in batch)
         sources = [FileSource(instance, self._engine.meter) for instance in batch]
         body = Body.related(sources, DICOM) if as_multipart else Body.single(sources[0], DICOM)
         try:
@@ -168,7 +132,7 @@ class Sender:
         rest = []
         for instance in batch:
             if instance.path == error.path:
-                yield _outcome(instance, Status.FAILED, error.message)
+                yield self._outcome(instance, Status.FAILED, error.message)
             else:
                 rest.append(instance)
         if rest:
@@ -188,9 +152,9 @@ class Sender:
             # It was the answer that got lost.
             reason = f"{error.message}, but a search finds it"
             place = self._url(batch[0].identity.resource)
-            yield _outcome(batch[0], Status.STORED, reason, place)
+            yield self._outcome(batch[0], Status.STORED, reason, place)
         else:
-            yield _outcome(batch[0], Status.FAILED, error.message)
+            yield self._outcome(batch[0], Status.FAILED, error.message)
 
     def _adapts_to(self, error: DcmwebError, batch: Batch, as_multipart: bool) -> bool:
         """Change the form of requests as a refusal tells to; False if that cannot help."""
@@ -241,10 +205,10 @@ class Sender:
             if verdict is Verdict.BUSY:
                 busy.append((instance, words))
             elif verdict is Verdict.EXISTS:
-                yield _outcome(instance, Status.EXISTS, words)
+                yield self._outcome(instance, Status.EXISTS, words)
             else:
-                said = [words, "" if failure.detail else _damage(instance)]
-                yield _outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
+                said = [words, "" if failure.detail else what_is_wrong(instance)]
+                yield self._outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
         if busy:
             yield from self._once_more(busy, tries)
 
@@ -253,7 +217,7 @@ class Sender:
         delay = self._engine.delay(tries, DcmwebError(""))
         if delay is None:
             for instance, words in busy:
-                yield _outcome(instance, Status.FAILED, words)
+                yield self._outcome(instance, Status.FAILED, words)
             return
         self._engine.pause(delay)
         yield from self._send([instance for instance, _ in busy], tries + 1)
@@ -265,7 +229,7 @@ class Sender:
             for instance in unmentioned:
                 if self._is_there(instance):
                     reason = "the answer does not mention it, but a search finds it"
-                    yield _outcome(
+                    yield self._outcome(
                         instance, Status.STORED, reason, self._url(instance.identity.resource)
                     )
                 else:
@@ -282,11 +246,11 @@ class Sender:
         if answer.status in _SUCCESS:
             words = f": {answer.words}" if answer.words else ""
             reason = f"answered {answer.status} without a word about it{words}"
-            return _outcome(instance, Status.UNKNOWN, reason)
+            return self._outcome(instance, Status.UNKNOWN, reason)
         if "already exist" in answer.words.lower() and self._is_there(instance):
-            return _outcome(instance, Status.EXISTS, answer.words)
-        said = [f"refused with status {answer.status}", answer.words, _damage(instance)]
-        return _outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
+            return self._outcome(instance, Status.EXISTS, answer.words)
+        said = [f"refused with status {answer.status}", answer.words, what_is_wrong(instance)]
+        return self._outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
 
     def _is_there(self, instance: LocalInstance) -> bool:
         """Ask the server, by a search, whether it has an instance."""
@@ -304,6 +268,23 @@ class Sender:
         except DcmwebError:
             return False
 
+    def _outcome(
+        self, instance: LocalInstance, status: Status, reason: str = "", place: str = ""
+    ) -> Outcome:
+        resource = instance.identity.resource
+        return Outcome(
+            status,
+            instance.path,
+            instance.size,
+            reason,
+            place,
+            instance.mtime_ns,
+            resource.study,
+            resource.series,
+            resource.instance,
+            self._attempts.pop(instance.path, 0),
+        )
+
     def _stored(self, instance: LocalInstance, stored: Stored) -> Outcome:
         notes = []
         if stored.warning is not None:
@@ -311,7 +292,7 @@ class Sender:
         if instance.identity.bare:
             notes.append("a bare data set, without preamble and file meta information")
         place = stored.retrieve_url or self._url(instance.identity.resource)
-        return _outcome(instance, Status.STORED, "; ".join(notes), place)
+        return self._outcome(instance, Status.STORED, "; ".join(notes), place)
 
     def _url(self, resource: Resource) -> str:
         return self._client.session.url(str(resource))
@@ -363,28 +344,3 @@ def _is_about_content(error: DcmwebError) -> bool:
 def _halves(batch: Batch) -> list[Batch]:
     middle = len(batch) // 2
     return [half for half in (batch[:middle], batch[middle:]) if half]
-
-
-def _damage(instance: LocalInstance) -> str:
-    """Look for what may be wrong with a file that was refused without a reason."""
-    try:
-        with part10.open_file(instance.path) as file:
-            damage = part10.find_damage(file)
-    except OSError:
-        damage = ""
-    lacking = [
-        name
-        for name, uid in (
-            ("SOP Class UID", instance.identity.sop_class),
-            ("Study Instance UID", instance.identity.resource.study),
-            ("Series Instance UID", instance.identity.resource.series),
-        )
-        if not uid
-    ]
-    return "; ".join(
-        filter(None, [damage, f"it has no {' and no '.join(lacking)}" if lacking else ""])
-    )
-
-
-def _outcome(instance: LocalInstance, status: Status, reason: str = "", place: str = "") -> Outcome:
-    return Outcome(status, instance.path, instance.size, reason, place)

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 from dcmweb.dicom import part10
-from dcmweb.dicom.masks import Found, find
+from dcmweb.dicom.masks import Found, find, find_listed
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError, NotDicom, NothingMatched
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.sender import Batch, Sender
 from dcmweb.transfer.outcomes import Outcome, Status
 
+IsDone = Callable[[str, int, int], bool]
 
-def store(client: Client, masks: Sequence[str]) -> Iterator[Outcome]:
+
+def store(
+    client: Client,
+    masks: Sequence[str],
+    listed: Iterable[str] = (),
+    is_done: IsDone = lambda _path, _size, _mtime_ns: False,
+) -> Iterator[Outcome]:
     """Store the instances in files, folders and masks; yield what became of each file.
 
-    Raises NothingMatched if there was no file at all, and what stopped the run otherwise.
+    `listed` are paths without wildcards. Files of which `is_done` says so, by path, size in bytes
+    and time of modification in nanoseconds, are passed over. Raises NothingMatched if there was no
+    file at all, and what stopped the run otherwise.
     """
-    files = _Files(masks)
+    files = _Files(masks, listed)
     sender = Sender(client)
-    yield from client.engine.run(_jobs(files, sender))
+    yield from client.engine.run(_jobs(files, sender, is_done))
     for mask in files.unmatched if files.any_found else ():
         yield Outcome(Status.FAILED, mask, reason="no such file, or nothing matches")
     if not files.any_found:
@@ -35,11 +46,12 @@ class _Files:
     """The files of some masks, and the masks that have none."""
 
     masks: Sequence[str]
+    listed: Iterable[str]
     unmatched: list[str] = field(default_factory=list)
     any_found: bool = False
 
     def __iter__(self) -> Iterator[Found]:
-        for found in find(self.masks):
+        for found in chain(find(self.masks), find_listed(self.listed)):
             if found.missing:
                 self.unmatched.append(found.path)
             else:
@@ -47,12 +59,14 @@ class _Files:
                 yield found
 
 
-def _jobs(files: Iterable[Found], sender: Sender) -> Iterator[Callable[[], Iterable[Outcome]]]:
+def _jobs(
+    files: Iterable[Found], sender: Sender, is_done: IsDone
+) -> Iterator[Callable[[], Iterable[Outcome]]]:
     """Look at files and put them together: small ones to batches, a large one alone."""
     batch: Batch = []
     size, uids = 0, set[str]()
     for found in files:
-        instance = _look(found)
+        instance = _done_before(found, is_done) or _look(found)
         if isinstance(instance, Outcome):
             yield partial(iter, (instance,))
             continue
@@ -67,6 +81,17 @@ def _jobs(files: Iterable[Found], sender: Sender) -> Iterator[Callable[[], Itera
         uids.add(uid)
     if batch:
         yield partial(sender.deliver, batch)
+
+
+def _done_before(found: Found, is_done: IsDone) -> Outcome | None:
+    """Pass over a file that needs nothing more, without opening it."""
+    try:
+        status = os.stat(found.path)
+    except (OSError, ValueError):
+        return None
+    if not is_done(found.path, status.st_size, status.st_mtime_ns):
+        return None
+    return Outcome(Status.DONE_BEFORE, found.path, status.st_size)
 
 
 def _look(found: Found) -> LocalInstance | Outcome:

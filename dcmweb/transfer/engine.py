@@ -15,7 +15,8 @@ from queue import Empty, Full, Queue
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
-from dcmweb.errors import DcmwebError, Interrupted, Refused
+from dcmweb.errors import DcmwebError, Interrupted, Refused, Stalled
+from dcmweb.transfer.pace import Pace
 from dcmweb.transfer.stop import Stop
 
 T = TypeVar("T")
@@ -28,6 +29,10 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a retry: upper bounds, 
 MOST_DOUBLINGS = 16
 EARLY_RETRIES = 2  # while a server has never been reached
 MOST_IN_A_ROW = 5  # exchanges that fail for good, one after the other, before the run stops
+
+
+def _is_too_much(error: DcmwebError) -> bool:
+    return isinstance(error, Refused) and error.status in (429, 503)
 
 
 def _never(_error: DcmwebError) -> bool:
@@ -77,11 +82,13 @@ class Engine:
         workers: int,
         policy: RetryPolicy,
         stop: Stop,
+        adapts: bool = False,
         tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.workers = workers
         self.stop = stop
         self.meter = Meter()
+        self.pace = Pace(workers, adapts=adapts, moved=lambda: self.meter.bytes)
         self._policy = policy
         self._tick = tick
         self._failed_in_a_row = 0
@@ -107,6 +114,8 @@ class Engine:
             try:
                 result = action()
             except DcmwebError as error:
+                if isinstance(error, Stalled) or _is_too_much(error):
+                    self.pace.back_off()
                 delay = self._policy.delay(attempt, error)
                 late = time.monotonic() + delay > began + self._policy.time
                 if not error.retryable or at_once(error) or late or attempt >= self._most(error):
@@ -159,7 +168,7 @@ class Engine:
         first, then the error is raised.
         """
         self.stop.is_watched = True  # before there is anyone to be stopped
-        crew: _Crew[T] = _Crew(jobs, self.workers, self.stop)
+        crew: _Crew[T] = _Crew(jobs, self.workers, self.pace, self.stop)
         try:
             yield from crew.results(self._tick)
         finally:
@@ -179,13 +188,15 @@ class _Done:
 class _Crew(Generic[T]):
     """The workers of one run."""
 
-    def __init__(self, jobs: Iterable[Job[T]], workers: int, stop: Stop) -> None:
+    def __init__(self, jobs: Iterable[Job[T]], workers: int, pace: Pace, stop: Stop) -> None:
         self._jobs = iter(jobs)
+        self._pace = pace
         self._lock = Lock()
         self._stop = stop
         self._results: Queue[T | _Done] = Queue(RESULTS_WAITING)
         self._working = workers
         self._deadline: float | None = None
+        self._ended = False  # there are no further jobs
         # Daemons: one that hangs in a call nothing can end must not keep the process alive.
         self._threads = [Thread(target=self._work, daemon=True) for _ in range(workers)]
         for thread in self._threads:
@@ -194,12 +205,22 @@ class _Crew(Generic[T]):
     def _work(self) -> None:
         error: BaseException | None = None
         try:
-            while not self._stop.is_set() and (job := self._next()):
-                for result in job():
-                    self._put(result)
+            while self._one_job():
+                pass
         except BaseException as raised:
             error = raised
         self._put(_Done(error))
+
+    def _one_job(self) -> bool:
+        """Do a job when it is this worker's turn; tell whether there was one."""
+        with self._pace.turn(lambda: self._stop.is_set() or self._ended) as is_on:
+            job = self._next() if is_on else None
+            if job is None:
+                self._ended = True
+                return False
+            for result in job():
+                self._put(result)
+        return True
 
     def _next(self) -> Job[T] | None:
         with self._lock:

@@ -14,6 +14,7 @@ class Status(str, Enum):
 
     STORED = "stored"
     EXISTS = "already there"
+    DONE_BEFORE = "done before"
     RETRIEVED = "retrieved"
     DELETED = "deleted"
     SKIPPED = "skipped"
@@ -31,6 +32,7 @@ class Outcome:
     """What became of one item: a file that was to be stored, an instance to be retrieved.
 
     `size` is in bytes; `place` is where it is now: a URL on the server, a path on this machine.
+    `mtime_ns` is when a file was changed last, `attempts` how many requests it was in.
     """
 
     status: Status
@@ -38,6 +40,11 @@ class Outcome:
     size: int = 0
     reason: str = ""
     place: str = ""
+    mtime_ns: int = 0
+    study: str = ""
+    series: str = ""
+    instance: str = ""
+    attempts: int = 0
 
 
 class Tally:

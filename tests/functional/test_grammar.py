@@ -21,9 +21,9 @@ COMMANDS = ["store", "search", "retrieve", "delete"]
     ("line", "workers"),
     [
         ("URL retrieve", 1),
-        ("-m URL retrieve", 8),
-        ("URL -m retrieve", 8),
-        ("URL retrieve -m", 8),
+        ("-m URL retrieve", 4),
+        ("URL -m retrieve", 4),
+        ("URL retrieve -m", 4),
         ("-j 3 URL retrieve", 3),
         ("URL --workers=3 retrieve", 3),
         ("URL retrieve studies/1.2.3 -j 3", 3),

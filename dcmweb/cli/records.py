@@ -1,0 +1,120 @@
+"""Options of commands that keep a record of their items, and lists of items to take and to give."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, TypeVar
+
+import click
+
+from dcmweb.cli.options import Run
+from dcmweb.errors import LocalError
+from dcmweb.transfer.outcomes import Outcome
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_OPTIONS = [
+    click.option(
+        "--manifest",
+        metavar="FILE",
+        help="Record what becomes of each item in FILE, and do only what is not done by it.",
+    ),
+    click.option(
+        "--failed-to",
+        metavar="FILE",
+        help="Write the paths of what failed to FILE, for --files-from.",
+    ),
+    click.option(
+        "--json", "as_json", is_flag=True, help="Write an event for each item to stdout, as JSON."
+    ),
+    click.option(
+        "-0", "--null", "null", is_flag=True, help="Paths in lists end with NUL, not line ends."
+    ),
+]
+
+Record = Callable[[Outcome], None]
+
+
+def record_options(function: _Function) -> _Function:
+    """Add the options of commands that keep records."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a run, and what an earlier run says is done."""
+
+    writers: tuple[Record, ...]
+    is_done: Callable[[str, int, int], bool]
+
+
+@contextmanager
+def keeping(run: Run, base_url: str, command: str, options: dict[str, Any]) -> Iterator[Records]:
+    """Keep the records that the options ask for, for the time of a block."""
+    writers: list[Record] = []
+    is_done: Callable[[str, int, int], bool] = _nothing_is
+    with ExitStack() as stack:
+        if options["manifest"]:
+            from dcmweb.transfer.manifest import Manifest
+
+            manifest = Manifest(options["manifest"], base_url, command, os.path.abspath)
+            stack.callback(manifest.close)
+            writers.append(manifest.record)
+            is_done = manifest.is_done
+        if options["failed_to"]:
+            file = stack.enter_context(_opened(options["failed_to"], "wb"))
+            writers.append(_failures_to(file, b"\0" if options["null"] else b"\n"))
+        if options["as_json"]:
+            run.console.prints_events = True
+            writers.append(lambda outcome: _print_event(run, outcome))
+        yield Records(tuple(writers), is_done)
+
+
+def _nothing_is(_path: str, _size: int, _mtime_ns: int) -> bool:
+    return False
+
+
+def _print_event(run: Run, outcome: Outcome) -> None:
+    from dcmweb.transfer.events import as_event
+
+    run.console.data(json.dumps(as_event(outcome)))
+
+
+def _failures_to(file: BinaryIO, end: bytes) -> Record:
+    def write(outcome: Outcome) -> None:
+        if not outcome.status.is_good:
+            file.write(os.fsencode(outcome.item) + end)
+            file.flush()
+
+    return write
+
+
+def _opened(path: str, mode: str) -> BinaryIO:
+    try:
+        return open(path, mode)  # type: ignore[return-value]
+    except OSError as error:
+        raise LocalError(f"{path} cannot be opened: {error.strerror}", path=path) from error
+
+
+def listed_paths(path: str, *, null: bool) -> Iterator[str]:
+    """Yield the paths in a list, of which `-` is stdin, as they are needed; empty ones are none."""
+    file = sys.stdin.buffer if path == "-" else _opened(path, "rb")
+    end = b"\0" if null else b"\n"
+    rest = b""
+    with file:
+        while piece := file.read(64 * 1024):
+            *whole, rest = (rest + piece).split(end)
+            yield from (os.fsdecode(_bare(one, end)) for one in whole if _bare(one, end))
+    if _bare(rest, end):
+        yield os.fsdecode(_bare(rest, end))
+
+
+def _bare(line: bytes, end: bytes) -> bytes:
+    return line.removesuffix(b"\r") if end == b"\n" else line

@@ -1,0 +1,170 @@
+"""The manifest: an append-only record of what became of each item, so that a run can go on.
+
+One JSON object to a line: first a header that binds it to a server and a command, then one for
+each item (see `events`). Of several lines for an item, the last counts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from threading import Lock
+from typing import Any, BinaryIO
+
+from dcmweb.errors import LocalError, UsageError
+from dcmweb.transfer.events import Event, as_event
+from dcmweb.transfer.outcomes import Outcome, Status
+
+VERSION = 1
+_HEADER = "manifest"
+_GOOD = frozenset(status.name.lower() for status in Status if status.is_good)
+
+
+class Manifest:
+    """A manifest that is open for a run.
+
+    What it knows is kept in a temporary database, so that memory does not grow with it.
+    """
+
+    def __init__(
+        self, path: str, base_url: str, command: str, name: Callable[[str], str] = str
+    ) -> None:
+        """Open it, and read what is done; begin it if it is not there.
+
+        `name` makes the name of an item one that does not depend on where a run is started.
+        Raises UsageError if it is of another server or command, LocalError if it cannot be used.
+        """
+        self._path = path
+        self._name = name
+        self._binding: Event = {
+            "type": _HEADER,
+            "version": VERSION,
+            "base_url": base_url,
+            "command": command,
+        }
+        self._lock = Lock()
+        self._known = sqlite3.connect("", check_same_thread=False)
+        self._known.execute("PRAGMA journal_mode = OFF")
+        self._known.execute(
+            "CREATE TABLE known (item TEXT PRIMARY KEY, size, mtime_ns, good) WITHOUT ROWID"
+        )
+        try:
+            self._file = self._open()
+        except OSError as error:
+            raise LocalError(
+                f"the manifest {path} cannot be used: {error.strerror}", path=path
+            ) from error
+
+    def _open(self) -> BinaryIO:
+        file = open(self._path, "a+b")  # noqa: SIM115 - closed by close
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise LocalError(
+                f"the manifest {self._path} is in use by another run", path=self._path
+            ) from None
+        try:
+            self._load(file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _load(self, file: BinaryIO) -> None:
+        """Read the lines there are; a last one that is torn is cut off."""
+        file.seek(0)
+        lines = _whole_lines(file)
+        header = next(lines, None)
+        if header is None:
+            file.seek(0)
+            if not _line(self._binding).startswith(file.read(len(_line(self._binding)))):
+                raise UsageError(f"{self._path} is no manifest", "choose another file")
+            file.truncate(0)
+            _write(file, self._binding)
+            return
+        if header[1].get("type") != _HEADER:
+            raise UsageError(f"{self._path} is no manifest", "choose another file")
+        for name in ("version", "base_url", "command"):
+            if header[1].get(name) != self._binding[name]:
+                raise UsageError(
+                    f"the manifest {self._path} is of {name} {header[1].get(name)}",
+                    "use one manifest for each server and command",
+                )
+        size = header[0]
+
+        def rows() -> Iterator[tuple[str, Any, Any, bool]]:
+            nonlocal size
+            for end, event in lines:
+                size = end
+                good = event.get("type") in _GOOD
+                yield _key(event.get("item")), event.get("size"), event.get("mtime_ns"), good
+
+        with self._known:
+            self._known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", rows())
+        file.truncate(size)
+
+    def is_done(self, item: str, size: int, mtime_ns: int) -> bool:
+        """Tell whether an item needs nothing more: done before, and not changed since."""
+        with self._lock:
+            row = self._known.execute(
+                "SELECT good AND size = ? AND mtime_ns = ? FROM known WHERE item = ?",
+                (size, mtime_ns, _key(self._name(item))),
+            ).fetchone()
+        return bool(row and row[0])
+
+    def record(self, outcome: Outcome) -> None:
+        """Append what became of an item. Raises LocalError if that cannot be written."""
+        if outcome.status is Status.DONE_BEFORE:
+            return
+        try:
+            _write(self._file, {**as_event(outcome), "item": self._name(outcome.item)})
+        except OSError as error:
+            raise LocalError(
+                f"cannot write to the manifest {self._path}: {error.strerror}",
+                path=self._path,
+                fatal=True,
+            ) from error
+
+    def close(self) -> None:
+        """Bring the record to the disk, and let go of it."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._known.close()
+
+
+def _key(item: object) -> str:
+    """Write a path, which may be no text, so that SQLite takes it."""
+    return json.dumps(item)
+
+
+def _write(file: BinaryIO, event: Event) -> None:
+    file.write(_line(event))
+    file.flush()
+
+
+def _line(event: Event) -> bytes:
+    return json.dumps(event).encode("ascii") + b"\n"
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, Event]]:
+    """Yield the lines that are whole, each with the offset of its end.
+
+    Only the last can be torn. Raises UsageError for a whole line that is no event: rather no run
+    than one on a file that is something else.
+    """
+    end = 0
+    for number, line in enumerate(file, start=1):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            raise UsageError(f"{file.name} is no manifest: see line {number}")
+        end += len(line)
+        yield end, event

@@ -1,0 +1,112 @@
+"""How many jobs run at a time: a number given, or one that is found by trying."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Condition
+
+FIRST = 4  # jobs at a time to begin with
+WINDOW = 0.25  # seconds that a number of jobs is tried for, at least
+REST = 5.0  # seconds before more is tried again
+SHARE = 0.5  # of what more jobs would bring on an endless line: with less, they do no good
+TICK = 0.2  # seconds between looks at whether it is time to stop
+
+
+class Pace:
+    """Lets jobs begin, as many at a time as do good.
+
+    It begins with a few, adds some as long as that makes the run faster, and halves the number
+    when the server has too much of it. `moved` tells how many bytes have gone so far.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        *,
+        adapts: bool = False,
+        moved: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limit = min(FIRST, most) if adapts else most
+        self.reached = self.limit  # the most that was ever let in
+        self._most = most
+        self._adapts = adapts
+        self._moved = moved
+        self._clock = clock
+        self._condition = Condition()
+        self._running = 0
+        self._done = 0
+        self._best = 0.0  # the highest rate so far, and with how many jobs
+        self._best_limit = self.limit
+        self._doubles = True
+        self._rests_until = 0.0
+        self._begin_window()
+
+    @contextmanager
+    def turn(self, is_over: Callable[[], bool]) -> Iterator[bool]:
+        """Wait for a turn, for the time of a block; False if it is over before."""
+        with self._condition:
+            while not (over := is_over()) and self._running >= self.limit:
+                self._condition.wait(TICK)
+                self._review()
+            self._running += 1
+        try:
+            yield not over
+        finally:
+            with self._condition:
+                self._running -= 1
+                self._done += 1
+                self._review()
+                self._condition.notify_all()
+
+    def back_off(self) -> None:
+        """Note that the server had too much: go on with half of it for a while."""
+        if not self._adapts:
+            return
+        with self._condition:
+            self._set(max(1, self.limit // 2))
+            self._best, self._best_limit = 0.0, self.limit
+            self._settle()
+
+    def _review(self) -> None:
+        """At the end of a window, change the number of jobs by what it brought."""
+        now = self._clock()
+        seconds = now - self._window_began
+        full = self._running + 1 >= self.limit  # else it was the work that lacked
+        if not self._adapts or seconds < WINDOW or not full or now < self._rests_until:
+            return
+        rate = self._rate(seconds)
+        more = self.limit / self._best_limit - 1
+        if rate > self._best * (1 + SHARE * more) and (more or not self._best):
+            self._best, self._best_limit = rate, self.limit
+            self._set(min(self._most, self.limit * 2 if self._doubles else self.limit + 1))
+        elif self.limit > self._best_limit:
+            self._set(self._best_limit)
+            self._settle()
+        else:
+            # It has become slower by itself: what was best is so no longer.
+            self._best = rate
+            self._set(min(self._most, self.limit + 1))
+        self._begin_window()
+
+    def _rate(self, seconds: float) -> float:
+        """Bytes in a second or, where there are none to be counted, jobs."""
+        moved = self._moved() - self._moved_before
+        return (moved if moved > 0 else self._done - self._done_before) / seconds
+
+    def _set(self, limit: int) -> None:
+        self.limit = limit
+        self.reached = max(self.reached, limit)
+        self._condition.notify_all()
+
+    def _settle(self) -> None:
+        self._doubles = False
+        self._rests_until = self._clock() + REST
+        self._begin_window()
+
+    def _begin_window(self) -> None:
+        self._window_began = self._clock()
+        self._moved_before = self._moved()
+        self._done_before = self._done

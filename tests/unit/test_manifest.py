@@ -1,0 +1,131 @@
+"""The manifest: what it remembers, and what it makes of what a crash leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcmweb.errors import LocalError, UsageError
+from dcmweb.transfer.manifest import Manifest
+from dcmweb.transfer.outcomes import Outcome, Status
+
+URL = "http://server.example/dicomweb"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run.ndjson"
+
+
+@contextmanager
+def opened(path: Path, url: str = URL, command: str = "store") -> Iterator[Manifest]:
+    manifest = Manifest(str(path), url, command)
+    try:
+        yield manifest
+    finally:
+        manifest.close()
+
+
+def outcome(status: Status, item: str = "a", size: int = 7, mtime_ns: int = 5) -> Outcome:
+    return Outcome(status, item, size, mtime_ns=mtime_ns)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.DONE_BEFORE])
+def test_what_is_good_is_done_in_the_next_run(path: Path, status: Status) -> None:
+    with opened(path) as manifest:
+        assert not manifest.is_done("a", 7, 5)
+        manifest.record(outcome(status))
+    with opened(path) as manifest:
+        assert manifest.is_done("a", 7, 5) is status.is_good
+
+
+@pytest.mark.parametrize(("item", "size", "mtime_ns"), [("b", 7, 5), ("a", 8, 5), ("a", 7, 6)])
+def test_what_is_another_file_or_has_changed_is_not_done(
+    path: Path, item: str, size: int, mtime_ns: int
+) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+    with opened(path) as manifest:
+        assert not manifest.is_done(item, size, mtime_ns)
+
+
+def test_of_several_lines_for_an_item_the_last_counts(path: Path) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+        manifest.record(outcome(Status.FAILED))
+        manifest.record(outcome(Status.FAILED, "b"))
+        manifest.record(outcome(Status.STORED, "b"))
+    with opened(path) as manifest:
+        assert not manifest.is_done("a", 7, 5)
+        assert manifest.is_done("b", 7, 5)
+
+
+def test_a_torn_line_is_cut_off_and_the_record_goes_on_behind_the_others(path: Path) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+    whole = path.read_bytes()
+    start = whole.index(b"\n") + 1
+    for cut in range(start, len(whole)):
+        path.write_bytes(whole[:cut])
+        with opened(path) as manifest:
+            assert not manifest.is_done("a", 7, 5)
+            manifest.record(outcome(Status.STORED, "b"))
+        assert [line.get("item") for line in lines(path)] == [None, "b"]
+
+
+@pytest.mark.parametrize("left", [b"", b'{"type": "mani'])
+def test_a_manifest_whose_header_is_torn_is_begun_anew(path: Path, left: bytes) -> None:
+    path.write_bytes(left)
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+    assert [line["type"] for line in lines(path)] == ["manifest", "stored"]
+
+
+@pytest.mark.parametrize(
+    ("url", "command"), [("http://other.example/dicomweb", "store"), (URL, "retrieve")]
+)
+def test_a_manifest_of_another_server_or_command_is_refused(
+    path: Path, url: str, command: str
+) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="manifest"):
+        Manifest(str(path), url, command)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b'{"type": "stored"}\n', b"[]\n", b"study,series\n1,2\n"])
+def test_a_file_that_is_no_manifest_is_left_as_it_is(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="no manifest"):
+        Manifest(str(path), URL, "store")
+    assert path.read_bytes() == content
+
+
+def test_one_run_uses_a_manifest_at_a_time(path: Path) -> None:
+    with opened(path), pytest.raises(LocalError, match="in use"):
+        Manifest(str(path), URL, "store")
+
+
+def test_a_manifest_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="cannot be used"):
+        Manifest(str(tmp_path / "nowhere" / "x"), URL, "store")
+
+
+def test_names_that_are_no_text_are_remembered(path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.dcm")
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED, name))
+    with opened(path) as manifest:
+        assert manifest.is_done(name, 7, 5)
