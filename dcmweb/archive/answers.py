@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from io import RawIOBase
 
 from werkzeug.wrappers import Response
 
@@ -18,8 +19,12 @@ _TOGETHER = 100  # data sets to a piece of a body
 
 
 def file_pieces(path: str) -> Iterator[bytes]:
-    """Yield the bytes of a file."""
-    with open(path, "rb", buffering=0) as file:
+    """Give the bytes of a file, which is opened at once; raises OSError if it is not there."""
+    return _pieces(open(path, "rb", buffering=0))
+
+
+def _pieces(file: RawIOBase) -> Iterator[bytes]:
+    with file:
         while piece := file.read(PIECE):
             yield piece
 

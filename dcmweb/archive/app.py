@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from werkzeug.exceptions import (
+    BadRequest,
     HTTPException,
     InternalServerError,
     NotAcceptable,
@@ -31,6 +32,9 @@ from dcmweb.archive.store import Store
 from dcmweb.dicom.paths import Level, Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.http import media_types
+from dcmweb.http.multipart import PIECE
+
+_MOST_DROPPED = 256 * 1024 * 1024  # bytes of a body that is not wanted
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Archive:
     def _answer(self, request: Request) -> Response:
         face: Face = self._google if is_google(request) else self._standard
         try:
+            if not _has_length(request):
+                raise BadRequest("the Content-Length is no length")
             self._access.check(request)
             if request.method == "OPTIONS":
                 return Response(status=204)
@@ -76,7 +82,10 @@ class Archive:
             answer: Callable[[Call], Response] = getattr(self, f"_{endpoint}")
             return _begun(answer(call))
         except HTTPException as error:
-            return face.error(error, request)
+            response = face.error(error, request)
+            if not (_has_length(request) and _read_up(request)):
+                response.headers["Connection"] = "close"
+            return response
         except (NotDicom, BrokenDicom) as error:
             return face.error(NotAcceptable(f"the instance cannot be read: {error}"), request)
         except LocalError as error:
@@ -148,6 +157,23 @@ class Archive:
         if report is None:
             raise NotFound("there is no such operation; those of an earlier run are not known")
         return json_answer(report)
+
+
+def _has_length(request: Request) -> bool:
+    length = request.headers.get("Content-Length", "0")
+    return length.isascii() and length.isdigit()
+
+
+def _read_up(request: Request) -> bool:
+    """Read what is left of a body, so that the client sees the answer; False if there is no end."""
+    stream = request.environ["wsgi.input"]
+    try:
+        for _ in range(_MOST_DROPPED // PIECE):
+            if not stream.read(PIECE):
+                return not getattr(stream, "remaining", 0)
+    except (ValueError, OSError):
+        pass
+    return False
 
 
 def _begun(response: Response) -> Response:

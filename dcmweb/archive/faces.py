@@ -22,6 +22,8 @@ from dcmweb.dicom.native_xml import write_native_xml
 from dcmweb.dicom.paths import Level, Resource
 from dcmweb.http import media_types
 
+_STANDARD_ANSWERS = (media_types.DICOM_JSON, "application/json", media_types.DICOM_XML)
+_GOOGLE_ANSWERS = (media_types.DICOM_XML, media_types.DICOM_JSON)
 STORAGE_CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
 
 
@@ -59,12 +61,12 @@ class Standard:
     _MOST = 10_000
 
     def check_store(self, request: Request) -> None:
-        """Accept every header."""
+        """Make sure that the answer can be had as it is wanted."""
+        choose(accepted(request), _STANDARD_ANSWERS)
 
     def stored(self, request: Request, results: Sequence[Result], base_url: str) -> Response:
         """Answer 200 for all, 202 for some, 409 for none (PS3.18 section 10.5.3)."""
-        names = [media_types.DICOM_JSON, "application/json", media_types.DICOM_XML]
-        name = choose(accepted(request), names)
+        name = choose(accepted(request), _STANDARD_ANSWERS)
         stored = sum(result.is_stored for result in results)
         status = 200 if stored == len(results) else 202 if stored else 409
         module = response_module(results, base_url, _standard_detail)
@@ -109,14 +111,15 @@ class Google:
         self._operations = operations
 
     def check_store(self, request: Request) -> None:
-        """Know the storage class, if one is named."""
+        """Know the storage class, if one is named, and how the answer is wanted."""
+        choose(accepted(request), _GOOGLE_ANSWERS)
         name = request.headers.get("Storage-Class")
         if name is not None and name not in STORAGE_CLASSES:
             raise BadRequest(f"Storage-Class {name} is none of {', '.join(STORAGE_CLASSES)}")
 
     def stored(self, request: Request, results: Sequence[Result], base_url: str) -> Response:
         """Answer 200 for all, 409 if any failed; XML unless JSON is asked for."""
-        name = choose(accepted(request), [media_types.DICOM_XML, media_types.DICOM_JSON])
+        name = choose(accepted(request), _GOOGLE_ANSWERS)
         status = 200 if all(result.is_stored for result in results) else 409
         is_json = name == media_types.DICOM_JSON
         module = response_module(results, base_url, self._json_detail if is_json else self._detail)
@@ -162,7 +165,7 @@ class Google:
 
     def error(self, error: HTTPException, request: Request) -> Response:
         """Answer with Google's error object; reading requests get it in an array."""
-        code = error.code or 500
+        code = 400 if error.code == 415 else error.code or 500  # as its documentation has it
         body: Any = {
             "error": {
                 "code": code,
@@ -256,5 +259,5 @@ def json_answer(content: Any, status: int = 200) -> Response:
 def _with_headers_of(error: HTTPException, response: Response) -> Response:
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
-            response.headers[name] = value
+            response.headers.add(name, value)
     return response

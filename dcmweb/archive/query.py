@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -122,15 +123,19 @@ class Search:
 
     def _selection(self) -> tuple[str, list[object]]:
         """Make the SQL that selects one instance for each row, without order."""
+        where, given = self._conditions()
+        group = _GROUP[self.query.level]
+        return f"SELECT MIN(id) FROM instances WHERE {where} GROUP BY {group}", given
+
+    def _conditions(self) -> tuple[str, list[object]]:
+        """Make the SQL of all conditions that the index can answer."""
         where, parameters = below(self.query.resource)
         conditions, given = [where], list[object](parameters)
         for key in self.query.keys:
             if key.column:
                 conditions.append(f'fits("{key.column}", ?, ?, ?)')
                 given += [INDEXED[key.column].vr, key.wanted, self.query.fuzzy]
-        group = _GROUP[self.query.level]
-        ids = f"SELECT MIN(id) FROM instances WHERE {' AND '.join(conditions)} GROUP BY {group}"
-        return ids, given
+        return " AND ".join(conditions), given
 
     def _page(self, most: int) -> list[Entry]:
         ids, given = self._selection()
@@ -145,24 +150,40 @@ class Search:
         return [entry(row) for row in rows]
 
     def _page_with_files(self, most: int) -> list[Entry]:
-        """Find the rows where keys are not in the index: ask the files of all candidates."""
-        ids, given = self._selection()
+        """Find the rows where keys are not in the index: ask the files of all candidates.
+
+        The first instance that fits stands for its study or series.
+        """
+        where, given = self._conditions()
         found: list[Entry] = []
-        passed = 0
+        passed = set[Resource]()
         rows = self.storage.index.connection().execute(
-            f"SELECT * FROM instances WHERE id IN ({ids}) ORDER BY id", given
+            f"SELECT * FROM instances WHERE {where} ORDER BY id", given
         )
         for candidate in map(entry, rows):
-            if self._fits_in_file(candidate):
-                passed += 1
-                if passed > self.query.offset and len(found) < most:
+            stands_for = self._at_level(candidate.resource)
+            if stands_for not in passed and self._fits_in_file(candidate):
+                passed.add(stands_for)
+                if len(passed) > self.query.offset and len(found) < most:
                     found.append(candidate)
-        self.remaining = max(0, passed - self.query.offset - len(found))
+        self.remaining = max(0, len(passed) - self.query.offset - len(found))
         return found
+
+    def _at_level(self, whole: Resource) -> Resource:
+        """Name the study, series or instance that a row stands for."""
+        depth = LEVELS.index(self.query.level)
+        return Resource(
+            whole.study,
+            whole.series if depth > 0 else "",
+            whole.instance if depth > 1 else "",
+        )
 
     def _fits_in_file(self, candidate: Entry) -> bool:
         keys = [key for key in self.query.keys if not key.column]
-        there = read_elements(self.storage.path(candidate), [key.path[0].tag for key in keys])
+        try:
+            there = read_elements(self.storage.path(candidate), [key.path[0].tag for key in keys])
+        except FileNotFoundError:
+            return False
         return all(_fits(there, key.path, self._matcher(key)) for key in keys)
 
     def _matcher(self, key: Key) -> Matches:
@@ -171,7 +192,8 @@ class Search:
     def rows(self, entries: Iterable[Entry], base_url: str) -> Iterator[Dataset]:
         """Make the data set that is returned for each row."""
         for one in entries:
-            yield dict(sorted(self._row(one, base_url).items()))
+            with suppress(FileNotFoundError):  # of what was deleted meanwhile
+                yield dict(sorted(self._row(one, base_url).items()))
 
     @cached_property
     def _levels(self) -> list[Level]:
@@ -205,14 +227,8 @@ class Search:
         return row | self._counted(one) | self._retrieve_url(one, base_url)
 
     def _retrieve_url(self, one: Entry, base_url: str) -> Dataset:
-        whole = one.resource
-        depth = LEVELS.index(self.query.level)
-        resource = Resource(
-            whole.study,
-            whole.series if depth > 0 else "",
-            whole.instance if depth > 1 else "",
-        )
-        return {"00081190": {"vr": "UR", "Value": [f"{base_url}/{resource}"]}}
+        url = f"{base_url}/{self._at_level(one.resource)}"
+        return {"00081190": {"vr": "UR", "Value": [url]}}
 
     def _counted(self, one: Entry) -> Dataset:
         """Count what belongs to the study or series of a row."""

@@ -20,6 +20,7 @@ from dcmweb.archive.rendering import RENDERED, parse_rendering, render, thumbnai
 from dcmweb.archive.storage import Storage
 from dcmweb.archive.transcode import TARGETS, transcoded
 from dcmweb.dicom.elements import EXPLICIT_VR_LITTLE_ENDIAN
+from dcmweb.dicom.model import Dataset
 from dcmweb.dicom.paths import Level, Resource
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MediaType
@@ -67,7 +68,10 @@ class Retrieve:
     ) -> Iterator[tuple[Headers, Iterable[bytes]]]:
         for entry, syntax in wanted:
             path = self.storage.path(entry)
-            pieces: Iterable[bytes] = file_pieces(path)
+            try:
+                pieces: Iterable[bytes] = file_pieces(path)
+            except FileNotFoundError:
+                continue  # it was deleted meanwhile
             sent = entry.transfer_syntax
             if syntax != entry.transfer_syntax:
                 with suppress(NotAcceptable):  # better as it is than not at all: the part tells
@@ -80,16 +84,18 @@ class Retrieve:
     def metadata(self) -> Response:
         """Send the metadata of all instances, as JSON or XML."""
         entries = self._entries()
-        datasets = (
-            read_metadata(self.storage.path(entry), f"{self.base_url}/{entry.resource}")
-            for entry in entries
-        )
+        datasets = self._metadata_of(entries)
         for wanted in accepted(self.request):
             if wanted.is_single and any(map(wanted.covers, JSON_TYPES)):
                 return as_json(datasets)
             if wanted.is_multipart and wanted.covers(media_types.DICOM_XML):
                 return as_xml_parts(datasets)
         raise not_acceptable([media_types.DICOM_JSON, _multipart(media_types.DICOM_XML)])
+
+    def _metadata_of(self, entries: Iterable[Entry]) -> Iterator[Dataset]:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # of what was deleted meanwhile
+                yield read_metadata(self.storage.path(entry), f"{self.base_url}/{entry.resource}")
 
     def frames(self, numbers: Sequence[int]) -> Response:
         """Send frames: uncompressed, as they are stored, or as pictures."""
@@ -228,9 +234,8 @@ class Retrieve:
 
     def _entries(self) -> list[Entry]:
         """Find what is served of the resource; raises NotFound if that is nothing."""
-        entries = list(self.storage.index.entries(self.resource))
-        if self.resource.level is Level.INSTANCES:
-            entries = [e for e in entries if os.path.exists(self.storage.path(e))]
+        found = self.storage.index.entries(self.resource)
+        entries = [entry for entry in found if os.path.exists(self.storage.path(entry))]
         if not entries:
             raise NotFound(f"there is no {self.resource}")
         return entries

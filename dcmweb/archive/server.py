@@ -8,8 +8,9 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
-from cheroot.wsgi import Server
+from cheroot.wsgi import Gateway_10, Server
 
 from dcmweb import __version__
 from dcmweb.archive.access import Access
@@ -18,8 +19,8 @@ from dcmweb.archive.routes import STANDARD_PATH
 from dcmweb.archive.storage import Storage
 from dcmweb.errors import LocalError
 
-_THREADS = 16  # requests that are answered at a time
-_IDLE_TIMEOUT = 120  # seconds
+_THREADS = 32  # requests that are answered at a time
+_IDLE_TIMEOUT = 60  # seconds
 _KEPT_CONNECTIONS = 500
 
 
@@ -53,6 +54,18 @@ class _Quiet(Server):
         """Drop a message."""
 
 
+class _Gateway(Gateway_10):
+    """Closes the connection where the application says so, as cheroot does not."""
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Any:
+        """Take the status and the header fields of an answer."""
+        if ("Connection", "close") in headers:
+            self.req.close_connection = True
+        return super().start_response(status, headers, exc_info)
+
+
 def _bound(host: str, port: int) -> _Quiet:
     server = _Quiet(
         (host, port),
@@ -63,6 +76,7 @@ def _bound(host: str, port: int) -> _Quiet:
         timeout=_IDLE_TIMEOUT,
         shutdown_timeout=1,
     )
+    server.gateway = _Gateway
     server.keep_alive_conn_limit = _KEPT_CONNECTIONS
     try:
         server.prepare()

@@ -47,6 +47,25 @@ class Result:
         return self.kept in (Kept.NEW, Kept.SAME)
 
 
+class _Stream:
+    """The body of a request, as cheroot gives it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        """Read up to so many bytes; raises ProtocolError where the chunks are malformed."""
+        try:
+            return self._stream.read(size)
+        except ValueError as error:
+            raise ProtocolError(f"the body is malformed: {error}") from None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a body of known length ended before it; cheroot counts what is to come."""
+        return bool(getattr(self._stream, "remaining", 0))
+
+
 class Store:
     """One store request; `study` is set where the request names one."""
 
@@ -63,7 +82,9 @@ class Store:
         Raises BadRequest for a body that breaks off or is malformed, UnsupportedMediaType.
         """
         content_type = parse(request.headers.get("Content-Type", ""))
-        stream = request.stream
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise UnsupportedMediaType("an encoded body cannot be stored")
+        stream = _Stream(request.stream)
         with self._files:
             try:
                 if content_type.name == media_types.DICOM:
@@ -74,14 +95,14 @@ class Store:
                     raise UnsupportedMediaType(_wanted(content_type))
             except ProtocolError as error:
                 raise BadRequest(error.message.replace("the answer", "the body")) from error
-            if _is_cut(stream):
+            if stream.is_cut:
                 raise BadRequest("the body is shorter than its Content-Length")
             self._keep()
         if not self._results:
             raise BadRequest("the body holds no instance")
         return self._results
 
-    def _take_parts(self, stream: IO[bytes], content_type: MediaType) -> None:
+    def _take_parts(self, stream: _Stream, content_type: MediaType) -> None:
         inner = parse(content_type.parameters.get("type", media_types.DICOM)).name
         boundary = content_type.parameters.get("boundary", "")
         parts = read_parts(stream.read, boundary)
@@ -193,14 +214,9 @@ def _wanted(content_type: MediaType) -> str:
     )
 
 
-def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
+def _pieces(stream: _Stream) -> Iterator[bytes]:
     while piece := stream.read(PIECE):
         yield piece
-
-
-def _is_cut(stream: object) -> bool:
-    """Tell whether a body of known length ended before it; cheroot counts what is to come."""
-    return bool(getattr(stream, "remaining", 0))
 
 
 def _read_metadata(part: Part) -> list[Dataset]:
