@@ -10,7 +10,8 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 from werkzeug.wrappers import Request, Response
 
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+from dcmweb.archive.routes import LOOPBACK_NAMES
+
 _READABLE_HEADERS = "Content-Location, Warning, WWW-Authenticate"
 
 
@@ -57,7 +58,7 @@ class Access:
 
     def _allows_origin(self, origin: str) -> bool:
         return bool({"*", origin} & set(self.origins)) or (
-            urlsplit(origin).hostname in _LOOPBACK_NAMES
+            urlsplit(origin).hostname in LOOPBACK_NAMES
         )
 
 

@@ -26,7 +26,7 @@ from dcmweb.archive.negotiation import JSON_TYPES, accepted, not_acceptable
 from dcmweb.archive.operations import Operations
 from dcmweb.archive.query import Query, Search
 from dcmweb.archive.retrieve import Retrieve, parse_frames
-from dcmweb.archive.routes import STANDARD_PATH, URLS, base_url, dataset_name, is_google
+from dcmweb.archive.routes import STANDARD_PATH, URLS, base_url, dataset_name, is_google, root_url
 from dcmweb.archive.storage import Storage
 from dcmweb.archive.store import Store
 from dcmweb.dicom.paths import Level, Resource
@@ -95,7 +95,7 @@ class Archive:
             return face.error(InternalServerError("a defect of the archive"), request)
 
     def _home(self, call: Call) -> Response:
-        text = f"A dcmweb archive. Its base URL is {call.request.host_url}{STANDARD_PATH[1:]}\n"
+        text = f"A dcmweb archive. Its base URL is {root_url(call.request)}{STANDARD_PATH}\n"
         return Response(text, content_type="text/plain")
 
     def _store(self, call: Call) -> Response:

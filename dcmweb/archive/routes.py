@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from werkzeug.routing import Map, Rule, RuleFactory, Submount
 from werkzeug.wrappers import Request
 
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 STANDARD_PATH = "/dicomweb"
 GOOGLE_VERSIONS = ("v1", "v1beta1")
 _DATASET = "projects/<project>/locations/<location>/datasets/<dataset>"
@@ -82,4 +84,14 @@ def base_url(request: Request, args: Mapping[str, str]) -> str:
     path = STANDARD_PATH
     if "store" in args:
         path = f"/{args['version']}/{dataset_name(args)}/dicomStores/{args['store']}/dicomWeb"
-    return request.host_url.rstrip("/") + path
+    return root_url(request) + path
+
+
+def root_url(request: Request) -> str:
+    """Tell the root as the client wrote it; some leave out the port of this machine."""
+    root = request.host_url.rstrip("/")
+    parts = urlsplit(root)
+    port = request.environ.get("SERVER_PORT", "80")
+    if parts.port is None and parts.hostname in LOOPBACK_NAMES and port != "80":
+        return f"{root}:{port}"
+    return root

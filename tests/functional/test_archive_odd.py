@@ -92,3 +92,11 @@ def test_keys_that_only_the_files_have_match_any_instance_of_a_study(tmp_path: P
     with running(tmp_path / "folder") as server:
         for path in ("studies", "series", "instances"):
             assert len(rows_of(server.get(f"{path}?AcquisitionNumber=2"))) == 1
+
+
+def test_urls_have_the_port_though_a_client_leaves_it_out(server: Running) -> None:
+    post(server, new_series())
+    host = server.root.removeprefix("http://").partition(":")[0]
+    response = server("GET", "dicomweb/studies", headers={"Host": host})
+    (row,) = rows_of(response)
+    assert row["00081190"]["Value"][0].startswith(f"{server.root}/dicomweb/studies/")
