@@ -60,9 +60,10 @@ class Storage:
         self._own = os.path.join(self.folder, OWN_FOLDER)
         if not os.path.isdir(self.folder):
             raise LocalError("there is no such folder", path=folder)
+        with writing_into(self.folder):
+            os.makedirs(self._own, exist_ok=True)
+            self._lock = self._locked()
         make_folder(self._own)
-        self._lock = self._locked()
-        self._remove_partial_files()
         self.index = Index(os.path.join(self._own, _INDEX))
         self._finish_deletions()
         Scan(self, notify).run()
@@ -76,11 +77,6 @@ class Storage:
             lock.close()
             raise LocalError("another archive is serving this folder", path=self.folder) from None
         return lock
-
-    def _remove_partial_files(self) -> None:
-        for name in os.listdir(self._own):
-            if is_of_our_own(name):
-                os.unlink(os.path.join(self._own, name))
 
     def _finish_deletions(self) -> None:
         query = f"SELECT path FROM files WHERE own AND note = '{DELETED}'"

@@ -163,10 +163,12 @@ def _summary(tally: Tally, engine: Engine, seconds: float) -> str:
 
 
 def _shown(tally: Tally) -> list[Status]:
-    """Choose what a summary names: always what the run was for and what failed."""
+    """Choose what a summary names: first what the run was for, and always what failed."""
     counts = tally.counts
-    return [
+    others = [
         status
         for status in Status
-        if counts[status] or status in (tally.purpose, Status.SKIPPED, Status.FAILED)
+        if status is not tally.purpose
+        and (counts[status] or status in (Status.SKIPPED, Status.FAILED))
     ]
+    return [tally.purpose, *others]

@@ -64,7 +64,8 @@ def keeping(run: Run, base_url: str, command: str, options: dict[str, Any]) -> I
         if options["manifest"]:
             from dcmweb.transfer.manifest import Manifest
 
-            manifest = Manifest(options["manifest"], base_url, command, os.path.abspath)
+            name = os.path.abspath if command == "store" else str
+            manifest = Manifest(options["manifest"], base_url, command, name)
             stack.callback(manifest.close)
             writers.append(manifest.record)
             is_done = manifest.is_done

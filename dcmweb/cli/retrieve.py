@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.paths import one_path
+from dcmweb.cli.records import Records, keeping, record_options
 from dcmweb.cli.text import as_json
-from dcmweb.dicom.paths import parse_metadata, parse_resource
+from dcmweb.dicom.paths import Resource, parse_metadata, parse_resource
 from dcmweb.errors import ExitCode, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
     help="Media type to ask for, such as image/png or 'application/dicom; "
     "transfer-syntax=1.2.840.10008.1.2.1'; by default, instances as they are stored.",
 )
+@click.option(
+    "--skip-existing", is_flag=True, help="Pass over instances whose files are there already."
+)
+@record_options
 @with_client
 def retrieve(
     run: Run,
@@ -41,6 +48,7 @@ def retrieve(
     named_path: str | None,
     output: str | None,
     media_type: str | None,
+    **options: Any,
 ) -> int:
     """Retrieve a study, series, instance or frames; without a PATH, the whole store.
 
@@ -65,16 +73,33 @@ def retrieve(
     output = output or "./"
     wanted = parse_wanted(media_type) if media_type else None
     run.console.line(f"Saving files into {output}")
-    tally = run.console.follow(
-        transactions.retrieve(client, resource, output, wanted),
-        client.engine,
-        purpose=Status.RETRIEVED,
-        describe=_describe,
-    )
+    with keeping(run, client.settings.base_url, "retrieve", options) as records:
+        tally = run.console.follow(
+            transactions.retrieve(client, resource, output, wanted, _has(records, options)),
+            client.engine,
+            purpose=Status.RETRIEVED,
+            describe=_describe,
+            records=records.writers,
+        )
     return tally.exit_code
 
 
+def _has(
+    records: Records, options: dict[str, Any]
+) -> Callable[[Resource, os.stat_result], Status | None] | None:
+    """Tell how to know what need not be retrieved again, if anything is asked for that."""
+    if not (options["manifest"] or options["skip_existing"]):
+        return None
+
+    def has(instance: Resource, found: os.stat_result) -> Status | None:
+        if records.is_done(str(instance), found.st_size, found.st_mtime_ns):
+            return Status.DONE_BEFORE
+        return Status.EXISTS if options["skip_existing"] else None
+
+    return has
+
+
 def _describe(outcome: Outcome) -> str:
-    if outcome.status is Status.RETRIEVED:
+    if outcome.status in (Status.RETRIEVED, Status.DONE_BEFORE, Status.EXISTS):
         return ""
     return f"{outcome.item} {outcome.status.value}: {outcome.reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import os
@@ -10,7 +11,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from dcmweb.dicom.paths import Resource
 from dcmweb.errors import LocalError
@@ -51,15 +52,24 @@ def instance_path(resource: Resource, extension: str) -> str:
     return os.path.join(safe_name(resource.study), safe_name(resource.series), name + extension)
 
 
+def folder_path(resource: Resource) -> str:
+    """Tell the folder of a study or series in that tree, relative; "" for the whole."""
+    return os.path.join(*(safe_name(uid) for uid in (resource.study, resource.series) if uid), "")
+
+
 class PartialFile:
     """A file being written beside its final place; only `move_to` gives it a name of its own."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        name = PARTIAL_PREFIX + secrets.token_hex(8) + PARTIAL_SUFFIX
-        self.path = os.path.join(folder, name)
-        self.file = open(self.path, "x+b", buffering=0)  # noqa: SIM115 - closed by discard
         self.size = 0
+        while True:
+            name = PARTIAL_PREFIX + secrets.token_hex(8) + PARTIAL_SUFFIX
+            self.path = os.path.join(folder, name)
+            self.file = open(self.path, "x+b", buffering=0)  # noqa: SIM115 - closed by discard
+            if _lock(self.file) and os.path.exists(self.path):
+                return
+            self.file.close()  # another run took it for a leftover
 
     def write(self, data: bytes | memoryview) -> None:
         """Append data."""
@@ -126,9 +136,34 @@ def writing_into(folder: str) -> Iterator[None]:
 def make_folder(folder: str) -> None:
     """Make the output folder if it is missing, and check that it can be written into.
 
-    Raises LocalError when it cannot.
+    Partial files in it that belong to no run any more are removed. Raises LocalError when it
+    cannot be written into.
     """
     with writing_into(folder):
         os.makedirs(folder, exist_ok=True)
+        for name in os.listdir(folder):
+            if name.startswith(PARTIAL_PREFIX) and name.endswith(PARTIAL_SUFFIX):
+                _remove_leftover(os.path.join(folder, name))
         with partial_file(folder):
             pass
+
+
+def _remove_leftover(path: str) -> None:
+    """Remove a partial file, unless a run that is alive holds it."""
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        if _lock(file):
+            os.unlink(path)
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock a file for as long as it is open; False if another process has it.
+
+    Where file systems have no locks, all files pass for one's own, and none for a leftover.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return file.writable()
+    return True

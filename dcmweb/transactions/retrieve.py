@@ -3,54 +3,64 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO
 
-from dcmweb.dicom import part10
-from dcmweb.dicom.files import PartialFile, instance_path, make_folder, partial_file
-from dcmweb.dicom.part10 import Identity
+from dcmweb.dicom.files import PartialFile, folder_path, instance_path, make_folder, partial_file
 from dcmweb.dicom.paths import Level, Resource
 from dcmweb.errors import (
-    Damaged,
     DcmwebError,
     Interrupted,
     LocalError,
-    Nameless,
     NothingMatched,
     ProtocolError,
     Refused,
     Truncated,
+    UsageError,
 )
 from dcmweb.http.media_types import DICOM, MediaType, multipart
-from dcmweb.http.multipart import PIECE, Part, read_parts
-from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.http.multipart import Part
+from dcmweb.http.session import Response
 from dcmweb.transactions import frames
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.listing import Lister
+from dcmweb.transactions.receiving import check, parts, parts_and_ends
 from dcmweb.transfer.outcomes import Outcome, Status
 
+FEW = 10  # instances that are fetched one by one rather than in a stream with others
 AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
 
 _Job = Callable[[], Iterable[Outcome]]
 _STORE = Resource()
 
 
+# What makes a file that is there already one that need not be retrieved again; None if nothing.
+Has = Callable[[Resource, os.stat_result], Status | None]
+
+
 def retrieve(
-    client: Client, resource: Resource, output: str, wanted: MediaType | None = None
+    client: Client,
+    resource: Resource,
+    output: str,
+    wanted: MediaType | None = None,
+    has: Has | None = None,
 ) -> Iterator[Outcome]:
     """Retrieve what there is at and below a resource into a folder; yield each instance's outcome.
 
     By default instances come as they are stored; `wanted` asks for another transfer syntax, or
-    for frames in another media type. Raises what stopped the run.
+    for frames in another media type. With `has`, instances whose files are there already are
+    asked about, and those it knows are not retrieved again. Raises what stopped the run.
     """
     make_folder(output)
     if resource.frames or (wanted and wanted.name != DICOM):
+        if has:
+            raise UsageError("frames are retrieved anew each time", "leave out --type")
         jobs = frames.jobs(client, resource, output, wanted)
     else:
-        jobs = _Retriever(client, output, wanted or AS_STORED).jobs(resource)
+        jobs = _Retriever(client, output, wanted or AS_STORED, has).jobs(resource)
     yield from client.engine.run(jobs)
     client.engine.conclude()
 
@@ -66,6 +76,12 @@ class _Gathering:
     problem: DcmwebError | None = None
     stranger: ProtocolError | None = None  # a part that is not what was asked for
     partial_content: bool = False
+    missing: int = 0  # of what is listed, before anything was retrieved
+
+    @property
+    def is_worth_a_stream(self) -> bool:
+        """Whether so much is missing that all in one stream is sooner there than one by one."""
+        return self.missing > max(FEW, len(self.instances))
 
     @property
     def is_complete(self) -> bool:
@@ -99,8 +115,11 @@ class _Gathering:
 class _Retriever:
     """Retrieves studies and series as streams, and single instances where that does not work."""
 
-    def __init__(self, client: Client, output: str, wanted: MediaType) -> None:
+    def __init__(
+        self, client: Client, output: str, wanted: MediaType, has: Has | None = None
+    ) -> None:
         self._client = client
+        self._has = has
         self._engine = client.engine
         self._output = output
         self._wanted = wanted
@@ -155,11 +174,36 @@ class _Retriever:
         Raises what went wrong if nothing can be made good.
         """
         gathering = _Gathering(resource, count)
-        yield from self._stream(gathering)
+        if self._has and os.path.isdir(os.path.join(self._output, folder_path(resource))):
+            yield from self._what_is_there(gathering)
+        if not gathering.instances or gathering.is_worth_a_stream:
+            yield from self._stream(gathering)
         if gathering.count is None:
             gathering.count = self._lister.count(resource)
         if not gathering.is_complete:
             yield from self._make_good(gathering)
+
+    def _what_is_there(self, gathering: _Gathering) -> Iterator[Outcome]:
+        """Count what is there already as come; how much is missing is counted as well."""
+        try:
+            for instance, _ in self._lister.instances(gathering.resource):
+                outcome = self._there(instance) if instance else None
+                if outcome is None or instance is None:
+                    gathering.missing += 1
+                elif gathering.add(instance):
+                    yield outcome
+        except (Refused, NothingMatched, ProtocolError):
+            gathering.missing = sys.maxsize  # as nothing tells
+
+    def _there(self, instance: Resource) -> Outcome | None:
+        """Tell what became of an instance that need not be retrieved; None for one that must."""
+        place = os.path.join(self._output, instance_path(instance, ".dcm"))
+        try:
+            found = os.stat(place)
+        except OSError:
+            return None
+        status = self._has(instance, found) if self._has else None
+        return _outcome(status, instance, place, found) if status else None
 
     def _stream(self, gathering: _Gathering) -> Iterator[Outcome]:
         """Take what comes in one stream; what goes wrong is noted for later."""
@@ -171,7 +215,7 @@ class _Retriever:
         with response:
             gathering.partial_content = response.status == 206
             try:
-                for part in _parts(response):
+                for part in parts(response):
                     yield from self._take(part, gathering)
             except Interrupted:
                 raise
@@ -248,6 +292,9 @@ class _Retriever:
 
     def _one_named(self, resource: Resource) -> Iterator[Outcome]:
         """Retrieve the instance a user named. Raises what goes wrong."""
+        if there := self._there(resource):
+            yield there
+            return
         yield self._engine.attempt(lambda: self._one(resource))
 
     def _one_of_many(self, resource: Resource) -> Outcome:
@@ -263,7 +310,7 @@ class _Retriever:
     def _one(self, resource: Resource) -> Outcome:
         with self._open(resource) as response:
             outcomes = [
-                self._save(part, resource, ends=ends) for part, ends in _parts_and_ends(response)
+                self._save(part, resource, ends=ends) for part, ends in parts_and_ends(response)
             ]
             response.finish()
         return outcomes[0][0]
@@ -299,9 +346,9 @@ class _Retriever:
                 self._engine.stop.check()
                 file.write(piece)
                 self._engine.meter.add(len(piece))
-            found = _check(file, part, asked, ends)
+            found = check(file, part, asked, ends)
             place = file.move_to(instance_path(found, ".dcm"))
-        return Outcome(Status.RETRIEVED, str(found), file.size, place=place), found
+        return _outcome(Status.RETRIEVED, found, place, os.stat(place)), found
 
     @contextmanager
     def _metered(self, file: PartialFile) -> Iterator[None]:
@@ -313,59 +360,17 @@ class _Retriever:
             raise
 
 
-def _parts(response: Response) -> Iterator[Part]:
-    return (part for part, _ in _parts_and_ends(response))
-
-
-def _parts_and_ends(response: Response) -> Iterator[tuple[Part, bool]]:
-    """Yield the instances in an answer, and whether the end of each is known for sure.
-
-    Raises ProtocolError if it is no answer with instances.
-    """
-    media_type = response.media_type
-    if media_type.is_multipart:
-        for part in read_parts(response.read, media_type.parameters.get("boundary", "")):
-            yield part, True
-        return
-    if media_type.name not in (DICOM, "application/octet-stream", ""):
-        raise not_dicomweb(response, response.read(1024))
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    if response.headers.get("Content-Encoding"):
-        headers.pop("content-length", None)  # that of the compressed body
-    yield Part(headers, iter(partial(response.read, PIECE), b"")), response.tells_its_end
-
-
-def _check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resource:
-    """Check that a file is the instance that was asked for, and whole; return what it is.
-
-    The delimiter decides where a part ends. Where another length was declared, or nothing tells
-    the end, the structure of the file must show that it is whole.
-    """
-    with file.reader() as reader:
-        identity = _identify(reader, asked)
-        found = identity.resource
-        if asked.instance and found.instance != asked.instance:
-            raise ProtocolError(f"the server sent instance {found.instance} instead")
-        if found.study and found.study != asked.study:
-            raise ProtocolError(f"the server sent an instance of study {found.study}")
-        if asked.series and found.series and found.series != asked.series:
-            raise ProtocolError(f"the server sent an instance of series {found.series}")
-        if part.declared_size not in (None, file.size) or not ends:
-            missing = part10.find_missing_end(reader, doubted=not ends)
-            if missing:
-                raise Damaged(f"what the server sent is cut short: {missing}")
-    return Resource(asked.study, asked.series or found.series, found.instance)
-
-
-def _identify(reader: BinaryIO, asked: Resource) -> Identity:
-    try:
-        return part10.identify(reader)
-    except Nameless:
-        if not asked.instance:
-            raise ProtocolError("what the server sent has no SOP Instance UID") from None
-        return Identity("", asked)  # DICOM that cannot be read here, but known by its path
-    except LocalError as error:
-        raise ProtocolError(f"what the server sent cannot be used: {error.message}") from None
+def _outcome(status: Status, found: Resource, place: str, file: os.stat_result) -> Outcome:
+    return Outcome(
+        status,
+        str(found),
+        file.st_size,
+        place=place,
+        mtime_ns=file.st_mtime_ns,
+        study=found.study,
+        series=found.series,
+        instance=found.instance,
+    )
 
 
 def _unusable(parent: Resource) -> Outcome:

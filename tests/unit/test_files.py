@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -214,3 +216,27 @@ def test_a_file_in_the_way_of_a_folder_is_a_local_error(name: str, tmp_path: Pat
 def test_a_folder_that_is_gone_is_a_local_error(tmp_path: Path) -> None:
     with pytest.raises(LocalError), partial_file(str(tmp_path / "gone")):
         pytest.fail("there is no folder")
+
+
+def test_partial_files_of_no_run_are_removed_and_those_of_a_living_one_stay(
+    tmp_path: Path,
+) -> None:
+    leftover = tmp_path / ".dcmweb-0123456789abcdef.part"
+    leftover.write_bytes(b"half")
+    other = tmp_path / "mine.part"
+    other.write_bytes(b"kept")
+    code = (
+        "import sys, time; from dcmweb.dicom.files import PartialFile; "
+        "held = PartialFile(sys.argv[1]); print(held.path, flush=True); time.sleep(60)"
+    )
+    living = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE)
+    try:
+        assert living.stdout
+        held = Path(living.stdout.readline().decode().strip())
+        make_folder(str(tmp_path))
+        assert {path.name for path in tmp_path.iterdir()} == {"mine.part", held.name}
+    finally:
+        living.kill()
+        living.communicate()
+    make_folder(str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.part"}
