@@ -32,6 +32,7 @@ class Console:
         self._progress: Progress | None = None
         self._summary = ""
         self.prints_events = False
+        self.quiet = False  # only what failed, and the summary
 
     def data(self, text: str) -> None:
         """Write data to stdout.
@@ -58,6 +59,11 @@ class Console:
         with suppress(OSError):
             self._stderr.write(f"{stamp},{int(now % 1 * 1000):03d} -- {visible(message)}\n")
             self._stderr.flush()
+
+    def note(self, message: str) -> None:
+        """Write a line that a user who wants quiet need not see."""
+        if not self.quiet:
+            self.line(message)
 
     def problem(self, message: str, hint: str = "") -> None:
         """Write what stopped the run, in one line."""
@@ -99,7 +105,8 @@ class Console:
                     tally.add(outcome)
                     for record in records:
                         record(outcome)
-                    if words := describe(outcome):
+                    words = describe(outcome)
+                    if words and not (self.quiet and outcome.status.is_good):
                         self.line(words)
                     self.tick()
         except Interrupted:
@@ -129,6 +136,9 @@ class Console:
 
     @contextmanager
     def _progressing(self, tally: Tally, engine: Engine) -> Iterator[None]:
+        if self.quiet:
+            yield
+            return
         if self._stderr.isatty():
             self._progress = Bar(self._stderr, tally, engine.meter)
         else:

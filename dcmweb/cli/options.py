@@ -49,6 +49,7 @@ _OPTIONS = [
         metavar="N",
         help="Transfer in parallel with N requests at a time.",
     ),
+    click.option("-q", "--quiet", is_flag=True, help="Tell of what failed, and the summary, only."),
     click.option(
         "--auth",
         type=click.Choice([scheme.value for scheme in AuthScheme]),
@@ -111,6 +112,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(function)
     def command(run: Run, /, **options: Any) -> int:
         shared = {name: options.pop(name) for name in _SHARED}
+        run.console.quiet = shared.pop("quiet")
         settings = _settings(run, **shared)
         with closing(_client(run, settings)) as client:
             return function(run, client, **options)
@@ -119,6 +121,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
 
 
 _SHARED = (
+    "quiet",
     "parallel",
     "workers",
     "auth",

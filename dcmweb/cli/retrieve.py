@@ -72,7 +72,7 @@ def retrieve(
     resource = parse_resource(path)
     output = output or "./"
     wanted = parse_wanted(media_type) if media_type else None
-    run.console.line(f"Saving files into {output}")
+    run.console.note(f"Saving files into {output}")
     with keeping(run, client.settings.base_url, "retrieve", options) as records:
         tally = run.console.follow(
             transactions.retrieve(client, resource, output, wanted, _has(records, options)),

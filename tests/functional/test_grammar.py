@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from dcmweb import __version__
-from tests.conftest import Dcmweb, clean_environment, make_series
+from tests.conftest import Dcmweb, clean_environment, make_series, write_files
 from tests.functional.archive import Archive
 from tests.functional.origin import Answer, serving
 
@@ -169,3 +170,15 @@ def test_what_needs_no_server_loads_nothing_for_one(arguments: list[str]) -> Non
     assert "dcmweb.cli.app" in modules
     heavy = {"requests", "urllib3", "google", "pydicom", "tqdm", "numpy", "asyncio"}
     assert {module.partition(".")[0] for module in modules} & heavy == set()
+
+
+def test_who_wants_quiet_hears_of_failures_and_the_summary(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    write_files(tmp_path / "in", make_series(2))
+    (tmp_path / "in" / "junk").write_text("no image")
+    with serving(Archive()) as origin:
+        stored = dcmweb(origin.url, "store", "in", "nope.dcm", "-q")
+        retrieved = dcmweb("-q", origin.url, "retrieve", "-o", "out")
+    first, last = stored.err.splitlines()
+    assert "nope.dcm failed: " in first
+    assert "Transferred " in last
+    assert len(retrieved.err.splitlines()) == 1
