@@ -1,0 +1,113 @@
+"""A server that does no work: it drops what is stored, and serves the same bytes all the time.
+
+    python -m tests.bench.sink FOLDER LATENCY
+
+FOLDER holds the corpus: its files are what it serves, as one study. LATENCY is in seconds, and is
+waited for before each answer. The first line on stdout is the base URL.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+BOUNDARY = b"sinksinksink"
+HEAD = b"--" + BOUNDARY + b"\r\nContent-Type: application/dicom\r\n\r\n"
+_UID = re.compile(rb"\x08\x00\x18\x00UI..(1\.2\.[0-9.]+)")  # SOP Instance UID, explicit VR
+_OVERLAP = 128  # bytes that a UID may stand across two pieces
+_BUFFER = 1024 * 1024
+
+
+class Sink:
+    """One corpus, served on a socket of its own."""
+
+    def __init__(self, folder: Path, latency: float) -> None:
+        self.latency = latency
+        self.files = {path.stem: path for path in sorted(folder.glob("*.dcm"))}
+        self.length = sum(p.stat().st_size + len(HEAD) + 2 for p in self.files.values())
+        self.length += len(BOUNDARY) + 6
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}/dicomweb"
+
+    def serve(self) -> None:
+        while True:
+            connection, _ = self.listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb", buffering=_BUFFER) as reader:
+            while line := reader.readline():
+                length = 0
+                while (header := reader.readline()) not in (b"\r\n", b""):
+                    name, _, value = header.partition(b":")
+                    if name.lower() == b"content-length":
+                        length = int(value)
+                method, target, _ = line.split()
+                uids = self.drop(reader, length)
+                time.sleep(self.latency)
+                if method == b"POST":
+                    self.answer(connection, b"application/dicom+json", stored(uids))
+                else:
+                    self.get(connection, target.decode().partition("?")[0])
+
+    def drop(self, reader: object, length: int) -> list[str]:
+        """Read a body, keeping nothing but the UIDs in it."""
+        uids: dict[str, None] = {}
+        last = b""
+        while length:
+            piece = reader.read1(min(length, _BUFFER))  # type: ignore[attr-defined]
+            length -= len(piece)
+            uids.update((uid.decode(), None) for uid in _UID.findall(last + piece))
+            last = piece[-_OVERLAP:]
+        return list(uids)
+
+    def get(self, connection: socket.socket, path: str) -> None:
+        _, _, last = path.rpartition("/")
+        if last in ("studies", "series", "instances"):
+            rows = [{"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}]
+            rows[0]["00201208"] = {"vr": "IS", "Value": [str(len(self.files))]}
+            self.answer(connection, b"application/dicom+json", json.dumps(rows).encode())
+        elif last in self.files:
+            path_of = self.files[last]
+            self.head(connection, b"application/dicom", path_of.stat().st_size)
+            self.send(connection, path_of)
+        else:
+            self.head(connection, b"multipart/related; boundary=" + BOUNDARY, self.length)
+            for file in self.files.values():
+                connection.sendall(HEAD)
+                self.send(connection, file)
+                connection.sendall(b"\r\n")
+            connection.sendall(b"--" + BOUNDARY + b"--\r\n")
+
+    def send(self, connection: socket.socket, path: Path) -> None:
+        with path.open("rb") as file:
+            connection.sendfile(file)
+
+    def answer(self, connection: socket.socket, kind: bytes, body: bytes) -> None:
+        self.head(connection, kind, len(body))
+        connection.sendall(body)
+
+    def head(self, connection: socket.socket, kind: bytes, length: int) -> None:
+        lines = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(lines % (kind, length))
+
+
+def stored(uids: list[str]) -> bytes:
+    """Name the instances of a request as stored."""
+    items = [{"00081155": {"vr": "UI", "Value": [uid]}} for uid in uids]
+    return json.dumps({"00081199": {"vr": "SQ", "Value": items}}).encode()
+
+
+if __name__ == "__main__":
+    sink = Sink(Path(sys.argv[1]), float(sys.argv[2]))
+    print(sink.url, flush=True)
+    sink.serve()
