@@ -99,7 +99,8 @@ def make_instance(
     dataset.PatientName = "Test^Someone"
     dataset.PatientID = "secret-id-17"
     dataset.Modality = "CT"
-    dataset.Rows, dataset.Columns = 16, size // 32
+    rows = 16 if size < 1_000_000 else 16_000  # columns are a number of 16 bits
+    dataset.Rows, dataset.Columns = rows, size // (2 * rows)
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
     dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
     dataset.PhotometricInterpretation = "MONOCHROME2"

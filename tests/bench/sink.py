@@ -46,13 +46,14 @@ class Sink:
     def talk(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb", buffering=_BUFFER) as reader:
             while line := reader.readline():
-                length = 0
+                length, chunked = 0, False
                 while (header := reader.readline()) not in (b"\r\n", b""):
                     name, _, value = header.partition(b":")
                     if name.lower() == b"content-length":
                         length = int(value)
+                    chunked = chunked or name.lower() == b"transfer-encoding"
                 method, target, _ = line.split()
-                uids = self.drop(reader, length)
+                uids = self.drop_chunks(reader) if chunked else self.drop(reader, length)
                 time.sleep(self.latency)
                 if method == b"POST":
                     self.answer(connection, b"application/dicom+json", stored(uids))
@@ -69,6 +70,14 @@ class Sink:
             uids.update((uid.decode(), None) for uid in _UID.findall(last + piece))
             last = piece[-_OVERLAP:]
         return list(uids)
+
+    def drop_chunks(self, reader: object) -> list[str]:
+        uids: list[str] = []
+        while size := int(reader.readline(), 16):  # type: ignore[attr-defined]
+            uids += self.drop(reader, size)
+            reader.readline()  # type: ignore[attr-defined]
+        reader.readline()  # type: ignore[attr-defined]
+        return uids
 
     def get(self, connection: socket.socket, path: str) -> None:
         _, _, last = path.rpartition("/")
