@@ -58,7 +58,8 @@ class Sink:
                 if method == b"POST":
                     self.answer(connection, b"application/dicom+json", stored(uids))
                 else:
-                    self.get(connection, target.decode().partition("?")[0])
+                    path, _, query = target.decode().partition("?")
+                    self.get(connection, path, query)
 
     def drop(self, reader: object, length: int) -> list[str]:
         """Read a body, keeping nothing but the UIDs in it."""
@@ -79,11 +80,10 @@ class Sink:
         reader.readline()  # type: ignore[attr-defined]
         return uids
 
-    def get(self, connection: socket.socket, path: str) -> None:
+    def get(self, connection: socket.socket, path: str, query: str) -> None:
         _, _, last = path.rpartition("/")
         if last in ("studies", "series", "instances"):
-            rows = [{"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}]
-            rows[0]["00201208"] = {"vr": "IS", "Value": [str(len(self.files))]}
+            rows = self.rows(last) if "offset=" not in query else []
             self.answer(connection, b"application/dicom+json", json.dumps(rows).encode())
         elif last in self.files:
             path_of = self.files[last]
@@ -96,6 +96,16 @@ class Sink:
                 self.send(connection, file)
                 connection.sendall(b"\r\n")
             connection.sendall(b"--" + BOUNDARY + b"--\r\n")
+
+    def rows(self, level: str) -> list[dict[str, object]]:
+        count = {"vr": "IS", "Value": [str(len(self.files))]}
+        row: dict[str, object] = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
+        if level == "studies":
+            return [row | {"00201208": count}]
+        row["0020000E"] = {"vr": "UI", "Value": ["1.2.3.4"]}
+        if level == "series":
+            return [row | {"00201209": count}]
+        return [row | {"00080018": {"vr": "UI", "Value": [uid]}} for uid in self.files]
 
     def send(self, connection: socket.socket, path: Path) -> None:
         with path.open("rb") as file:
