@@ -130,12 +130,7 @@ def attribute(name: str) -> Attribute:
 
 
 def _attributes(keywords: Iterable[str]) -> tuple[Attribute, ...]:
-    found = [Attribute(f"{tag_for_keyword(k):08X}", k, _vr(k)) for k in keywords]
-    return tuple(sorted(found, key=lambda a: a.tag))
-
-
-def _vr(keyword: str) -> str:
-    return dictionary_VR(tag_for_keyword(keyword) or 0)[:2]
+    return tuple(sorted(map(attribute, keywords), key=lambda a: a.tag))
 
 
 INDEXED: Mapping[str, Attribute] = {

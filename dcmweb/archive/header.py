@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from pydicom.charset import convert_encodings, decode_bytes
 
@@ -63,12 +63,14 @@ def read_header(file: BinaryIO) -> Header:
 
 def _decoded(raw: Mapping[int, bytes], transfer_syntax: str) -> dict[str, str]:
     character_set = raw.get(_CHARACTER_SET, b"").decode("ascii", "replace").strip("\0 ")
-    order = "big" if transfer_syntax == EXPLICIT_VR_BIG_ENDIAN else "little"
+    order: Literal["big", "little"] = (
+        "big" if transfer_syntax == EXPLICIT_VR_BIG_ENDIAN else "little"
+    )
     values: dict[str, str] = {}
     for tag, value in raw.items():
         keyword = _KEYWORDS.get(tag)
         if keyword and INDEXED[keyword].vr == "US":
-            values[keyword] = str(int.from_bytes(value[:2], order)) if value else ""  # type: ignore[arg-type]
+            values[keyword] = str(int.from_bytes(value[:2], order)) if value else ""
         elif keyword:
             values[keyword] = _text(value, character_set)
     return values

@@ -169,9 +169,9 @@ class Retrieve:
             media_type,
         )
 
-    def _rendered(self, entry: Entry, number: int | None, name: str) -> bytes:
+    def _rendered(self, entry: Entry, number: int, name: str) -> bytes:
         asked = parse_rendering(self.request.args)
-        return render(self.storage.path(entry), number or 1, name, asked)
+        return render(self.storage.path(entry), number, name, asked)
 
     def rendered(self, numbers: Sequence[int] = ()) -> Response:
         """Send pictures: one of an instance or frame, several as parts."""

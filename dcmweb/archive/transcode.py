@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from typing import IO, Any, BinaryIO, cast
 
-import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -29,6 +28,7 @@ from dcmweb.archive.frames import (
     open_plain,
     walk_items,
 )
+from dcmweb.archive.metadata import BINARY, swapped
 from dcmweb.dicom.elements import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -39,7 +39,6 @@ from dcmweb.http.multipart import Source
 TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
 _OFFSET_TABLES = (0x7FE00001, 0x7FE00002, 0x7FE00003)  # of no use without fragments
-_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _LONGEST = 2**32 - 2
 _Value = tuple[bytes, Iterator[bytes]]
 
@@ -138,10 +137,8 @@ def _swap_words(dataset: Dataset) -> None:
         if element.VR == "SQ":
             for item in element.value or ():
                 _swap_words(item)
-        elif isinstance(element.value, bytes) and element.VR in _WORDS:
-            width = _WORDS[element.VR]
-            if len(element.value) % width == 0:
-                element.value = np.frombuffer(element.value, f"u{width}").byteswap().tobytes()
+        elif isinstance(element.value, bytes) and element.VR in BINARY:
+            element.value = swapped(element.value, element.VR)
 
 
 def _pixel_data(

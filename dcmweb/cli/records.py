@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import click
 
 from dcmweb.cli.options import Run
+from dcmweb.dicom.files import writing_into
 from dcmweb.errors import LocalError
 from dcmweb.transfer.outcomes import Outcome
 
@@ -91,15 +92,16 @@ def _print_event(run: Run, outcome: Outcome) -> None:
 def _failures_to(file: BinaryIO, end: bytes) -> Record:
     def write(outcome: Outcome) -> None:
         if not outcome.status.is_good:
-            file.write(os.fsencode(outcome.item) + end)
-            file.flush()
+            with writing_into(file.name):
+                file.write(os.fsencode(outcome.item) + end)
+                file.flush()
 
     return write
 
 
-def _opened(path: str, mode: str) -> BinaryIO:
+def _opened(path: str, mode: Literal["rb", "wb"]) -> BinaryIO:
     try:
-        return open(path, mode)  # type: ignore[return-value]
+        return open(path, mode)
     except OSError as error:
         raise LocalError(f"{path} cannot be opened: {error.strerror}", path=path) from error
 

@@ -65,7 +65,7 @@ def retrieve(
 
     path = one_path(path, named_path) or ""
     if described := parse_metadata(path):
-        if output or media_type:
+        if output or media_type or any(options.values()):
             raise UsageError("metadata goes to stdout, as DICOM JSON", "redirect it: > FILE")
         run.console.data(as_json(transactions.metadata(client, described)))
         return ExitCode.OK

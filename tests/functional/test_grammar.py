@@ -145,6 +145,17 @@ def test_what_is_not_understood_is_one_line(
     assert line.isprintable()
 
 
+@pytest.mark.parametrize(
+    "option", [["--manifest", "m"], ["--failed-to", "f"], ["--json"], ["-0"], ["--skip-existing"]]
+)
+def test_options_that_mean_nothing_for_metadata_are_refused(
+    dcmweb: Dcmweb, option: list[str]
+) -> None:
+    result = dcmweb(URL, "retrieve", "studies/1/metadata", *option)
+    assert (result.code, result.out) == (2, "")
+    assert "metadata goes to stdout" in result.last
+
+
 @pytest.mark.parametrize("arguments", [[], [URL]])
 def test_without_a_command_there_is_help_but_no_success(
     dcmweb: Dcmweb, arguments: list[str]
