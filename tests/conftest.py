@@ -110,9 +110,11 @@ def make_instance(
     return buffer.getvalue()
 
 
-def make_series(count: int, study: str = "1.2.3", series: str = "1.2.3.4") -> list[bytes]:
+def make_series(
+    count: int, study: str = "1.2.3", series: str = "1.2.3.4", size: int = 512
+) -> list[bytes]:
     """Make the instances of a series, their UIDs ending in 1, 2, 3 and so on."""
-    return [make_instance(study, series, f"{series}.{n}") for n in range(1, count + 1)]
+    return [make_instance(study, series, f"{series}.{n}", size) for n in range(1, count + 1)]
 
 
 def write_files(folder: Path, files: list[bytes]) -> list[Path]:

@@ -7,13 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from dcmweb.cli.progress import Bar, PlainLines, Progress
 from dcmweb.cli.text import plural, size, visible
 from dcmweb.errors import Interrupted, LocalError
-from dcmweb.transfer.outcomes import Outcome, Status, Tally
+from dcmweb.transfer.outcomes import Outcome, Outcomes, Status, Tally
 
 if TYPE_CHECKING:
     from dcmweb.transfer.engine import Engine
@@ -86,7 +86,7 @@ class Console:
 
     def follow(
         self,
-        outcomes: Iterator[Outcome],
+        outcomes: Outcomes,
         engine: Engine,
         *,
         purpose: Status,
@@ -100,7 +100,7 @@ class Console:
         tally = Tally(purpose)
         began = time.monotonic()
         try:
-            with self._progressing(tally, engine):
+            with self._progressing(tally, engine), closing(outcomes):
                 for outcome in outcomes:
                     tally.add(outcome)
                     for record in records:

@@ -28,7 +28,7 @@ from dcmweb.errors import (
 from dcmweb.http.problems import looks_like_html
 from dcmweb.http.session import not_dicomweb
 from dcmweb.transactions.client import Client
-from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 FIRST_POLL, LONGEST_POLL, SLOWER = 0.25, 10.0, 1.5  # seconds, seconds, and the factor between
 
@@ -42,7 +42,7 @@ _REJECT_HINT = (
 )
 
 
-def delete(client: Client, resources: Sequence[Resource]) -> Iterator[Outcome]:
+def delete(client: Client, resources: Sequence[Resource]) -> Outcomes:
     """Delete resources, waiting for the operations this begins; yield what became of each.
 
     The error of a single resource is raised; of several, each has its outcome.

@@ -28,7 +28,7 @@ from dcmweb.transactions import frames
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.listing import Lister
 from dcmweb.transactions.receiving import check, parts, parts_and_ends
-from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 FEW = 10  # instances that are fetched one by one rather than in a stream with others
 AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
@@ -47,7 +47,7 @@ def retrieve(
     output: str,
     wanted: MediaType | None = None,
     has: Has | None = None,
-) -> Iterator[Outcome]:
+) -> Outcomes:
     """Retrieve what there is at and below a resource into a folder; yield each instance's outcome.
 
     By default instances come as they are stored; `wanted` asks for another transfer syntax, or
@@ -57,7 +57,9 @@ def retrieve(
     make_folder(output)
     if resource.frames or (wanted and wanted.name != DICOM):
         if has:
-            raise UsageError("frames are retrieved anew each time", "leave out --type")
+            raise UsageError(
+                "frames are retrieved anew each time", "leave out --manifest and --skip-existing"
+            )
         jobs = frames.jobs(client, resource, output, wanted)
     else:
         jobs = _Retriever(client, output, wanted or AS_STORED, has).jobs(resource)
@@ -348,7 +350,8 @@ class _Retriever:
                 self._engine.meter.add(len(piece))
             found = check(file, part, asked, ends)
             place = file.move_to(instance_path(found, ".dcm"))
-        return _outcome(Status.RETRIEVED, found, place, os.stat(place)), found
+            outcome = _outcome(Status.RETRIEVED, found, place, os.stat(place))
+        return outcome, found
 
     @contextmanager
     def _metered(self, file: PartialFile) -> Iterator[None]:

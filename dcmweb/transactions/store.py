@@ -14,7 +14,7 @@ from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError, NotDicom, NothingMatched
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.sender import Batch, Sender
-from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 IsDone = Callable[[str, int, int], bool]
 
@@ -24,7 +24,7 @@ def store(
     masks: Sequence[str],
     listed: Iterable[str] = (),
     is_done: IsDone = lambda _path, _size, _mtime_ns: False,
-) -> Iterator[Outcome]:
+) -> Outcomes:
     """Store the instances in files, folders and masks; yield what became of each file.
 
     `listed` are paths without wildcards. Files of which `is_done` says so, by path, size in bytes

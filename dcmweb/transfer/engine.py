@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 from typing import Generic, TypeVar
 
 from dcmweb.errors import DcmwebError, Interrupted, Refused, Stalled
@@ -277,4 +277,5 @@ class _Crew(Generic[T]):
     def join(self) -> None:
         deadline = time.monotonic() + GRACE
         for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread is not current_thread():  # which may be what collects a run left alone
+                thread.join(max(0.0, deadline - time.monotonic()))

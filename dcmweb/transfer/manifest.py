@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, BinaryIO
 
@@ -59,6 +60,8 @@ class Manifest:
             ) from error
 
     def _open(self) -> BinaryIO:
+        if os.path.exists(self._path) and not os.path.isfile(self._path):  # such as a device
+            raise UsageError(f"{self._path} is no manifest", "choose another file")
         file = open(self._path, "a+b")  # noqa: SIM115 - closed by close
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,20 +123,25 @@ class Manifest:
         """Append what became of an item. Raises LocalError if that cannot be written."""
         if outcome.status is Status.DONE_BEFORE:
             return
-        try:
+        with self._writing():
             _write(self._file, {**as_event(outcome), "item": self._name(outcome.item)})
+
+    def close(self) -> None:
+        """Bring the record to the disk, and let go of it."""
+        self._known.close()
+        with self._writing(), self._file:
+            os.fsync(self._file.fileno())
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise LocalError(
                 f"cannot write to the manifest {self._path}: {error.strerror}",
                 path=self._path,
                 fatal=True,
             ) from error
-
-    def close(self) -> None:
-        """Bring the record to the disk, and let go of it."""
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._known.close()
 
 
 def _key(item: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -45,6 +46,10 @@ class Outcome:
     series: str = ""
     instance: str = ""
     attempts: int = 0
+
+
+# Those of a run, as they come; whoever does not want all of them closes it, which ends the run.
+Outcomes = Generator[Outcome, None, None]
 
 
 class Tally:

@@ -129,6 +129,14 @@ def test_paths_come_from_stdin_and_mean_themselves(
     assert sorted(archive.files.values()) == sorted(files)
 
 
+def test_what_is_no_file_is_no_manifest(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    write_files(tmp_path / "in", make_series(1))
+    with serving(Archive()) as origin:
+        result = dcmweb(origin.url, "store", "in", "--manifest", os.devnull)
+    assert result.code == 2
+    assert "is no manifest" in result.last
+
+
 def test_a_run_that_is_killed_goes_on_where_it_was(dcmweb: Dcmweb, tmp_path: Path) -> None:
     files = make_series(40)
     write_files(tmp_path / "in", files)
