@@ -3,12 +3,14 @@
     python -m tests.bench [ROWS]...
 
 Prints a table: medians of three runs, wall time in seconds and peak memory in MB, and the ratio to
-the other tool. dicomweb-client takes part where it is installed. ROWS are parts of names of rows.
+the other tool. dicomweb-client takes part where it is installed, Orthanc as well. ROWS are parts of
+names of rows.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import statistics
@@ -16,14 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.live import orthanc
+
 RUNS = 3
 DCMWEB = [sys.executable, "-m", "dcmweb"]
-SERIES = "studies/1.2.3/series/1.2.3.4"
+SERIES = "studies/1.2.3/series/1.2.3.4.500000000"
+SETTLING = 6.0  # seconds in which ext4 is slow to reuse what was deleted
 
 _STORE = """
 import sys, pathlib, pydicom
@@ -41,6 +47,10 @@ for dataset in client.iter_study("1.2.3", media_types=(("application/dicom", "*"
 """
 
 
+Commands = dict[str, list[str]]
+Work = Callable[[str, Path, Path], Commands]
+
+
 @dataclass(frozen=True)
 class Measured:
     """Wall time in seconds and peak memory in MB of a process."""
@@ -56,9 +66,11 @@ class Row:
     name: str
     count: int
     size: int
-    commands: Callable[[str, Path, Path], dict[str, list[str]]]
+    commands: Work
     latency: float = 0.0
     target: str = ""
+    series: int = 1
+    into_orthanc: bool = False
 
 
 def curl_store(url: str, corpus: Path) -> list[str]:
@@ -93,10 +105,36 @@ def curl(corpus: Path, name: str, requests: list[str]) -> list[str]:
     return ["curl", "-Z", "--parallel-max", "4", "-K", str(config)]
 
 
-def storing(*options: str) -> Callable[[str, Path, Path], dict[str, list[str]]]:
+def curl_store_series(url: str, corpus: Path) -> list[str]:
+    """One POST for each series, four at a time; the bodies are made beforehand."""
+    head = b"\r\n--bench\r\nContent-Type: application/dicom\r\n\r\n"
+    bodies = []
+    files = sorted(corpus.glob("*.dcm"))
+    for first in range(0, len(files), 100):
+        body = corpus.parent / f"{corpus.name}-{first}.body"
+        if not body.exists():
+            with body.open("wb") as file:
+                for path in files[first : first + 100]:
+                    file.write(head)
+                    file.write(path.read_bytes())
+                file.write(b"\r\n--bench--\r\n")
+        bodies.append(body)
+    kind = 'multipart/related; type=\\"application/dicom\\"; boundary=bench'
+    return curl(
+        corpus,
+        "series",
+        [
+            f'url = "{url}/studies"\noutput = "{os.devnull}"\ndata-binary = "@{body}"\n'
+            f'header = "Content-Type: {kind}"\nheader = "Expect:"\n'
+            for body in bodies
+        ],
+    )
+
+
+def storing(*options: str) -> Work:
     """Make the commands that store a corpus."""
 
-    def commands(url: str, corpus: Path, _output: Path) -> dict[str, list[str]]:
+    def commands(url: str, corpus: Path, _output: Path) -> Commands:
         return {
             "dcmweb": [*DCMWEB, *options, url, "store", str(corpus)],
             "curl": curl_store(url, corpus),
@@ -106,10 +144,18 @@ def storing(*options: str) -> Callable[[str, Path, Path], dict[str, list[str]]]:
     return commands
 
 
-def retrieving(*options: str) -> Callable[[str, Path, Path], dict[str, list[str]]]:
+def storing_series(url: str, corpus: Path, _output: Path) -> Commands:
+    """Make the commands that store a corpus of several series."""
+    return {
+        "dcmweb": [*DCMWEB, "-m", url, "store", str(corpus)],
+        "curl, series": curl_store_series(url, corpus),
+    }
+
+
+def retrieving(*options: str) -> Work:
     """Make the commands that retrieve it."""
 
-    def commands(url: str, corpus: Path, output: Path) -> dict[str, list[str]]:
+    def commands(url: str, corpus: Path, output: Path) -> Commands:
         return {
             "dcmweb": [*DCMWEB, *options, url, "retrieve", "studies/1.2.3", "-o", str(output)],
             "curl": curl_retrieve(url, corpus, output),
@@ -120,7 +166,31 @@ def retrieving(*options: str) -> Callable[[str, Path, Path], dict[str, list[str]
     return commands
 
 
-def starting(_url: str, _corpus: Path, _output: Path) -> dict[str, list[str]]:
+def going_on(url: str, corpus: Path, output: Path) -> Commands:
+    """Make the commands that go on with a manifest, with ten times the files and without."""
+    small = make_corpus(corpus.parent, 20_000, TINY)
+    return {
+        "dcmweb": going_on_with(url, corpus, output / "manifest"),
+        "20,000": going_on_with(url, small, output / "manifest-20000"),
+    }
+
+
+def going_on_with(url: str, corpus: Path, manifest: Path) -> list[str]:
+    """Make a manifest by which all but 1,000 files of a corpus are done."""
+    if manifest.parent.exists():
+        header = {"type": "manifest", "version": 1, "base_url": url, "command": "store"}
+        with manifest.open("w") as file:
+            print(json.dumps(header), file=file)
+            for path in sorted(corpus.glob("*.dcm"))[1000:]:
+                status = path.stat()
+                event = {"type": "stored", "item": str(path), "size": status.st_size}
+                event |= {"mtime_ns": status.st_mtime_ns, "study": "1.2.3"}
+                event |= {"series": "1.2.3.4.500000000", "instance": path.stem, "attempts": 1}
+                print(json.dumps(event), file=file)
+    return [*DCMWEB, url, "store", str(corpus), "--manifest", str(manifest)]
+
+
+def starting(_url: str, _corpus: Path, _output: Path) -> Commands:
     """Make the commands that only start."""
     return {
         "dcmweb": [*DCMWEB, "--version"],
@@ -129,24 +199,34 @@ def starting(_url: str, _corpus: Path, _output: Path) -> dict[str, list[str]]:
 
 
 KB, MB = 1000, 1000 * 1000
+TINY = 64
 ROWS = [
     Row("start", 1, 10 * KB, starting, target="<= 3 x import click"),
     Row("store 3000 x 10 KB", 3000, 10 * KB, storing(), target="<= 1.0 x curl"),
     Row("store 1000 x 530 KB, -m", 1000, 530 * KB, storing("-m"), target="<= 1.0 x curl, 64 MB"),
     Row("store 4 x 200 MB", 4, 200 * MB, storing(), target="<= 1.2 x curl, 64 MB"),
     Row("store 3000 x 10 KB, 20 ms, -m", 3000, 10 * KB, storing("-m"), 0.02, "<= 0.1 x curl"),
+    Row(
+        "store 1000 x 530 KB into Orthanc, -m",
+        *(1000, 530 * KB, storing_series),
+        target="<= 1.1 x curl",
+        series=10,
+        into_orthanc=True,
+    ),
     Row("retrieve 3000 x 10 KB", 3000, 10 * KB, retrieving(), target="<= 1.5 x curl"),
     Row("retrieve 3000 x 10 KB, 20 ms, -m", 3000, 10 * KB, retrieving("-m"), 0.02, "<= 0.1 x curl"),
     Row("retrieve 1000 x 530 KB", 1000, 530 * KB, retrieving(), target="<= 1.5 x curl, one stream"),
     Row("retrieve 4 x 200 MB", 4, 200 * MB, retrieving(), target="<= 1.3 x curl, 64 MB"),
+    Row("200,000 files, 1,000 not done", 200_000, TINY, going_on, target="<= 1.5 x the memory"),
 ]
 
 
-def make_corpus(folder: Path, count: int, size: int) -> Path:
+def make_corpus(folder: Path, count: int, size: int, series: int = 1) -> Path:
     """Make the files, once, in another process: memory is counted from that of the one before."""
-    corpus = folder / f"{count}x{size}"
+    corpus = folder / f"{count}x{size}in{series}"
     if not corpus.exists():
-        command = [sys.executable, "-m", "tests.bench.corpus", str(corpus), str(count), str(size)]
+        numbers = [str(number) for number in (count, size, series)]
+        command = [sys.executable, "-m", "tests.bench.corpus", str(corpus), *numbers]
         subprocess.run(command, check=True)
     return corpus
 
@@ -163,10 +243,29 @@ def sinking(corpus: Path, latency: float) -> Iterator[str]:
         sink.communicate()
 
 
+@contextmanager
+def an_orthanc(storage: Path) -> Iterator[str]:
+    """Run an empty Orthanc for the time of a block, which gets its base URL."""
+    with orthanc.running(storage) as server:
+        yield server.url
+    shutil.rmtree(storage)
+
+
+def serving(row: Row, corpus: Path, output: Path) -> AbstractContextManager[str]:
+    """Run what a row goes to."""
+    storage = output.with_name(f"{output.name}-orthanc")
+    return an_orthanc(storage) if row.into_orthanc else sinking(corpus, row.latency)
+
+
 def measure(command: list[str]) -> Measured:
     """Run a command to its end; its failure ends the bench."""
+    # Installed packages are compiled; and no run is to pay for what another one wrote.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    os.sync()
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
     error = process.stderr.read() if process.stderr else b""
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began
@@ -175,27 +274,22 @@ def measure(command: list[str]) -> Measured:
     return Measured(seconds, usage.ru_maxrss / 1024)
 
 
-def medians(command: list[str], output: Path) -> Measured:
-    """Run a command several times."""
-    runs = []
-    for _ in range(RUNS):
-        shutil.rmtree(output, ignore_errors=True)
-        output.mkdir()
-        runs.append(measure(command))
-    return Measured(
-        statistics.median(run.seconds for run in runs),
-        statistics.median(run.memory for run in runs),
-    )
-
-
 def run(row: Row, folder: Path) -> None:
-    """Measure one row and print its lines."""
-    corpus, output = make_corpus(folder, row.count, row.size), folder / "output"
-    with sinking(corpus, row.latency) as url:
-        commands = row.commands(url, corpus, output)
-        if importlib.util.find_spec("dicomweb_client") is None:
-            commands.pop("dicomweb-client", None)
-        found = {name: medians(command, output) for name, command in commands.items()}
+    """Measure one row, the tools by turns, and print its lines."""
+    corpus, outputs = make_corpus(folder, row.count, row.size, row.series), folder / "outputs"
+    runs: dict[str, list[Measured]] = defaultdict(list)
+    names = list(row.commands("", corpus, outputs))
+    if importlib.util.find_spec("dicomweb_client") is None and "dicomweb-client" in names:
+        names.remove("dicomweb-client")
+    for number in range(RUNS):
+        for name in names:
+            output = outputs / f"{name}{number}"
+            output.mkdir(parents=True)
+            with serving(row, corpus, output) as url:
+                runs[name].append(measure(row.commands(url, corpus, output)[name]))
+    shutil.rmtree(outputs)
+    time.sleep(SETTLING)
+    found = {name: median(of_one) for name, of_one in runs.items()}
     own = found.pop("dcmweb")
     print(f"| {row.name} | {own.seconds:.2f} s, {own.memory:.0f} MB | ", end="")
     others = [
@@ -205,12 +299,23 @@ def run(row: Row, folder: Path) -> None:
     print("; ".join(others), f"| {row.target} |", flush=True)
 
 
+def median(runs: list[Measured]) -> Measured:
+    """Take the median of time and of memory."""
+    return Measured(
+        statistics.median(run.seconds for run in runs),
+        statistics.median(run.memory for run in runs),
+    )
+
+
 def main() -> None:
     """Print the table."""
     print("| work | dcmweb | others: ratio | target |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(prefix="dcmweb-bench-") as folder:
         for row in ROWS:
-            if not sys.argv[1:] or any(part in row.name for part in sys.argv[1:]):
+            wanted = not sys.argv[1:] or any(part in row.name for part in sys.argv[1:])
+            if row.into_orthanc and orthanc.program() is None:
+                print(f"| {row.name} | {orthanc.MISSING} | | {row.target} |")
+            elif wanted:
                 run(row, Path(folder))
 
 

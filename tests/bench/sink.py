@@ -102,7 +102,7 @@ class Sink:
         row: dict[str, object] = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
         if level == "studies":
             return [row | {"00201208": count}]
-        row["0020000E"] = {"vr": "UI", "Value": ["1.2.3.4"]}
+        row["0020000E"] = {"vr": "UI", "Value": ["1.2.3.4.500000000"]}
         if level == "series":
             return [row | {"00201209": count}]
         return [row | {"00080018": {"vr": "UI", "Value": [uid]}} for uid in self.files]

@@ -11,7 +11,8 @@ import pydicom.data
 import pytest
 
 from tests.conftest import Dcmweb, make_instance, make_series, write_files
-from tests.live.conftest import Orthanc, StartOrthanc
+from tests.live.conftest import StartOrthanc
+from tests.live.orthanc import Orthanc
 
 pytestmark = pytest.mark.live
 
