@@ -58,7 +58,7 @@ def read_header(file: BinaryIO) -> Header:
     values = _decoded(read_values(file, _WANTED), identity.transfer_syntax)
     values.update({keyword: getattr(resource, name) for keyword, name in _UIDS.items()})
     values["SOPClassUID"] = identity.sop_class
-    return Header(identity, *fingerprint(file), values)
+    return Header(identity, *fingerprint(file.fileno()), values)
 
 
 def _decoded(raw: Mapping[int, bytes], transfer_syntax: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from dcmweb.dicom.paths import Resource
 from dcmweb.errors import BrokenDicom, NotDicom, ProtocolError
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
-from dcmweb.http.multipart import PIECE, Part, read_parts
+from dcmweb.http.multipart import PIECE, Part, Piece, read_parts
 
 CANNOT_UNDERSTAND = 0xC000
 OTHER_STUDY = 0xA901
@@ -120,7 +120,7 @@ class Store:
         else:
             self._take_file(part.body)
 
-    def _take_file(self, pieces: Iterator[bytes]) -> None:
+    def _take_file(self, pieces: Iterator[Piece]) -> None:
         partial = self._files.enter_context(self._new_file())
         for piece in pieces:
             partial.write(piece)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from dcmweb.transfer.engine import Engine
 
 
+TOGETHER = 0.1  # seconds for which lines are gathered while a run is followed
+
+
 class ReaderGone(Exception):
     """Whoever reads stdout has had enough, as `head` has: no failure."""
 
@@ -30,6 +33,8 @@ class Console:
         self._stdout = stdout or sys.stdout or _nowhere()
         self._stderr = stderr or sys.stderr or _nowhere()
         self._progress: Progress | None = None
+        self._lines: list[str] = []  # that wait to be written
+        self._next_write: float | None = None  # when it is time to; None is at once
         self._summary = ""
         self.prints_events = False
         self.quiet = False  # only what failed, and the summary
@@ -52,12 +57,20 @@ class Console:
 
         A log that cannot be written, its disk full or its reader gone, is no reason to stop.
         """
-        if self._progress:
-            self._progress.hide()
         now = time.time()
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+        self._lines.append(f"{stamp},{int(now % 1 * 1000):03d} -- {visible(message)}\n")
+        if self._next_write is None:
+            self._write_lines()
+
+    def _write_lines(self) -> None:
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        if self._progress:
+            self._progress.hide()
         with suppress(OSError):
-            self._stderr.write(f"{stamp},{int(now % 1 * 1000):03d} -- {visible(message)}\n")
+            self._stderr.write("".join(lines))
             self._stderr.flush()
 
     def note(self, message: str) -> None:
@@ -80,7 +93,11 @@ class Console:
         self.problem(f"a defect{where}: {type(error).__name__}: {error}", "please report it")
 
     def tick(self) -> None:
-        """Show progress, if it is time to."""
+        """Show what there is to be seen of a run, if it is time to."""
+        now = time.monotonic()
+        if self._next_write is not None and now >= self._next_write:
+            self._write_lines()
+            self._next_write = now + TOGETHER
         if self._progress:
             self._progress.show()
 
@@ -100,7 +117,7 @@ class Console:
         tally = Tally(purpose)
         began = time.monotonic()
         try:
-            with self._progressing(tally, engine), closing(outcomes):
+            with self._gathering_lines(), self._progressing(tally, engine), closing(outcomes):
                 for outcome in outcomes:
                     tally.add(outcome)
                     for record in records:
@@ -133,6 +150,16 @@ class Console:
         """Write the summary of the run, whatever ended it: the last line."""
         if self._summary:
             self.line(self._summary)
+
+    @contextmanager
+    def _gathering_lines(self) -> Iterator[None]:
+        """Write lines several at a time: of small files there are thousands in a second."""
+        self._next_write = 0.0
+        try:
+            yield
+        finally:
+            self._next_write = None
+            self._write_lines()
 
     @contextmanager
     def _progressing(self, tally: Tally, engine: Engine) -> Iterator[None]:

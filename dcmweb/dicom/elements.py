@@ -24,6 +24,8 @@ _UNDEFINED = 0xFFFFFFFF
 _LONG_VRS = frozenset(
     [b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"]
 )
+_DELIMITERS = (b"\xfe\xff", b"\xff\xfe")  # the group of items and what ends them
+_EXPLICIT = {order: struct.Struct(order + "HH2sH") for order in "<>"}
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIECE = 256 * 1024
 _DEEPEST = 64  # levels of nested sequences; more is an attack or noise
@@ -61,9 +63,9 @@ def guess_syntax(file: BinaryIO) -> str:
 def read_meta(file: BinaryIO) -> dict[int, str]:
     """Read the file meta information, as far as there is any, up to the data set."""
     meta: dict[int, str] = {}
+    start = file.tell()
     size, end = _size(file), 0
     while True:
-        start = file.tell()
         header = file.read(8)
         # The group length is often wrong: it only tells that something is lacking.
         if header[:2] not in (b"\x02\x00", b"\x02") and (header or start >= end):
@@ -71,10 +73,7 @@ def read_meta(file: BinaryIO) -> dict[int, str]:
             return meta
         if len(header) < 8:
             raise CutShort("it ends inside its file meta information")
-        group, element = struct.unpack("<HH", header[:4])
-        tag = group << 16 | element
-        length = _explicit_length(file, header, "<", tag)
-        after = file.tell() + length
+        tag, length, after = _explicit(file, header, "<", start)
         if after > size:
             raise CutShort.inside(tag)
         if tag in (META_SOP_CLASS, META_SOP_INSTANCE, META_SYNTAX):
@@ -82,6 +81,7 @@ def read_meta(file: BinaryIO) -> dict[int, str]:
         elif tag == _META_GROUP_LENGTH and length == 4:
             end = after + int.from_bytes(file.read(4), "little")
         file.seek(after)
+        start = after
 
 
 def encoding(syntax: str) -> tuple[bool, str]:
@@ -95,8 +95,8 @@ def elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterator
     The values of elements of undefined length have been walked through by then. Raises
     CutShort if the stream ends within an element.
     """
-    read_tag = struct.Struct(order + "HH").unpack_from
-    read_long = struct.Struct(order + "L").unpack_from
+    unpack = struct.Struct(order + "HHL").unpack
+    start = file.tell()
     end = _size(file)
     while header := file.read(8):
         if len(header) < 8:
@@ -105,26 +105,26 @@ def elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterator
             return  # padding
         if depth == 0 and not any(header) and _is_padding(file):
             return
-        group, element = read_tag(header)
-        tag = group << 16 | element
-        if tag in (_ITEM_END, _SEQUENCE_END):
-            return
-        if explicit and group != 0xFFFE:
-            length = _explicit_length(file, header, order, tag)
+        if explicit and header[:2] not in _DELIMITERS:
+            tag, length, after = _explicit(file, header, order, start)
         else:
-            (length,) = read_long(header, 4)
+            group, element, length = unpack(header)
+            tag, after = group << 16 | element, start + 8 + length
+            if tag in (_ITEM_END, _SEQUENCE_END):
+                return
         if length == _UNDEFINED:
             if explicit and header[4:6] == b"UN":
                 _skip_undefined(file, False, "<", tag, depth + 1)
             else:
                 _skip_undefined(file, explicit, order, tag, depth + 1)
             yield tag, 0
+            start = file.tell()
             continue
-        after = file.tell() + length
         if after > end:
             raise CutShort.inside(tag)
         yield tag, length
         file.seek(after)
+        start = after
 
 
 def _is_padding(file: BinaryIO) -> bool:
@@ -137,15 +137,19 @@ def _is_padding(file: BinaryIO) -> bool:
     return True
 
 
-def _explicit_length(file: BinaryIO, header: bytes, order: str, tag: int) -> int:
-    if header[4:6] in _LONG_VRS:
+def _explicit(file: BinaryIO, header: bytes, order: str, start: int) -> tuple[int, int, int]:
+    """Read the header of an element with a VR: its tag, its length, and where it ends."""
+    group, element, vr, length = _EXPLICIT[order].unpack(header)
+    tag = group << 16 | element
+    if vr in _LONG_VRS:
         long = file.read(4)
         if len(long) < 4:
             raise CutShort.inside(tag)
-        return int(struct.unpack(order + "L", long)[0])
-    if not (header[4:6].isalpha() and header[4:6].isupper()):
+        (length,) = struct.unpack(order + "L", long)
+        return tag, length, start + 12 + length
+    if not (vr.isalpha() and vr.isupper()):
         raise ValueError(f"no value representation at {header[:4].hex()}")
-    return int(struct.unpack(order + "H", header[6:8])[0])
+    return tag, length, start + 8 + length
 
 
 def _skip_undefined(file: BinaryIO, explicit: bool, order: str, tag: int, depth: int) -> None:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import io
+import itertools
 import os
 import re
 import secrets
@@ -20,6 +21,8 @@ LONGEST_NAME = 100
 OWN_FOLDER = ".dcmweb"
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".dcmweb-", ".part"
 
+_RUN = secrets.token_hex(6)  # tells the partial files of this process from those of others
+_NUMBERS = itertools.count(1)
 _DIGEST = re.compile(r"-[0-9a-f]{12}$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -62,22 +65,30 @@ class PartialFile:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._is_moved = False
         self.size = 0
         while True:
-            name = PARTIAL_PREFIX + secrets.token_hex(8) + PARTIAL_SUFFIX
+            name = f"{PARTIAL_PREFIX}{_RUN}-{next(_NUMBERS)}{PARTIAL_SUFFIX}"
             self.path = os.path.join(folder, name)
             self.file = open(self.path, "x+b", buffering=0)  # noqa: SIM115 - closed by discard
-            if _lock(self.file) and os.path.exists(self.path):
+            if _lock(self.file) and self.status.st_nlink:
                 return
             self.file.close()  # another run took it for a leftover
 
+    @property
+    def status(self) -> os.stat_result:
+        """What the file system says of the file, while it is open."""
+        return os.fstat(self.file.fileno())
+
     def write(self, data: bytes | memoryview) -> None:
         """Append data."""
-        view = memoryview(data)
-        while view:
-            written = self.file.write(view)
-            view = view[written:]
-        self.size += len(data)
+        size = len(data)
+        self.size += size
+        written = self.file.write(data)
+        while written < size:
+            data = memoryview(data)[written:]
+            size -= written
+            written = self.file.write(data)
 
     @contextmanager
     def reader(self) -> Iterator[BinaryIO]:
@@ -91,16 +102,21 @@ class PartialFile:
     def move_to(self, path: str) -> str:
         """Close the file and give it its final path, relative to the folder; return that whole."""
         final = os.path.join(self._folder, path)
-        os.makedirs(os.path.dirname(final), exist_ok=True)
         self.file.close()
-        os.replace(self.path, final)
+        try:
+            os.replace(self.path, final)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(final), exist_ok=True)
+            os.replace(self.path, final)
+        self._is_moved = True
         return final
 
     def discard(self) -> None:
         """Close and remove the file; harmless after `move_to`."""
         self.file.close()
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
+        if not self._is_moved:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _FLOAT_PIXEL_DATA, _LAST_TAG = 0x7FE00008, 0xFFFFFFFF  # the first of the kinds of pixel data
 _WANTED = frozenset([_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES])
+_HEAD = 16 * 1024  # bytes in which the UIDs nearly always are
 _HEAD_OF_DEFLATED = 256 * 1024
 _LONGEST_VALUE = 16 * 1024
 _PIECE = 256 * 1024
@@ -62,31 +63,37 @@ class Identity:
 
 @dataclass(frozen=True)
 class LocalInstance:
-    """A DICOM file on this machine; size in bytes, time of modification in nanoseconds."""
+    """A DICOM file on this machine; size in bytes, time of modification in nanoseconds.
+
+    `content` is all that is in a small file, as it was when it was identified.
+    """
 
     path: str
     size: int
     mtime_ns: int
     identity: Identity
+    content: bytes | None = None
 
 
-def look(path: str) -> LocalInstance:
-    """Identify the DICOM instance in a file.
+def look(path: str, held: int = 0) -> LocalInstance:
+    """Identify the DICOM instance in a file; keep the content of one of up to `held` bytes.
 
     Raises NotDicom for what is none, BrokenDicom for one that cannot be identified, LocalError
     for what cannot be read.
     """
     try:
-        with open_file(path, buffering=16 * 1024) as file:
+        with open_file(path) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise NotDicom("not a regular file", path=path)
             if status.st_size == 0:
                 raise NotDicom("the file is empty", path=path)
-            identity = identify(file, path)
+            head = file.read(_HEAD)
+            identity = _identify(file, head, path)
     except OSError as error:
         raise LocalError(error.strerror or str(error), path=path) from error
-    return LocalInstance(path, status.st_size, status.st_mtime_ns, identity)
+    content = head if len(head) == status.st_size <= held else None
+    return LocalInstance(path, status.st_size, status.st_mtime_ns, identity, content)
 
 
 def open_file(path: str, buffering: int = -1) -> BinaryIO:
@@ -99,25 +106,28 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def fingerprint(file: BinaryIO) -> tuple[int, int]:
-    """Return size and time of modification of an open file, to see whether it has changed."""
-    status = os.fstat(file.fileno())
+def fingerprint(file: str | int) -> tuple[int, int]:
+    """Return size and time of modification of a file, to see whether it has changed."""
+    status = os.stat(file)
     return status.st_size, status.st_mtime_ns
 
 
 def identify(file: BinaryIO, path: str = "") -> Identity:
     """Identify the DICOM instance in a seekable stream; errors as for `look`."""
-    preamble = skip_preamble(file)
-    if not preamble and not _may_be_bare(file):
+    file.seek(0)
+    return _identify(file, file.read(_HEAD), path)
+
+
+def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
+    """Identify an instance by its head, and by all of the file if that is not enough."""
+    start = io.BytesIO(head)
+    preamble = skip_preamble(start)
+    if not preamble and not _may_be_bare(start):
         raise NotDicom("not a DICOM file", path=path)
-    meta: dict[int, str] = {}
-    found: dict[int, str] = {}
-    try:
-        meta = read_meta(file)
-        values = _wanted_elements(file, meta.get(META_SYNTAX) or guess_syntax(file))
-        found = {tag: text(value) for tag, value in values.items()}
-    except (struct.error, ValueError, zlib.error):
-        pass  # pydicom may know better
+    meta, found = _uids(start)
+    if not found.keys() >= _WANTED and len(head) == _HEAD:
+        skip_preamble(file)
+        meta, found = _uids(file)
     if meta.get(META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
         raise NotDicom("a DICOMDIR, which is no instance", path=path)
     if preamble and not found.keys() >= _WANTED:
@@ -125,6 +135,17 @@ def identify(file: BinaryIO, path: str = "") -> Identity:
     if not preamble and not found.keys() >= {_SOP_CLASS, _SOP_INSTANCE}:
         raise NotDicom("not a DICOM file", path=path)
     return _identity(found, meta, path, bare=not preamble)
+
+
+def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str]]:
+    """Read UIDs of the file meta information and of the data set, as far as that is possible."""
+    meta: dict[int, str] = {}
+    try:
+        meta = read_meta(file)
+        values = _wanted_elements(file, meta.get(META_SYNTAX) or guess_syntax(file))
+    except (struct.error, ValueError, zlib.error):
+        return meta, {}  # pydicom may know better
+    return meta, {tag: text(value) for tag, value in values.items()}
 
 
 def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: bool) -> Identity:

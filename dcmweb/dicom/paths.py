@@ -70,10 +70,15 @@ class Resource:
             (Level.INSTANCES, self.instance),
         ):
             if uid:
-                parts += [level.value, quote(uid, safe="")]
+                parts += [level.value, uid if _is_plain(uid) else quote(uid, safe="")]
         if self.frames:
             parts += [Level.FRAMES.value, ",".join(map(str, self.frames))]
         return "/".join(parts)
+
+
+def _is_plain(uid: str) -> bool:
+    """Tell whether a UID has nothing to be encoded: as good as every one is so."""
+    return uid.isascii() and uid.replace(".", "").isdigit()
 
 
 def is_usable_uid(uid: object) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from dcmweb.dicom import model
 from dcmweb.dicom.model import Dataset
-from dcmweb.dicom.native_xml import parse_native_xml
 
 FAILED_SOP_SEQUENCE = "00081198"
 REFERENCED_SOP_SEQUENCE = "00081199"
@@ -65,8 +64,7 @@ def parse(body: bytes) -> StoreResponse:
     content = body.removeprefix(b"\xef\xbb\xbf").strip()
     if not content:
         return StoreResponse()
-    is_xml = content.startswith(b"<")
-    datasets = [parse_native_xml(content)] if is_xml else model.parse_json(content)
+    datasets = _parse_xml(content) if content.startswith(b"<") else model.parse_json(content)
     response = StoreResponse()
     others: list[NotStored] = []
     for dataset in datasets:
@@ -78,6 +76,12 @@ def parse(body: bytes) -> StoreResponse:
         others += [f for f in failures if not f.sop_instance]
         others += [_not_stored(item) for item in model.items(dataset, OTHER_FAILURES_SEQUENCE)]
     return StoreResponse(response.stored, response.failed, others)
+
+
+def _parse_xml(content: bytes) -> list[Dataset]:
+    from dcmweb.dicom.native_xml import parse_native_xml  # rarely needed
+
+    return [parse_native_xml(content)]
 
 
 def _stored(item: Dataset) -> Stored:

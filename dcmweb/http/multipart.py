@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from dcmweb.errors import ProtocolError, Truncated
@@ -19,6 +20,7 @@ LONGEST_HEADERS = 64 * 1024
 _LONGEST_LINE = 200  # of a delimiter with white space behind it
 
 Read = Callable[[int], bytes]
+Piece = bytes | memoryview
 
 
 class Source(Protocol):
@@ -98,7 +100,7 @@ class Part:
     """A part of an answer: header fields by lower-case name, and the body, to be read once."""
 
     headers: Mapping[str, str]
-    body: Iterator[bytes]
+    body: Iterator[Piece]
 
     @property
     def media_type(self) -> MediaType:
@@ -161,7 +163,7 @@ class _Stream:
         self._buffer = b"\r\n" + self._buffer[match.end() :]
         return match[1]
 
-    def until(self, delimiter: bytes) -> Iterator[bytes]:
+    def until(self, delimiter: bytes) -> Iterator[Piece]:
         """Yield the bytes before the next delimiter line, leaving the stream after it.
 
         Only new bytes and a delimiter's length before them are searched. The delimiter text with
@@ -173,17 +175,17 @@ class _Stream:
             if at >= 0:
                 passed = at - self._used
                 if self._line_ends(passed + len(delimiter)):
-                    piece = self._buffer[self._used : self._used + passed]
+                    piece = memoryview(self._buffer)[self._used : self._used + passed]
                     self._used += passed + len(delimiter)
                     if piece:
                         yield piece
                     return
                 passed += 2
                 continue
-            sure = self._left() - len(delimiter) + 1
-            if sure > 0:
-                piece = self._buffer[self._used : self._used + sure]
-                self._used += sure
+            sure = len(self._buffer) - len(delimiter) + 1
+            if sure > self._used:
+                piece = memoryview(self._buffer)[self._used : sure]
+                self._used = sure
                 yield piece
             passed = 0
             if not self._more():
@@ -207,7 +209,7 @@ class _Stream:
         """Tell whether the delimiter before was the close delimiter."""
         return self._buffer.startswith(b"--", self._used)
 
-    def headers(self, delimiter: bytes) -> dict[str, str]:
+    def headers(self, delimiter: bytes) -> Mapping[str, str]:
         """Read a part's header fields: from the line end of its delimiter to the empty line.
 
         The next delimiter may follow at once (RFC 2046 section 5.1.1: the body is optional), and
@@ -218,17 +220,23 @@ class _Stream:
                 raise ProtocolError("a part of the answer has endless header fields")
             if not self._more():
                 raise Truncated("the answer breaks off within the header fields of a part")
-        block = self._buffer[self._used : end].decode("utf-8", "replace").strip(" \t\r\n")
+        block = self._buffer[self._used : end]
         self._used = end + 2
         while self._left() < len(delimiter) and self._more():
             pass
         is_empty = self._buffer.startswith(delimiter, self._used)
         if not (is_empty and self._line_ends(len(delimiter))):
             self._used += 2
-        headers = {}
-        for line in re.sub(r"\r\n[ \t]+", " ", block).split("\r\n") if block else ():
-            name, colon, value = line.partition(":")
-            if not colon or not re.fullmatch(r"[!-9;-~]+", name.strip()):
-                raise ProtocolError("a part of the answer has malformed header fields")
-            headers[name.strip().lower()] = value.strip()
-        return headers
+        return _header_fields(block)
+
+
+@lru_cache(maxsize=16)  # for most parts of an answer they are the same
+def _header_fields(block: bytes) -> Mapping[str, str]:
+    text = block.decode("utf-8", "replace").strip(" \t\r\n")
+    fields = {}
+    for line in re.sub(r"\r\n[ \t]+", " ", text).split("\r\n") if text else ():
+        name, colon, value = line.partition(":")
+        if not colon or not re.fullmatch(r"[!-9;-~]+", name.strip()):
+            raise ProtocolError("a part of the answer has malformed header fields")
+        fields[name.strip().lower()] = value.strip()
+    return fields

@@ -182,7 +182,8 @@ class Response:
     def read(self, size: int) -> bytes:
         """Read up to this many bytes of the body; none at its end."""
         try:
-            data: bytes = self._answer.raw.read(size, decode_content=True)
+            is_encoded = "Content-Encoding" in self.headers  # what is not saves a copy
+            data: bytes = self._answer.raw.read(size, decode_content=is_encoded)
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
             # The last two: what reading from a connection cut by another thread can raise.
             if isinstance(error, (ValueError, AttributeError)) and not self._session.is_cut:

@@ -20,7 +20,7 @@ from dcmweb.errors import (
     Truncated,
 )
 from dcmweb.http.media_types import DICOM_JSON, OCTET_STREAM, MediaType, multipart
-from dcmweb.http.multipart import PIECE, read_parts
+from dcmweb.http.multipart import PIECE, Piece, read_parts
 from dcmweb.http.session import Response, not_dicomweb
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.listing import Lister
@@ -201,7 +201,7 @@ class _FrameRetriever:
 
     def _save(
         self,
-        pieces: Iterator[bytes],
+        pieces: Iterator[Piece],
         frame: Resource,
         kind: MediaType | None,
         ends: bool,
@@ -214,7 +214,7 @@ class _FrameRetriever:
             for piece in pieces:
                 self.client.engine.stop.check()
                 file.write(piece)
-                last = (last + piece)[-16:]
+                last = (last + bytes(piece[-16:]))[-16:]
             if declared is not None and file.size < declared:
                 raise Damaged(f"{file.size} of {declared} bytes came")
             ending = _ENDINGS.get(kind.name)

@@ -349,9 +349,9 @@ class _Retriever:
                 file.write(piece)
                 self._engine.meter.add(len(piece))
             found = check(file, part, asked, ends)
+            status = file.status
             place = file.move_to(instance_path(found, ".dcm"))
-            outcome = _outcome(Status.RETRIEVED, found, place, os.stat(place))
-        return outcome, found
+        return _outcome(Status.RETRIEVED, found, place, status), found
 
     @contextmanager
     def _metered(self, file: PartialFile) -> Iterator[None]:

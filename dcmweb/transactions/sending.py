@@ -29,27 +29,38 @@ class FileSource:
         """Yield the file. Raises LocalError if it cannot be read, or changed since."""
         path = self.instance.path
         try:
+            if self.instance.content is not None:
+                if self._has_changed(path):
+                    raise self._changed()
+                self._count(self.size)
+                yield self.instance.content
+                return
             with part10.open_file(path, buffering=0) as file:
                 left = self.size
                 while left:
                     piece = file.read(min(left, PIECE))
                     left -= len(piece)
-                    if not piece or (not left and part10.fingerprint(file) != self._fingerprint):
-                        raise LocalError("the file changed while it was being sent", path=path)
-                    self._counted += len(piece)
-                    self.meter.add(len(piece))
+                    if not piece or (not left and self._has_changed(file.fileno())):
+                        raise self._changed()
+                    self._count(len(piece))
                     yield piece
         except OSError as error:
             raise LocalError(error.strerror or str(error), path=path) from error
+
+    def _count(self, size: int) -> None:
+        self._counted += size
+        self.meter.add(size)
 
     def take_back(self) -> None:
         """Count what was sent as not sent."""
         self.meter.add(-self._counted)
         self._counted = 0
 
-    @property
-    def _fingerprint(self) -> tuple[int, int]:
-        return self.instance.size, self.instance.mtime_ns
+    def _has_changed(self, file: str | int) -> bool:
+        return part10.fingerprint(file) != (self.instance.size, self.instance.mtime_ns)
+
+    def _changed(self) -> LocalError:
+        return LocalError("the file changed while it was being sent", path=self.instance.path)
 
 
 def what_is_wrong(instance: LocalInstance) -> str:

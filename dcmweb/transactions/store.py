@@ -16,6 +16,8 @@ from dcmweb.transactions.client import Client
 from dcmweb.transactions.sender import Batch, Sender
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
+HELD = 32 * 1024 * 1024  # bytes of small files that are kept in memory until they are sent
+
 IsDone = Callable[[str, int, int], bool]
 
 
@@ -33,7 +35,8 @@ def store(
     """
     files = _Files(masks, listed)
     sender = Sender(client)
-    yield from client.engine.run(_jobs(files, sender, is_done))
+    held = HELD // (client.settings.batch_count * client.settings.workers)
+    yield from client.engine.run(_jobs(files, sender, is_done, held))
     for mask in files.unmatched if files.any_found else ():
         yield Outcome(Status.FAILED, mask, reason="no such file, or nothing matches")
     if not files.any_found:
@@ -60,13 +63,13 @@ class _Files:
 
 
 def _jobs(
-    files: Iterable[Found], sender: Sender, is_done: IsDone
+    files: Iterable[Found], sender: Sender, is_done: IsDone, held: int
 ) -> Iterator[Callable[[], Iterable[Outcome]]]:
     """Look at files and put them together: small ones to batches, a large one alone."""
     batch: Batch = []
     size, uids = 0, set[str]()
     for found in files:
-        instance = _done_before(found, is_done) or _look(found)
+        instance = _done_before(found, is_done) or _look(found, held)
         if isinstance(instance, Outcome):
             yield partial(iter, (instance,))
             continue
@@ -94,13 +97,13 @@ def _done_before(found: Found, is_done: IsDone) -> Outcome | None:
     return Outcome(Status.DONE_BEFORE, found.path, status.st_size)
 
 
-def _look(found: Found) -> LocalInstance | Outcome:
+def _look(found: Found, held: int) -> LocalInstance | Outcome:
     """Identify a file. Junk that was merely met is skipped; what was named must be DICOM."""
     if found.error is not None:
         reason = found.error.strerror or str(found.error)
         return Outcome(Status.FAILED, found.path, reason=reason)
     try:
-        return part10.look(found.path)
+        return part10.look(found.path, held)
     except NotDicom as error:
         status = Status.FAILED if found.named else Status.SKIPPED
         return Outcome(status, found.path, reason=error.message)

@@ -22,7 +22,8 @@ from dcmweb.transfer.stop import Stop
 T = TypeVar("T")
 Job = Callable[[], Iterable[T]]
 
-RESULTS_WAITING = 1000
+RESULTS_WAITING = 16  # groups of results, each of no more than RESULTS_TOGETHER
+RESULTS_TOGETHER, GATHERING = 256, 0.05  # of a job that yields many: how many, for how many seconds
 TICK = 0.2  # seconds between looks at the clock while nothing arrives
 GRACE = 1.0  # seconds that workers have to come to an end after a stop
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a retry: upper bounds, doubled each time
@@ -193,7 +194,7 @@ class _Crew(Generic[T]):
         self._pace = pace
         self._lock = Lock()
         self._stop = stop
-        self._results: Queue[T | _Done] = Queue(RESULTS_WAITING)
+        self._results: Queue[list[T] | _Done] = Queue(RESULTS_WAITING)
         self._working = workers
         self._deadline: float | None = None
         self._ended = False  # there are no further jobs
@@ -218,18 +219,32 @@ class _Crew(Generic[T]):
             if job is None:
                 self._ended = True
                 return False
-            for result in job():
-                self._put(result)
+            self._do(job)
         return True
+
+    def _do(self, job: Job[T]) -> None:
+        """Put what comes of a job, several at a time: to wake who takes them costs more."""
+        results: list[T] = []
+        due = 0.0
+        try:
+            for result in job():
+                results.append(result)
+                if len(results) >= RESULTS_TOGETHER or time.monotonic() >= due:
+                    self._put(results)
+                    results = []
+                    due = time.monotonic() + GATHERING
+        finally:
+            if results:
+                self._put(results)
 
     def _next(self) -> Job[T] | None:
         with self._lock:
             return next(self._jobs, None)
 
-    def _put(self, result: T | _Done) -> None:
+    def _put(self, results: list[T] | _Done) -> None:
         while not self._is_over():
             with suppress(Full):
-                self._results.put(result, timeout=TICK)
+                self._results.put(results, timeout=TICK)
                 return
 
     def results(self, tick: Callable[[], None]) -> Iterator[T]:
@@ -237,15 +252,15 @@ class _Crew(Generic[T]):
         error: BaseException | None = None
         while self._working and not self._is_over():
             try:
-                result = self._results.get(timeout=TICK)
+                results = self._results.get(timeout=TICK)
             except Empty:
                 tick()
                 continue
-            if not isinstance(result, _Done):
-                yield result
+            if not isinstance(results, _Done):
+                yield from results
                 continue
             self._working -= 1
-            error = error or result.error
+            error = error or results.error
             if error is not None:
                 self._stop.set()
         yield from self._left_over()
@@ -258,9 +273,9 @@ class _Crew(Generic[T]):
         """Yield what was finished, though not in time."""
         with suppress(Empty):
             while True:
-                result = self._results.get_nowait()
-                if not isinstance(result, _Done):
-                    yield result
+                results = self._results.get_nowait()
+                if not isinstance(results, _Done):
+                    yield from results
 
     def _is_over(self) -> bool:
         """Tell whether the workers have had their time after a stop; see to it that it begins."""

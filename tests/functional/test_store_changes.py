@@ -44,7 +44,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "is emptied": (lambda path: os.truncate(path, 0), "changed"),
     "is written anew": (lambda path: os.utime(path, (DAY, DAY)), "changed"),
     "vanishes": (os.unlink, "No such file"),
-    "turns into a folder": (make_a_folder, "Is a directory"),
+    "turns into a folder": (make_a_folder, "the file changed"),
     "turns into a pipe": (make_a_pipe, "changed"),
 }
 

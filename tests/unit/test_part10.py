@@ -372,7 +372,7 @@ def test_a_look_tells_size_and_time(tmp_path: Path) -> None:
     assert (found.path, found.size) == (path, len(PLAIN["explicit"].data))
     assert found.mtime_ns == 1_234_567_890_123_456_789
     with open(path, "rb") as file:
-        assert part10.fingerprint(file) == (found.size, found.mtime_ns)
+        assert part10.fingerprint(file.fileno()) == (found.size, found.mtime_ns)
 
 
 def test_meta_information_may_name_another_instance() -> None:
