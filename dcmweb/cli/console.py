@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from dcmweb.cli.progress import Bar, PlainLines, Progress
 from dcmweb.cli.text import plural, size, visible
 from dcmweb.errors import Interrupted, LocalError
-from dcmweb.transfer.outcomes import Outcome, Outcomes, Status, Tally
+from dcmweb.transfer.outcomes import Outcome, Outcomes, Problem, Status, Tally
 
 if TYPE_CHECKING:
     from dcmweb.transfer.engine import Engine
@@ -35,7 +35,7 @@ class Console:
         self._progress: Progress | None = None
         self._lines: list[str] = []  # that wait to be written
         self._next_write: float | None = None  # when it is time to; None is at once
-        self._summary = ""
+        self._summary: list[str] = []
         self.prints_events = False
         self.quiet = False  # only what failed, and the summary
 
@@ -77,6 +77,17 @@ class Console:
         """Write a line that a user who wants quiet need not see."""
         if not self.quiet:
             self.line(message)
+
+    def show_log(self, level: str) -> None:
+        """Write what the library logs, from a level on."""
+        import logging
+
+        handler = logging.Handler()
+        handler.emit = lambda record: self.line(record.getMessage())  # type: ignore[method-assign]
+        logger = logging.getLogger("dcmweb")
+        logger.addHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = False
 
     def problem(self, message: str, hint: str = "") -> None:
         """Write what stopped the run, in one line."""
@@ -138,7 +149,8 @@ class Console:
     def _end(self, tally: Tally, engine: Engine, began: float, how: str = "") -> None:
         """Sum up a run: in words for later, as an event at once if events are wanted."""
         seconds = time.monotonic() - began
-        self._summary = "; ".join(filter(None, [_summary(tally, engine, seconds), how]))
+        self._summary = [_group(problem) for problem in tally.problems]
+        self._summary.append("; ".join(filter(None, [_summary(tally, engine, seconds), how])))
         if self.prints_events:
             counts = {status.name.lower(): tally.counts[status] for status in _shown(tally)}
             event = {"type": "summary", **counts, "bytes": tally.bytes, "seconds": seconds}
@@ -147,9 +159,9 @@ class Console:
                 self.data(json.dumps(event | ({"end": how} if how else {})))
 
     def close(self) -> None:
-        """Write the summary of the run, whatever ended it: the last line."""
-        if self._summary:
-            self.line(self._summary)
+        """Sum up the run, whatever ended it: what failed by reason; the last line counts all."""
+        for line in self._summary:
+            self.line(line)
 
     @contextmanager
     def _gathering_lines(self) -> Iterator[None]:
@@ -180,6 +192,13 @@ class Console:
 def _nowhere() -> TextIO:
     """Stand in for a stream that the shell closed."""
     return open(os.devnull, "w", encoding="utf-8")
+
+
+def _group(problem: Problem) -> str:
+    others = problem.count - len(problem.examples)
+    more = f" and {plural(others, 'other')}" if others else ""
+    examples = ", ".join(problem.examples)
+    return f"{problem.count:,} {problem.status.value}: {problem.reason}: {examples}{more}"
 
 
 def _summary(tally: Tally, engine: Engine, seconds: float) -> str:

@@ -50,6 +50,12 @@ _OPTIONS = [
         help="Transfer in parallel with N requests at a time.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="Tell of what failed, and the summary, only."),
+    click.option("-v", "--verbose", is_flag=True, help="Tell of every request and retry."),
+    click.option(
+        "--debug",
+        is_flag=True,
+        help="Tell of the header fields of every request and answer as well, without secrets.",
+    ),
     click.option(
         "--auth",
         type=click.Choice([scheme.value for scheme in AuthScheme]),
@@ -112,7 +118,12 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(function)
     def command(run: Run, /, **options: Any) -> int:
         shared = {name: options.pop(name) for name in _SHARED}
-        run.console.quiet = shared.pop("quiet")
+        quiet, verbose, debug = (shared.pop(name) for name in ("quiet", "verbose", "debug"))
+        if quiet and (verbose or debug):
+            raise UsageError("-q wants less, -v and --debug want more", "choose one")
+        run.console.quiet = quiet
+        if verbose or debug:
+            run.console.show_log("DEBUG" if debug else "INFO")
         settings = _settings(run, **shared)
         with closing(_client(run, settings)) as client:
             return function(run, client, **options)
@@ -122,6 +133,8 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
 
 _SHARED = (
     "quiet",
+    "verbose",
+    "debug",
     "parallel",
     "workers",
     "auth",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from requests_toolbelt.utils.user_agent import UserAgentBuilder
 
 from dcmweb import __version__
 from dcmweb.errors import DcmwebError, Interrupted, NetworkError, ProtocolError, UsageError
-from dcmweb.http import auth, media_types, problems
+from dcmweb.http import auth, exchanges, media_types, problems
 from dcmweb.http.connections import Adapter
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Body
@@ -121,9 +122,11 @@ class Session:
             auth=self._auth if same_origin else auth.Authentication(),
         )
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
+        began = time.monotonic()
         try:
             prepared = self._http.prepare_request(request)
             environment = self._http.merge_environment_settings(url, {}, True, self._verify, None)
+            exchanges.log_headers(">", prepared.headers)
             answer = self._http.send(
                 prepared,
                 timeout=timeouts,
@@ -135,6 +138,9 @@ class Session:
             raise self.translate(error, url) from error
         except ValueError as error:  # of an address that BASE_URL did not have: it was checked
             raise ProtocolError(f"{url} redirects to what is no address: {error}") from error
+        seconds = time.monotonic() - began
+        exchanges.log_answer(method, url, len(body or ()), answer.status_code, seconds)
+        exchanges.log_headers("<", answer.headers)
         return Response(answer, self, prepared)
 
     def translate(self, error: Exception, url: str) -> DcmwebError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from dcmweb.transactions.client import Client
 from dcmweb.transactions.qido import Pages, Query
 from dcmweb.transactions.sending import FileSource, what_is_wrong
 from dcmweb.transfer.outcomes import Outcome, Status
+
+log = logging.getLogger(__name__)
 
 Batch = list[LocalInstance]
 
@@ -147,6 +150,7 @@ class Sender:
         elif not _is_about_content(error) or self._engine.gives_up(error):
             raise error
         elif len(batch) > 1:
+            log.info("%d instances in one request: %s; in halves", len(batch), error.message)
             yield from self._send_each(_halves(batch))
         elif isinstance(error, (NetworkError, Truncated)) and self._is_there(batch[0]):
             # It was the answer that got lost.

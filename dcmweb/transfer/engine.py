@@ -6,6 +6,7 @@ their iterator one by one, each when a worker is free for it, so that nothing pi
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,8 @@ from typing import Generic, TypeVar
 from dcmweb.errors import DcmwebError, Interrupted, Refused, Stalled
 from dcmweb.transfer.pace import Pace
 from dcmweb.transfer.stop import Stop
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Job = Callable[[], Iterable[T]]
@@ -123,9 +126,11 @@ class Engine:
                     if not spares(error):
                         self._note(error)
                     raise
+                last = error
             else:
                 self._note(None)
                 return result
+            log.info("attempt %d: %s; again in %.1f s", attempt + 1, last.message, delay)
             self.pause(delay)
             attempt += 1
 

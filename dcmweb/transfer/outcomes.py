@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from dcmweb.errors import ExitCode
@@ -52,6 +53,25 @@ class Outcome:
 Outcomes = Generator[Outcome, None, None]
 
 
+MOST_REASONS, EXAMPLES = 50, 3
+
+
+@dataclass
+class Problem:
+    """What several items have in common that did not fare well, with some of them."""
+
+    status: Status
+    reason: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, item: str) -> None:
+        """Count an item."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(item)
+
+
 class Tally:
     """The count of outcomes of a run; its purpose is the outcome that was hoped for."""
 
@@ -59,12 +79,27 @@ class Tally:
         self.purpose = purpose
         self.counts: Counter[Status] = Counter()
         self.bytes = 0
+        self._problems: dict[tuple[Status, str], Problem] = {}
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome; bytes count when they arrived."""
         self.counts[outcome.status] += 1
         if outcome.status in (Status.STORED, Status.RETRIEVED):
             self.bytes += outcome.size
+        if not outcome.status.is_good:
+            self._problem(outcome.status, outcome.reason).add(outcome.item)
+
+    def _problem(self, status: Status, reason: str) -> Problem:
+        """Find the group of a reason; numbers in it, such as UIDs, make no difference."""
+        key = status, re.sub(r"[0-9][0-9.]*", "0", reason)
+        if key not in self._problems and len(self._problems) >= MOST_REASONS:
+            key, reason = (status, ""), "other reasons"
+        return self._problems.setdefault(key, Problem(status, reason))
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What went wrong, by reason; what befell most items comes first."""
+        return sorted(self._problems.values(), key=lambda problem: -problem.count)
 
     @property
     def exit_code(self) -> ExitCode:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition
+
+log = logging.getLogger(__name__)
 
 FIRST = 4  # jobs at a time to begin with
 WINDOW = 0.25  # seconds that a number of jobs is tried for, at least
@@ -97,6 +100,8 @@ class Pace:
         return (moved if moved > 0 else self._done - self._done_before) / seconds
 
     def _set(self, limit: int) -> None:
+        if limit != self.limit:
+            log.info("%d requests at a time", limit)
         self.limit = limit
         self.reached = max(self.reached, limit)
         self._condition.notify_all()
