@@ -215,6 +215,9 @@ def _summary(tally: Tally, engine: Engine, seconds: float) -> str:
     transferred = f"Transferred {size(tally.bytes)} in {moved} files: "
     if tally.purpose is Status.DELETED:
         transferred, how[1:2] = "", []
+    if tally.purpose is Status.PLANNED:
+        known = f", {size(tally.bytes)}" if tally.bytes else ""
+        transferred, how = f"Dry run{known}: ", how[:1]
     return f"{transferred}{', '.join(shown)}; {', '.join(how)}"
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcmweb.cli.options import Run, with_client
-from dcmweb.dicom.paths import parse_resource
+from dcmweb.cli.records import keeping, listed_paths, record_options
+from dcmweb.cli.text import plural
+from dcmweb.dicom.paths import Resource, parse_resource
 from dcmweb.errors import UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -18,28 +21,76 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option("--path", "named_paths", multiple=True, metavar="PATH", help="A path, by name.")
+@click.option(
+    "--files-from",
+    "paths_from",
+    metavar="FILE",
+    help="Delete what the paths in FILE name, one in a line; - is stdin, as is a PATH of -.",
+)
+@click.option("--yes", "is_sure", is_flag=True, help="Delete several resources without asking.")
+@record_options
 @with_client
-def delete(run: Run, client: Client, paths: tuple[str, ...], named_paths: tuple[str, ...]) -> int:
+def delete(
+    run: Run,
+    client: Client,
+    paths: tuple[str, ...],
+    named_paths: tuple[str, ...],
+    paths_from: str | None,
+    is_sure: bool,
+    **options: Any,
+) -> int:
     """Delete studies, series or instances.
 
     \b
     delete studies/1.2.3
     delete studies/1.2.3/series/4.5.6
+    delete studies/1.2.3 studies/4.5.6 --dry-run
+    delete - --yes < paths.txt
     """
     from dcmweb import transactions
 
-    resources = [parse_resource(path) for path in (*paths, *named_paths)]
-    if not resources:
-        raise UsageError("there is nothing to delete", "name a study, series or instance")
-    tally = run.console.follow(
-        transactions.delete(client, resources),
-        client.engine,
-        purpose=Status.DELETED,
-        describe=_describe,
-    )
+    resources = _resources((*paths, *named_paths), paths_from, null=options["null"])
+    dry_run = options["dry_run"]
+    if len(resources) > 1 and not (is_sure or dry_run):
+        _ask(len(resources), reads_stdin="-" in (*paths, paths_from))
+    with keeping(run, client.settings.base_url, "delete", options) as records:
+        tally = run.console.follow(
+            transactions.delete(client, resources, records.is_done, dry_run=dry_run),
+            client.engine,
+            purpose=Status.PLANNED if dry_run else Status.DELETED,
+            describe=_describe,
+            records=records.writers,
+        )
     return tally.exit_code
 
 
+def _resources(paths: tuple[str, ...], paths_from: str | None, *, null: bool) -> list[Resource]:
+    """Read the paths, each once; all of them, so that none is deleted if one is malformed."""
+    texts: list[str] = [path for path in paths if path != "-"]
+    if "-" in paths and paths_from not in (None, "-"):
+        raise UsageError("paths come from stdin and from a file", "choose one")
+    if source := "-" if "-" in paths else paths_from:
+        texts += listed_paths(source, null=null)
+    resources = list(dict.fromkeys(map(parse_resource, texts)))
+    if not resources:
+        raise UsageError("there is nothing to delete", "name a study, series or instance")
+    return resources
+
+
+def _ask(count: int, *, reads_stdin: bool) -> None:
+    """Ask whether so many resources are to go; raises UsageError where nobody is there to ask."""
+    if reads_stdin or not sys.stdin.isatty():
+        raise UsageError(
+            f"{plural(count, 'resource')} would be deleted, and nobody is there to ask",
+            "give --yes, or --dry-run to see what would go",
+        )
+    if not click.confirm(f"Delete {plural(count, 'resource')}?", err=True):
+        raise UsageError("nothing was deleted")
+
+
 def _describe(outcome: Outcome) -> str:
+    if outcome.status is Status.DONE_BEFORE:
+        return ""
     reason = f": {outcome.reason}" if outcome.reason else ""
-    return f"{outcome.item} {outcome.status.value}{reason}"
+    status = "would be deleted" if outcome.status is Status.PLANNED else outcome.status.value
+    return f"{outcome.item} {status}{reason}"

@@ -34,6 +34,11 @@ _OPTIONS = [
         "--json", "as_json", is_flag=True, help="Write an event for each item to stdout, as JSON."
     ),
     click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Say what would be done, and do nothing, not even to records.",
+    ),
+    click.option(
         "-0", "--null", "null", is_flag=True, help="Paths in lists end with NUL, not line ends."
     ),
 ]
@@ -66,11 +71,13 @@ def keeping(run: Run, base_url: str, command: str, options: dict[str, Any]) -> I
             from dcmweb.transfer.manifest import Manifest
 
             name = os.path.abspath if command == "store" else str
-            manifest = Manifest(options["manifest"], base_url, command, name)
+            writes = not options["dry_run"]
+            manifest = Manifest(options["manifest"], base_url, command, name, writes=writes)
             stack.callback(manifest.close)
-            writers.append(manifest.record)
+            if writes:
+                writers.append(manifest.record)
             is_done = manifest.is_done
-        if options["failed_to"]:
+        if options["failed_to"] and not options["dry_run"]:
             file = stack.enter_context(_opened(options["failed_to"], "wb"))
             writers.append(_failures_to(file, b"\0" if options["null"] else b"\n"))
         if options["as_json"]:

@@ -72,12 +72,16 @@ def retrieve(
     resource = parse_resource(path)
     output = output or "./"
     wanted = parse_wanted(media_type) if media_type else None
-    run.console.note(f"Saving files into {output}")
+    dry_run = options["dry_run"]
+    if not dry_run:
+        run.console.note(f"Saving files into {output}")
     with keeping(run, client.settings.base_url, "retrieve", options) as records:
         tally = run.console.follow(
-            transactions.retrieve(client, resource, output, wanted, _has(records, options)),
+            transactions.retrieve(
+                client, resource, output, wanted, _has(records, options), dry_run=dry_run
+            ),
             client.engine,
-            purpose=Status.RETRIEVED,
+            purpose=Status.PLANNED if dry_run else Status.RETRIEVED,
             describe=_describe,
             records=records.writers,
         )
@@ -102,4 +106,6 @@ def _has(
 def _describe(outcome: Outcome) -> str:
     if outcome.status in (Status.RETRIEVED, Status.DONE_BEFORE, Status.EXISTS):
         return ""
+    if outcome.status is Status.PLANNED:
+        return f"{outcome.item} would be retrieved"
     return f"{outcome.item} {outcome.status.value}: {outcome.reason}"

@@ -22,10 +22,18 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Store the files whose paths are in FILE, one in a line; - is stdin.",
 )
+@click.option(
+    "--verify", is_flag=True, help="Ask the server afterwards whether it has every instance."
+)
 @record_options
 @with_client
 def store(
-    run: Run, client: Client, masks: tuple[str, ...], files_from: str | None, **options: Any
+    run: Run,
+    client: Client,
+    masks: tuple[str, ...],
+    files_from: str | None,
+    verify: bool,
+    **options: Any,
 ) -> int:
     """Store files, folders and what masks match.
 
@@ -44,9 +52,16 @@ def store(
     listed = listed_paths(files_from, null=options["null"]) if files_from else ()
     with keeping(run, client.settings.base_url, "store", options) as records:
         tally = run.console.follow(
-            transactions.store(client, masks, listed, records.is_done),
+            transactions.store(
+                client,
+                masks,
+                listed,
+                records.is_done,
+                dry_run=options["dry_run"],
+                verify=verify and not options["dry_run"],
+            ),
             client.engine,
-            purpose=Status.STORED,
+            purpose=Status.PLANNED if options["dry_run"] else Status.STORED,
             describe=_describe,
             records=records.writers,
         )
@@ -56,6 +71,8 @@ def store(
 def _describe(outcome: Outcome) -> str:
     if outcome.status is Status.DONE_BEFORE:
         return ""
+    if outcome.status is Status.PLANNED:
+        return f"{outcome.item} would be stored"
     if outcome.status is not Status.STORED:
         return f"{outcome.item} {outcome.status.value}: {outcome.reason}"
     note = f", but: {outcome.reason}" if outcome.reason else ""

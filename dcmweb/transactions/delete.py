@@ -28,6 +28,7 @@ from dcmweb.errors import (
 from dcmweb.http.problems import looks_like_html
 from dcmweb.http.session import not_dicomweb
 from dcmweb.transactions.client import Client
+from dcmweb.transactions.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 FIRST_POLL, LONGEST_POLL, SLOWER = 0.25, 10.0, 1.5  # seconds, seconds, and the factor between
@@ -42,10 +43,17 @@ _REJECT_HINT = (
 )
 
 
-def delete(client: Client, resources: Sequence[Resource]) -> Outcomes:
+def delete(
+    client: Client,
+    resources: Sequence[Resource],
+    is_done: Callable[[str, int, int], bool] = lambda _item, _size, _mtime_ns: False,
+    *,
+    dry_run: bool = False,
+) -> Outcomes:
     """Delete resources, waiting for the operations this begins; yield what became of each.
 
-    The error of a single resource is raised; of several, each has its outcome.
+    The error of a single resource is raised; of several, each has its outcome. Those of which
+    `is_done` says so are passed over. A dry run counts what would go.
     """
     for resource in resources:
         if resource.level not in (Level.STUDIES, Level.SERIES, Level.INSTANCES):
@@ -54,7 +62,13 @@ def delete(client: Client, resources: Sequence[Resource]) -> Outcomes:
                 "name a study, series or instance: studies/UID[/series/UID[/instances/UID]]",
             )
     deleter = _Deleter(client, alone=len(resources) == 1)
-    yield from client.engine.run(partial(deleter.delete, resource) for resource in resources)
+    action = deleter.plan if dry_run else deleter.delete
+    yield from client.engine.run(
+        partial(iter, [Outcome(Status.DONE_BEFORE, str(resource))])
+        if is_done(str(resource), 0, 0)
+        else partial(action, resource)
+        for resource in resources
+    )
     client.engine.conclude()
 
 
@@ -62,6 +76,27 @@ class _Deleter:
     def __init__(self, client: Client, *, alone: bool) -> None:
         self._client = client
         self._alone = alone
+
+    def plan(self, resource: Resource) -> Iterator[Outcome]:
+        """Say how much is below a resource, and delete nothing."""
+        lister = Lister(self._client)
+        series = instances = 0
+        try:
+            if resource.level is Level.STUDIES:
+                for one, count in lister.series(resource):
+                    series += 1
+                    instances += count if count is not None else _count(lister, one)
+            elif resource.level is Level.SERIES:
+                instances = _count(lister, resource)
+        except (Refused, NothingMatched, ProtocolError) as error:
+            yield Outcome(Status.FAILED, str(resource), reason=error.message)
+            return
+        if resource.level is not Level.INSTANCES and not series + instances:
+            yield Outcome(Status.FAILED, str(resource), reason="the server lists nothing in it")
+            return
+        below = [f"{series} series"] if series else []
+        below += [f"{instances:,} instance{'s' * (instances != 1)}"] if instances else []
+        yield Outcome(Status.PLANNED, str(resource), reason=", ".join(below))
 
     def delete(self, resource: Resource) -> Iterator[Outcome]:
         try:
@@ -143,6 +178,10 @@ class _Deleter:
             if "name" not in operation and "done" not in operation:
                 raise not_dicomweb(response, body)
             return operation
+
+
+def _count(lister: Lister, resource: Resource | None) -> int:
+    return sum(1 for _ in lister.instances(resource)) if resource else 0
 
 
 def operation_url(base_url: str, name: str) -> str:

@@ -47,13 +47,19 @@ def retrieve(
     output: str,
     wanted: MediaType | None = None,
     has: Has | None = None,
+    *,
+    dry_run: bool = False,
 ) -> Outcomes:
     """Retrieve what there is at and below a resource into a folder; yield each instance's outcome.
 
     By default instances come as they are stored; `wanted` asks for another transfer syntax, or
     for frames in another media type. With `has`, instances whose files are there already are
-    asked about, and those it knows are not retrieved again. Raises what stopped the run.
+    asked about, and those it knows are not retrieved again. A dry run lists what would be
+    retrieved. Raises what stopped the run.
     """
+    if dry_run:
+        yield from client.engine.run(_Retriever(client, output, AS_STORED, has).plan(resource))
+        return
     make_folder(output)
     if resource.frames or (wanted and wanted.name != DICOM):
         if has:
@@ -140,6 +146,34 @@ class _Retriever:
                 yield partial(self._one_named, resource)
             case _:
                 yield partial(self._many, resource, None)
+
+    def plan(self, resource: Resource) -> Iterator[_Job]:
+        """Make jobs that say what there is to be retrieved, and retrieve nothing."""
+        if resource.instance:
+            yield partial(iter, [self._planned(resource)])
+        elif resource.study:
+            yield partial(self._plan, resource)
+        else:
+            for study, _ in self._lister.studies():
+                yield partial(self._plan, study)
+
+    def _plan(self, parent: Resource | None) -> Iterator[Outcome]:
+        listing = self._lister.instances(parent) if parent else iter([(None, {})])
+        listed = 0
+        for instance, _ in listing:
+            listed += 1
+            yield self._planned(instance) if instance else _unusable(parent or _STORE)
+        if not listed:
+            raise NothingMatched(f"the server lists no instances in {parent}", "check the path")
+
+    def _planned(self, instance: Resource) -> Outcome:
+        return self._there(instance) or Outcome(
+            Status.PLANNED,
+            str(instance),
+            study=instance.study,
+            series=instance.series,
+            instance=instance.instance,
+        )
 
     def _series_jobs(self, study: Resource) -> Iterator[_Job]:
         """Make a job for each series; one for the study if the server cannot list them."""

@@ -302,6 +302,29 @@ class Sender:
         return self._client.session.url(str(resource))
 
 
+class Planner:
+    """Stands in for a sender in a dry run: it says what would be sent, and sends nothing."""
+
+    def __init__(self, client: Client) -> None:
+        self.batch_bytes = client.settings.batch_bytes
+        self.batch_count = client.settings.batch_count
+
+    @staticmethod
+    def deliver(batch: Batch) -> Iterator[Outcome]:
+        """Yield what would become of instances."""
+        for instance in batch:
+            found = instance.identity.resource
+            yield Outcome(
+                Status.PLANNED,
+                instance.path,
+                instance.size,
+                mtime_ns=instance.mtime_ns,
+                study=found.study,
+                series=found.series,
+                instance=found.instance,
+            )
+
+
 def _read_answer(response: Response) -> _Answer:
     """Read what a store request was answered; what says nothing of instances says nothing.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
@@ -13,7 +14,8 @@ from dcmweb.dicom.masks import Found, find, find_listed
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError, NotDicom, NothingMatched
 from dcmweb.transactions.client import Client
-from dcmweb.transactions.sender import Batch, Sender
+from dcmweb.transactions.sender import Batch, Planner, Sender
+from dcmweb.transactions.verification import Verification
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 HELD = 32 * 1024 * 1024  # bytes of small files that are kept in memory until they are sent
@@ -26,22 +28,50 @@ def store(
     masks: Sequence[str],
     listed: Iterable[str] = (),
     is_done: IsDone = lambda _path, _size, _mtime_ns: False,
+    *,
+    dry_run: bool = False,
+    verify: bool = False,
 ) -> Outcomes:
     """Store the instances in files, folders and masks; yield what became of each file.
 
     `listed` are paths without wildcards. Files of which `is_done` says so, by path, size in bytes
-    and time of modification in nanoseconds, are passed over. Raises NothingMatched if there was no
-    file at all, and what stopped the run otherwise.
+    and time of modification in nanoseconds, are passed over. A dry run sends nothing. With
+    `verify`, the server is asked afterwards whether it has every instance. Raises NothingMatched if
+    there was no file at all, and what stopped the run otherwise.
     """
     files = _Files(masks, listed)
-    sender = Sender(client)
-    held = HELD // (client.settings.batch_count * client.settings.workers)
-    yield from client.engine.run(_jobs(files, sender, is_done, held))
+    sender = Planner(client) if dry_run else Sender(client)
+    held = 0 if dry_run else HELD // (client.settings.batch_count * client.settings.workers)
+    outcomes = client.engine.run(_jobs(files, sender, is_done, held))
+    yield from _verified(client, outcomes) if verify else outcomes
     for mask in files.unmatched if files.any_found else ():
         yield Outcome(Status.FAILED, mask, reason="no such file, or nothing matches")
     if not files.any_found:
         raise NothingMatched(f"No files found matching {' '.join(masks)}", "check the path")
     client.engine.conclude()
+
+
+def _verified(client: Client, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """Yield outcomes, then those of instances that the server does not list after all."""
+    with closing(Verification(client)) as verification:
+        count = missing = 0
+        for outcome in outcomes:
+            was_done = outcome.status is Status.DONE_BEFORE
+            count += verification.note(_with_uids(outcome) if was_done else outcome)
+            yield outcome
+        for outcome in client.engine.run(verification.jobs()):
+            missing += 1
+            yield outcome
+        client.notify(f"Verified: the server lists {count - missing:,} of {count:,} instances")
+
+
+def _with_uids(outcome: Outcome) -> Outcome:
+    """Tell which instance a file is that was passed over without a look."""
+    try:
+        found = part10.look(outcome.item).identity.resource
+    except LocalError:
+        return outcome
+    return replace(outcome, study=found.study, series=found.series, instance=found.instance)
 
 
 @dataclass
@@ -63,7 +93,7 @@ class _Files:
 
 
 def _jobs(
-    files: Iterable[Found], sender: Sender, is_done: IsDone, held: int
+    files: Iterable[Found], sender: Sender | Planner, is_done: IsDone, held: int
 ) -> Iterator[Callable[[], Iterable[Outcome]]]:
     """Look at files and put them together: small ones to batches, a large one alone."""
     batch: Batch = []

@@ -31,15 +31,22 @@ class Manifest:
     """
 
     def __init__(
-        self, path: str, base_url: str, command: str, name: Callable[[str], str] = str
+        self,
+        path: str,
+        base_url: str,
+        command: str,
+        name: Callable[[str], str] = str,
+        *,
+        writes: bool = True,
     ) -> None:
-        """Open it, and read what is done; begin it if it is not there.
+        """Open it, and read what is done; begin it if it is not there and the run `writes` to it.
 
         `name` makes the name of an item one that does not depend on where a run is started.
         Raises UsageError if it is of another server or command, LocalError if it cannot be used.
         """
         self._path = path
         self._name = name
+        self._writes = writes
         self._binding: Event = {
             "type": _HEADER,
             "version": VERSION,
@@ -62,9 +69,12 @@ class Manifest:
     def _open(self) -> BinaryIO:
         if os.path.exists(self._path) and not os.path.isfile(self._path):  # such as a device
             raise UsageError(f"{self._path} is no manifest", "choose another file")
-        file = open(self._path, "a+b")  # noqa: SIM115 - closed by close
+        if not self._writes and not os.path.exists(self._path):
+            return open(os.devnull, "rb")
+        file = open(self._path, "a+b" if self._writes else "rb")  # noqa: SIM115 - closed by close
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._writes:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
             raise LocalError(
@@ -86,8 +96,9 @@ class Manifest:
             file.seek(0)
             if not _line(self._binding).startswith(file.read(len(_line(self._binding)))):
                 raise UsageError(f"{self._path} is no manifest", "choose another file")
-            file.truncate(0)
-            _write(file, self._binding)
+            if self._writes:
+                file.truncate(0)
+                _write(file, self._binding)
             return
         if header[1].get("type") != _HEADER:
             raise UsageError(f"{self._path} is no manifest", "choose another file")
@@ -97,18 +108,20 @@ class Manifest:
                     f"the manifest {self._path} is of {name} {header[1].get(name)}",
                     "use one manifest for each server and command",
                 )
-        size = header[0]
+        end_of_whole = header[0]
 
         def rows() -> Iterator[tuple[str, Any, Any, bool]]:
-            nonlocal size
+            nonlocal end_of_whole
             for end, event in lines:
-                size = end
+                end_of_whole = end
                 good = event.get("type") in _GOOD
-                yield _key(event.get("item")), event.get("size"), event.get("mtime_ns"), good
+                changes = event.get("size", 0), event.get("mtime_ns", 0)
+                yield _key(event.get("item")), *changes, good
 
         with self._known:
             self._known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", rows())
-        file.truncate(size)
+        if self._writes:
+            file.truncate(end_of_whole)
 
     def is_done(self, item: str, size: int, mtime_ns: int) -> bool:
         """Tell whether an item needs nothing more: done before, and not changed since."""
@@ -130,7 +143,8 @@ class Manifest:
         """Bring the record to the disk, and let go of it."""
         self._known.close()
         with self._writing(), self._file:
-            os.fsync(self._file.fileno())
+            if self._writes:
+                os.fsync(self._file.fileno())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

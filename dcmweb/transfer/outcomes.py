@@ -17,6 +17,7 @@ class Status(str, Enum):
     STORED = "stored"
     EXISTS = "already there"
     DONE_BEFORE = "done before"
+    PLANNED = "planned"
     RETRIEVED = "retrieved"
     DELETED = "deleted"
     SKIPPED = "skipped"
@@ -29,12 +30,16 @@ class Status(str, Enum):
         return self not in (Status.FAILED, Status.UNKNOWN)
 
 
+_MOVED = (Status.STORED, Status.RETRIEVED, Status.PLANNED)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one item: a file that was to be stored, an instance to be retrieved.
 
     `size` is in bytes; `place` is where it is now: a URL on the server, a path on this machine.
-    `mtime_ns` is when a file was changed last, `attempts` how many requests it was in.
+    `mtime_ns` is when a file was changed last, `attempts` how many requests it was in. It may come
+    `instead_of` one that was told before.
     """
 
     status: Status
@@ -47,6 +52,7 @@ class Outcome:
     series: str = ""
     instance: str = ""
     attempts: int = 0
+    instead_of: Status | None = None
 
 
 # Those of a run, as they come; whoever does not want all of them closes it, which ends the run.
@@ -82,10 +88,13 @@ class Tally:
         self._problems: dict[tuple[Status, str], Problem] = {}
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome; bytes count when they arrived."""
+        """Count an outcome; bytes count when they arrived or, in a dry run, are to be moved."""
         self.counts[outcome.status] += 1
-        if outcome.status in (Status.STORED, Status.RETRIEVED):
+        if outcome.status in _MOVED:
             self.bytes += outcome.size
+        if outcome.instead_of:
+            self.counts[outcome.instead_of] -= 1
+            self.bytes -= outcome.size if outcome.instead_of in _MOVED else 0
         if not outcome.status.is_good:
             self._problem(outcome.status, outcome.reason).add(outcome.item)
 

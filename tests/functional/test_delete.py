@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,12 +63,77 @@ def test_one_of_several_that_fails_is_named_and_the_others_are_deleted(
     with serving(handle) as origin:
         result = dcmweb(
             *(*mode, "--retries", "0", origin.url, "delete", "studies/1.1", "studies/1.2"),
-            *("--path", "/studies/1.3"),
+            *("--path", "/studies/1.3", "--yes"),
         )
     assert result.code == 1
     assert f"studies/1.2 failed: answered {failure.status}" in result.err
     assert re.search(r"deleted 2, .*failed 1", result.last)
     assert {key[0] for key in archive.files} == {"1.2"}
+
+
+def test_several_are_not_deleted_unless_somebody_says_yes(dcmweb: Dcmweb) -> None:
+    archive = three_studies()
+    with serving(archive) as origin:
+        result = dcmweb(origin.url, "delete", "studies/1.1", "studies/1.2")
+    assert result.code == 2
+    assert "2 resources would be deleted, and nobody is there to ask; give --yes" in result.last
+    assert origin.requests == []
+
+
+def test_a_malformed_path_in_a_list_keeps_all_from_being_deleted(dcmweb: Dcmweb) -> None:
+    with serving(three_studies()) as origin:
+        result = dcmweb(origin.url, "delete", "-", "--yes", text="studies/1.1\nstudies/1.2/x\n")
+    assert result.code == 2
+    assert origin.requests == []
+
+
+@pytest.mark.parametrize("list_", [["-"], ["--files-from", "-"], ["--files-from", "list"]])
+def test_paths_come_from_a_list(dcmweb: Dcmweb, tmp_path: Path, list_: list[str]) -> None:
+    archive = three_studies()
+    text = "studies/1.1\n\nstudies/1.2\nstudies/1.1\n"
+    (tmp_path / "list").write_text(text)
+    with serving(archive) as origin:
+        result = dcmweb(origin.url, "delete", *list_, "--yes", "-m", text=text)
+    assert (result.code, result.out) == (0, "")
+    assert result.last.startswith("deleted 2, ")
+    assert {key[0] for key in archive.files} == {"1.3"}
+
+
+def test_a_dry_run_counts_what_would_go(dcmweb: Dcmweb) -> None:
+    archive = three_studies()
+    with serving(archive) as origin:
+        result = dcmweb(
+            *(origin.url, "delete", "studies/1.1", "studies/1.2/series/1.2.1", "studies/9"),
+            "--dry-run",
+        )
+    assert result.code == 1
+    assert "studies/1.1 would be deleted: 1 series, 2 instances\n" in result.err
+    assert "studies/1.2/series/1.2.1 would be deleted: 2 instances\n" in result.err
+    assert "studies/9 failed: " in result.err
+    assert "Dry run: planned 2, skipped 0, failed 1" in result.last
+    assert len(archive.files) == 6
+    assert {request.method for request in origin.requests} == {"GET"}
+
+
+def test_a_manifest_keeps_what_is_gone_from_being_deleted_again(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    archive = three_studies()
+
+    def busy(request: Request) -> Answer:
+        return Answer(403) if request.path.endswith("/1.2") else archive(request)
+
+    arguments = ("delete", "studies/1.1", "studies/1.2", "--yes", "--manifest", "m")
+    with serving(busy) as origin:
+        first = dcmweb(origin.url, *arguments, "--failed-to", "left")
+        origin.handler = archive
+        again = dcmweb(origin.url, *arguments, "--json")
+    assert (first.code, again.code) == (1, 0)
+    assert (tmp_path / "left").read_text() == "studies/1.2\n"
+    assert "deleted 1, done before 1, " in again.last
+    assert [json.loads(line)["type"] for line in again.out.splitlines()] == [
+        *("done_before", "deleted", "summary")
+    ]
 
 
 DONE = {
@@ -83,7 +149,7 @@ DONE = {
 def test_every_way_of_saying_done_is_success_without_a_further_request(dcmweb: Dcmweb) -> None:
     answers = dict(zip([f"studies/1.{n}" for n in range(len(DONE))], DONE.values(), strict=True))
     with serving(lambda r: answers[r.path.removeprefix("/dicomweb/")]) as origin:
-        result = dcmweb(origin.url, "delete", *answers)
+        result = dcmweb(origin.url, "delete", *answers, "--yes")
     assert result.code == 0
     assert re.findall(" -- (.*) deleted\n", result.err) == list(answers)
     assert [r.method for r in origin.requests] == ["DELETE"] * len(answers)

@@ -189,7 +189,8 @@ def test_who_wants_quiet_hears_of_failures_and_the_summary(dcmweb: Dcmweb, tmp_p
     with serving(Archive()) as origin:
         stored = dcmweb(origin.url, "store", "in", "nope.dcm", "-q")
         retrieved = dcmweb("-q", origin.url, "retrieve", "-o", "out")
-    first, last = stored.err.splitlines()
+    first, group, last = stored.err.splitlines()
     assert "nope.dcm failed: " in first
+    assert "1 failed: " in group
     assert "Transferred " in last
     assert len(retrieved.err.splitlines()) == 1

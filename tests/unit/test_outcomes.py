@@ -22,10 +22,10 @@ def test_a_run_without_items_is_good() -> None:
     assert Tally(Status.DELETED).exit_code is ExitCode.OK
 
 
-def test_bytes_count_when_they_arrived() -> None:
+def test_bytes_count_when_they_arrived_or_are_to_be_moved() -> None:
     tally = Tally(Status.STORED)
     for number, status in enumerate(Status):
         tally.add(Outcome(status, "x", 10**number))
-    arrived = [Status.STORED, Status.RETRIEVED]
+    arrived = [Status.STORED, Status.RETRIEVED, Status.PLANNED]
     assert tally.bytes == sum(10 ** list(Status).index(status) for status in arrived)
     assert dict(tally.counts) == dict.fromkeys(Status, 1)
