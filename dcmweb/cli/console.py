@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from dcmweb.cli.progress import Bar, PlainLines, Progress
+from dcmweb.cli.progress import Bar, PlainLines, Progress, Share, share_of_items
 from dcmweb.cli.text import plural, size, visible
 from dcmweb.errors import Interrupted, LocalError
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Problem, Status, Tally
@@ -73,6 +73,11 @@ class Console:
             self._stderr.write("".join(lines))
             self._stderr.flush()
 
+    @property
+    def shows_bar(self) -> bool:
+        """Whether there is a terminal to show progress on, and somebody wants to see it."""
+        return self._stderr.isatty() and not self.quiet
+
     def note(self, message: str) -> None:
         """Write a line that a user who wants quiet need not see."""
         if not self.quiet:
@@ -120,15 +125,20 @@ class Console:
         purpose: Status,
         describe: Callable[[Outcome], str],
         records: Sequence[Callable[[Outcome], None]] = (),
+        share: Share = share_of_items,
     ) -> Tally:
         """Show a run as it goes, and each outcome that is described in a line of its own.
 
-        Each outcome goes to the records first.
+        Each outcome goes to the records first. `share` tells how much of the run is done.
         """
         tally = Tally(purpose)
         began = time.monotonic()
         try:
-            with self._gathering_lines(), self._progressing(tally, engine), closing(outcomes):
+            with (
+                self._gathering_lines(),
+                self._progressing(tally, engine, share),
+                closing(outcomes),
+            ):
                 for outcome in outcomes:
                     tally.add(outcome)
                     for record in records:
@@ -174,12 +184,12 @@ class Console:
             self._write_lines()
 
     @contextmanager
-    def _progressing(self, tally: Tally, engine: Engine) -> Iterator[None]:
+    def _progressing(self, tally: Tally, engine: Engine, share: Share) -> Iterator[None]:
         if self.quiet:
             yield
             return
-        if self._stderr.isatty():
-            self._progress = Bar(self._stderr, tally, engine.meter)
+        if self.shows_bar:
+            self._progress = Bar(self._stderr, tally, engine.meter, share)
         else:
             self._progress = PlainLines(self.line, tally, engine.meter)
         try:
@@ -198,7 +208,7 @@ def _group(problem: Problem) -> str:
     others = problem.count - len(problem.examples)
     more = f" and {plural(others, 'other')}" if others else ""
     examples = ", ".join(problem.examples)
-    return f"{problem.count:,} {problem.status.value}: {problem.reason}: {examples}{more}"
+    return f"{problem.status.value} {problem.count:,}: {problem.reason}: {examples}{more}"
 
 
 def _summary(tally: Tally, engine: Engine, seconds: float) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcmweb.cli.options import Run, with_client
+from dcmweb.cli.progress import Census, Share
 from dcmweb.cli.records import keeping, listed_paths, record_options
+from dcmweb.dicom.masks import find, find_listed, size_of
 from dcmweb.errors import UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -64,8 +68,20 @@ def store(
             purpose=Status.PLANNED if options["dry_run"] else Status.STORED,
             describe=_describe,
             records=records.writers,
+            **_estimating(run, masks, files_from, options),
         )
     return tally.exit_code
+
+
+def _estimating(
+    run: Run, masks: tuple[str, ...], files_from: str | None, options: dict[str, Any]
+) -> dict[str, Share]:
+    """Where progress is shown, find out how much there is; what can be read once only is not."""
+    if not run.console.shows_bar or (files_from and not os.path.isfile(files_from)):
+        return {}
+    listed = listed_paths(files_from, null=options["null"]) if files_from else ()
+    found = chain(find(masks), find_listed(listed))
+    return {"share": Census(size_of(one.path) for one in found).share}
 
 
 def _describe(outcome: Outcome) -> str:

@@ -47,6 +47,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
 
 
+def duration(seconds: float) -> str:
+    """Write a time roughly, as an estimate is: 40 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
 def as_json(datasets: Sequence[Mapping[str, Any]]) -> str:
     """Write DICOM JSON for people and for jq: indented by 2, keys sorted."""
     return json.dumps(datasets, indent=2, sort_keys=True)

@@ -61,6 +61,14 @@ def find_listed(paths: Iterable[str]) -> Iterator[Found]:
             yield Found(path, named=True)
 
 
+def size_of(path: str) -> int:
+    """Return the bytes in a file; none if that cannot be told."""
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return 0
+
+
 def _find_one(mask: str) -> Iterator[Found]:
     try:
         mode = os.stat(mask).st_mode

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 
 from dcmweb.dicom.files import PartialFile, folder_path, instance_path, make_folder, partial_file
@@ -26,11 +25,11 @@ from dcmweb.http.multipart import Part
 from dcmweb.http.session import Response
 from dcmweb.transactions import frames
 from dcmweb.transactions.client import Client
+from dcmweb.transactions.gathering import Gathering
 from dcmweb.transactions.listing import Lister
 from dcmweb.transactions.receiving import check, parts, parts_and_ends
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
-FEW = 10  # instances that are fetched one by one rather than in a stream with others
 AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
 
 _Job = Callable[[], Iterable[Outcome]]
@@ -73,53 +72,6 @@ def retrieve(
     client.engine.conclude()
 
 
-@dataclass
-class _Gathering:
-    """What has come of a study or series so far, and what went wrong on the way."""
-
-    resource: Resource
-    count: int | None
-    instances: set[Resource] = field(default_factory=set)
-    uids: set[str] = field(default_factory=set)  # their SOP Instance UIDs
-    problem: DcmwebError | None = None
-    stranger: ProtocolError | None = None  # a part that is not what was asked for
-    partial_content: bool = False
-    missing: int = 0  # of what is listed, before anything was retrieved
-
-    @property
-    def is_worth_a_stream(self) -> bool:
-        """Whether so much is missing that all in one stream is sooner there than one by one."""
-        return self.missing > max(FEW, len(self.instances))
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether what came is all there is, by the server's own count."""
-        return (
-            self.problem is None
-            and not self.partial_content
-            and self.count is not None
-            and self.count <= len(self.instances)
-        )
-
-    def has(self, listed: Resource) -> bool:
-        """Whether an instance that the server lists has come.
-
-        Servers exist that list a series by another UID than its files have; only where the count
-        shows that something is missing, it may be one of two with the same SOP Instance UID.
-        """
-        if listed in self.instances:
-            return True
-        is_short = self.count is not None and len(self.instances) < self.count
-        return listed.instance in self.uids and not (listed.series and is_short)
-
-    def add(self, found: Resource) -> bool:
-        """Note an instance that has come; tell whether it is new."""
-        is_new = found not in self.instances
-        self.instances.add(found)
-        self.uids.add(found.instance)
-        return is_new
-
-
 class _Retriever:
     """Retrieves studies and series as streams, and single instances where that does not work."""
 
@@ -139,7 +91,9 @@ class _Retriever:
         match resource.level:
             case Level.STORE:
                 for study, count in self._lister.studies():
+                    self._engine.meter.expect(count)
                     yield partial(self._one_stream_of_many, study, count)
+                self._engine.meter.expects_all = True
             case Level.STUDIES if self._engine.workers > 1:
                 yield from self._series_jobs(resource)
             case Level.INSTANCES:
@@ -181,10 +135,12 @@ class _Retriever:
         try:
             for series, count in self._lister.series(study):
                 any_series = True
+                self._engine.meter.expect(count)
                 yield partial(self._one_stream_of_many, series, count, study)
         except (Refused, NothingMatched, ProtocolError):
             if any_series:
                 raise
+        self._engine.meter.expects_all = any_series
         if not any_series:
             yield partial(self._many, study, None)
 
@@ -209,7 +165,7 @@ class _Retriever:
 
         Raises what went wrong if nothing can be made good.
         """
-        gathering = _Gathering(resource, count)
+        gathering = Gathering(resource, count)
         if self._has and os.path.isdir(os.path.join(self._output, folder_path(resource))):
             yield from self._what_is_there(gathering)
         if not gathering.instances or gathering.is_worth_a_stream:
@@ -219,7 +175,7 @@ class _Retriever:
         if not gathering.is_complete:
             yield from self._make_good(gathering)
 
-    def _what_is_there(self, gathering: _Gathering) -> Iterator[Outcome]:
+    def _what_is_there(self, gathering: Gathering) -> Iterator[Outcome]:
         """Count what is there already as come; how much is missing is counted as well."""
         try:
             for instance, _ in self._lister.instances(gathering.resource):
@@ -241,7 +197,7 @@ class _Retriever:
         status = self._has(instance, found) if self._has else None
         return _outcome(status, instance, place, found) if status else None
 
-    def _stream(self, gathering: _Gathering) -> Iterator[Outcome]:
+    def _stream(self, gathering: Gathering) -> Iterator[Outcome]:
         """Take what comes in one stream; what goes wrong is noted for later."""
         try:
             response = self._engine.attempt(lambda: self._open(gathering.resource))
@@ -262,7 +218,7 @@ class _Retriever:
             else:
                 response.finish()
 
-    def _take(self, part: Part, gathering: _Gathering) -> Iterator[Outcome]:
+    def _take(self, part: Part, gathering: Gathering) -> Iterator[Outcome]:
         """Write one instance of a stream; one that is not right is left for later."""
         try:
             outcome, found = self._save(part, gathering.resource)
@@ -274,7 +230,7 @@ class _Retriever:
         if gathering.add(found):
             yield outcome
 
-    def _make_good(self, gathering: _Gathering) -> Iterator[Outcome]:
+    def _make_good(self, gathering: Gathering) -> Iterator[Outcome]:
         """Retrieve one by one what the server lists and the stream did not bring."""
         listed = 0
         listing = self._lister.instances(gathering.resource)
@@ -304,7 +260,7 @@ class _Retriever:
                 reason=f"the server counts {gathering.count} instances, but lists {listed}",
             )
 
-    def _cannot_list(self, gathering: _Gathering, error: DcmwebError) -> Iterator[Outcome]:
+    def _cannot_list(self, gathering: Gathering, error: DcmwebError) -> Iterator[Outcome]:
         if gathering.problem is not None:
             raise gathering.problem
         if gathering.partial_content or gathering.count is not None:
@@ -319,7 +275,7 @@ class _Retriever:
             f"{gathering.resource}: the server lists no instances to compare with: {error.message}"
         )
 
-    def _nothing_listed(self, gathering: _Gathering) -> Iterator[Outcome]:
+    def _nothing_listed(self, gathering: Gathering) -> Iterator[Outcome]:
         if gathering.problem is not None:
             raise gathering.problem
         if gathering.partial_content or (gathering.count or 0) > len(gathering.instances):

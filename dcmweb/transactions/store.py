@@ -10,7 +10,7 @@ from functools import partial
 from itertools import chain
 
 from dcmweb.dicom import part10
-from dcmweb.dicom.masks import Found, find, find_listed
+from dcmweb.dicom.masks import Found, find, find_listed, size_of
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError, NotDicom, NothingMatched
 from dcmweb.transactions.client import Client
@@ -136,6 +136,6 @@ def _look(found: Found, held: int) -> LocalInstance | Outcome:
         return part10.look(found.path, held)
     except NotDicom as error:
         status = Status.FAILED if found.named else Status.SKIPPED
-        return Outcome(status, found.path, reason=error.message)
+        return Outcome(status, found.path, size_of(found.path), error.message)
     except LocalError as error:
         return Outcome(Status.FAILED, found.path, reason=error.message)

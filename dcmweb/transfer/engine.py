@@ -50,6 +50,13 @@ class Meter:
         self._lock = Lock()
         self.bytes = 0
         self.retries = 0
+        self.expected: int | None = 0  # items there will be, as far as they are listed
+        self.expects_all = False
+
+    def expect(self, items: int | None) -> None:
+        """Count items that are to come; None if their number is not known."""
+        known = self.expected is not None and items is not None
+        self.expected = (self.expected or 0) + (items or 0) if known else None
 
     def add(self, size: int) -> None:
         """Count bytes moved; negative when a transfer has to begin anew."""

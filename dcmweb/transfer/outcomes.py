@@ -85,6 +85,7 @@ class Tally:
         self.purpose = purpose
         self.counts: Counter[Status] = Counter()
         self.bytes = 0
+        self.passed_over = 0  # bytes that needed not be moved
         self._problems: dict[tuple[Status, str], Problem] = {}
 
     def add(self, outcome: Outcome) -> None:
@@ -92,6 +93,8 @@ class Tally:
         self.counts[outcome.status] += 1
         if outcome.status in _MOVED:
             self.bytes += outcome.size
+        if outcome.status in (Status.DONE_BEFORE, Status.SKIPPED):
+            self.passed_over += outcome.size
         if outcome.instead_of:
             self.counts[outcome.instead_of] -= 1
             self.bytes -= outcome.size if outcome.instead_of in _MOVED else 0

@@ -191,6 +191,6 @@ def test_who_wants_quiet_hears_of_failures_and_the_summary(dcmweb: Dcmweb, tmp_p
         retrieved = dcmweb("-q", origin.url, "retrieve", "-o", "out")
     first, group, last = stored.err.splitlines()
     assert "nope.dcm failed: " in first
-    assert "1 failed: " in group
+    assert "failed 1: " in group
     assert "Transferred " in last
     assert len(retrieved.err.splitlines()) == 1

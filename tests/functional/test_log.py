@@ -50,6 +50,6 @@ def test_failures_are_grouped_by_reason_above_the_summary(dcmweb: Dcmweb, tmp_pa
     with serving(Archive()) as origin:
         result = dcmweb(origin.url, "store", "in", "gone", "missing")
     *_, larger, smaller, _ = result.err.splitlines()
-    assert " -- 5 failed: it has no SOP Instance UID (0008,0018): in/1.dcm, in/2.dcm, " in larger
+    assert " -- failed 5: it has no SOP Instance UID (0008,0018): in/1.dcm, in/2.dcm, " in larger
     assert larger.endswith(" and 2 others")
-    assert smaller.endswith(" -- 2 failed: no such file, or nothing matches: gone, missing")
+    assert smaller.endswith(" -- failed 2: no such file, or nothing matches: gone, missing")

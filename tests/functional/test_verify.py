@@ -52,7 +52,7 @@ def test_what_is_not_listed_is_failed_and_sent_again_by_the_manifest(
         again = dcmweb(origin.url, *arguments)
     assert result.code == 1
     assert "in/2.dcm failed: the server does not list it\n" in result.err
-    assert "1 failed: the server does not list it: in/2.dcm\n" in result.err
+    assert "failed 1: the server does not list it: in/2.dcm\n" in result.err
     assert "Verified: the server lists 2 of 3 instances\n" in result.err
     assert "stored 2, skipped 0, failed 1;" in result.last
     assert again.code == 0
