@@ -121,7 +121,7 @@ def test_what_was_being_sent_to_a_server_that_reads_no_more_is_unknown(
         result = end_of(process)
     assert (result.code, result.out) == (code, "")
     assert became(result) == {f"{n}.dcm": UNKNOWN for n in range(1, count + 1)}
-    assert result.err.count("interrupted before the server answered") == count
+    assert result.err.count("unknown: interrupted before the server answered") == count
     assert f"stored 0, skipped 0, failed 0, unknown {count};" in result.last
     assert result.last.endswith("interrupted")
 
