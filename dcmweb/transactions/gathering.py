@@ -29,6 +29,16 @@ class Gathering:
         return self.missing > max(FEW, len(self.instances))
 
     @property
+    def is_broken(self) -> bool:
+        """Whether a stream broke off, as another one may not."""
+        return self.problem is not None and self.problem.retryable
+
+    def part(self, series: Resource, count: int | None) -> Gathering:
+        """Take out what has come of one series."""
+        came = {one for one in self.instances if one.series == series.series}
+        return Gathering(series, count, came, {one.instance for one in came}, self.problem)
+
+    @property
     def is_complete(self) -> bool:
         """Whether what came is all there is, by the server's own count."""
         return (

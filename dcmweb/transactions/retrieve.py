@@ -30,6 +30,7 @@ from dcmweb.transactions.listing import Lister
 from dcmweb.transactions.receiving import check, parts, parts_and_ends
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
+STREAMS_AGAIN = 5  # at most, after one that broke off
 AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
 
 _Job = Callable[[], Iterable[Outcome]]
@@ -172,6 +173,35 @@ class _Retriever:
             yield from self._stream(gathering)
         if gathering.count is None:
             gathering.count = self._lister.count(resource)
+        if gathering.is_broken and resource.level is Level.STUDIES:
+            yield from self._series_by_series(gathering)
+        else:
+            yield from self._complete(gathering)
+
+    def _series_by_series(self, gathering: Gathering) -> Iterator[Outcome]:
+        """Go on in smaller streams where that of a study broke off."""
+        try:
+            series = list(self._lister.series(gathering.resource))
+        except (Refused, NothingMatched, ProtocolError):
+            series = []
+        if len(series) < 2 or any(one is None for one, _ in series):
+            yield from self._complete(gathering)
+            return
+        for one, count in series:
+            if one is not None:
+                yield from self._complete(gathering.part(one, count))
+
+    def _complete(self, gathering: Gathering) -> Iterator[Outcome]:
+        """Get what is missing: in another stream while that brings most of it, then one by one."""
+        for _ in range(STREAMS_AGAIN):
+            came = len(gathering.instances)
+            gathering.missing = (gathering.count or 0) - came
+            if not (gathering.is_broken and gathering.is_worth_a_stream):
+                break
+            gathering.problem = None
+            yield from self._stream(gathering)
+            if len(gathering.instances) == came:
+                break
         if not gathering.is_complete:
             yield from self._make_good(gathering)
 

@@ -674,3 +674,24 @@ def test_uids_that_would_share_a_name_do_not_overwrite_each_other(
     assert result.code == 0
     assert sorted(tree(tmp_path / "out").values()) == sorted(archive.files.values())
     assert "1.2.3/1.2.3.4/1.2_3.99.dcm" in tree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", [[], ["-m"]])
+def test_after_a_break_what_is_missing_comes_in_smaller_streams(
+    dcmweb: Dcmweb, tmp_path: Path, mode: list[str]
+) -> None:
+    archive = Archive(*make_series(30), *make_series(30, series="1.2.3.5"))
+    breaks = {"/dicomweb/studies/1.2.3": [5], "/dicomweb/studies/1.2.3/series/1.2.3.5": [4, 25]}
+
+    def handle(request: Request) -> Answer:
+        answer = archive(request)
+        if left := breaks.get(request.path):
+            return replace(answer, cut=left.pop(0) * len(answer.body) // 60)
+        return answer
+
+    with serving(handle) as origin:
+        result = dcmweb(*mode, origin.url, "retrieve", "-o", "out")
+    assert (result.code, tree(tmp_path / "out")) == (0, archive.tree())
+    assert "retrieved 60, skipped 0, failed 0;" in result.last
+    one_by_one = [r for r in origin.requests if "/instances/" in r.path]
+    assert len(one_by_one) <= 20
