@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
@@ -33,7 +34,7 @@ class Console:
         self._stdout = stdout or sys.stdout or _nowhere()
         self._stderr = stderr or sys.stderr or _nowhere()
         self._progress: Progress | None = None
-        self._lines: list[str] = []  # that wait to be written
+        self._lines: deque[str] = deque()  # that wait to be written; workers add to them
         self._next_write: float | None = None  # when it is time to; None is at once
         self._summary: list[str] = []
         self.prints_events = False
@@ -64,7 +65,7 @@ class Console:
             self._write_lines()
 
     def _write_lines(self) -> None:
-        lines, self._lines = self._lines, []
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
         if not lines:
             return
         if self._progress:
