@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
 
-from dcmweb.dicom.files import PartialFile, folder_path, instance_path, make_folder, partial_file
+from dcmweb.dicom.files import folder_path, instance_path, make_folder
 from dcmweb.dicom.paths import Level, Resource
 from dcmweb.errors import (
     DcmwebError,
@@ -20,14 +19,13 @@ from dcmweb.errors import (
     Truncated,
     UsageError,
 )
-from dcmweb.http.media_types import DICOM, MediaType, multipart
+from dcmweb.http.media_types import DICOM, MediaType
 from dcmweb.http.multipart import Part
-from dcmweb.http.session import Response
 from dcmweb.transactions import frames
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.gathering import Gathering
 from dcmweb.transactions.listing import Lister
-from dcmweb.transactions.receiving import check, parts, parts_and_ends
+from dcmweb.transactions.receiving import Receiver, outcome_of, parts
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 STREAMS_AGAIN = 5  # at most, after one that broke off
@@ -83,9 +81,8 @@ class _Retriever:
         self._has = has
         self._engine = client.engine
         self._output = output
-        self._wanted = wanted
+        self._receiver = Receiver(client, output, wanted)
         self._lister = Lister(client)
-        self._single_part = False  # the server has instances in single parts only
 
     def jobs(self, resource: Resource) -> Iterator[_Job]:
         """Make the jobs of a run: the largest streams that keep the workers busy."""
@@ -225,12 +222,12 @@ class _Retriever:
         except OSError:
             return None
         status = self._has(instance, found) if self._has else None
-        return _outcome(status, instance, place, found) if status else None
+        return outcome_of(status, instance, place, found) if status else None
 
     def _stream(self, gathering: Gathering) -> Iterator[Outcome]:
         """Take what comes in one stream; what goes wrong is noted for later."""
         try:
-            response = self._engine.attempt(lambda: self._open(gathering.resource))
+            response = self._engine.attempt(lambda: self._receiver.open(gathering.resource))
         except (Refused, NothingMatched, ProtocolError) as error:
             gathering.problem = error
             return
@@ -251,7 +248,7 @@ class _Retriever:
     def _take(self, part: Part, gathering: Gathering) -> Iterator[Outcome]:
         """Write one instance of a stream; one that is not right is left for later."""
         try:
-            outcome, found = self._save(part, gathering.resource)
+            outcome, found = self._receiver.save(part, gathering.resource)
         except Truncated:
             raise
         except ProtocolError as error:
@@ -317,83 +314,17 @@ class _Retriever:
         if there := self._there(resource):
             yield there
             return
-        yield self._engine.attempt(lambda: self._one(resource))
+        yield self._engine.attempt(lambda: self._receiver.one(resource))
 
     def _one_of_many(self, resource: Resource) -> Outcome:
         try:
-            return self._engine.attempt(lambda: self._one(resource))
+            return self._engine.attempt(lambda: self._receiver.one(resource))
         except Interrupted:
             raise
         except DcmwebError as error:
             if self._engine.gives_up(error):
                 raise
             return Outcome(Status.FAILED, str(resource), reason=error.message)
-
-    def _one(self, resource: Resource) -> Outcome:
-        with self._open(resource) as response:
-            outcomes = [
-                self._save(part, resource, ends=ends) for part, ends in parts_and_ends(response)
-            ]
-            response.finish()
-        return outcomes[0][0]
-
-    def _open(self, resource: Resource) -> Response:
-        """Ask for a resource; where the server has no multipart, in a single part."""
-        forms = [multipart(self._wanted), str(self._wanted)]
-        if resource.level is not Level.INSTANCES:
-            forms = forms[:1]
-        elif self._single_part:
-            forms.reverse()
-        for last, accept in enumerate(forms, start=1 - len(forms)):
-            response = self._client.session.get(str(resource), accept=accept, bulk=True)
-            if response.status in (400, 406) and last:
-                response.close()
-                continue
-            try:
-                response.check(200, 206)
-            except DcmwebError:
-                response.close()
-                raise
-            self._single_part = self._single_part or accept == str(self._wanted)
-            break
-        return response
-
-    def _save(self, part: Part, asked: Resource, *, ends: bool = True) -> tuple[Outcome, Resource]:
-        """Write an instance beside its place, check it, and give it its name.
-
-        `ends` tells whether the end of the part is known for sure.
-        """
-        with partial_file(self._output) as file, self._metered(file):
-            for piece in part.body:
-                self._engine.stop.check()
-                file.write(piece)
-                self._engine.meter.add(len(piece))
-            found = check(file, part, asked, ends)
-            status = file.status
-            place = file.move_to(instance_path(found, ".dcm"))
-        return _outcome(Status.RETRIEVED, found, place, status), found
-
-    @contextmanager
-    def _metered(self, file: PartialFile) -> Iterator[None]:
-        """Count what was written as not moved, if it comes to nothing."""
-        try:
-            yield
-        except BaseException:
-            self._engine.meter.add(-file.size)
-            raise
-
-
-def _outcome(status: Status, found: Resource, place: str, file: os.stat_result) -> Outcome:
-    return Outcome(
-        status,
-        str(found),
-        file.st_size,
-        place=place,
-        mtime_ns=file.st_mtime_ns,
-        study=found.study,
-        series=found.series,
-        instance=found.instance,
-    )
 
 
 def _unusable(parent: Resource) -> Outcome:

@@ -155,7 +155,7 @@ def test_files_that_lay_in_the_folder_stay_there_but_are_served_no_more(tmp_path
 def test_the_projects_own_client_deletes(server: Running, dcmweb: Dcmweb, face: str) -> None:
     files = a_study(server)
     url = f"{server.root}/{face}"
-    result = dcmweb(url, "delete", path_of(files[0]), path_of(files[2], 2))
+    result = dcmweb(url, "delete", "--yes", path_of(files[0]), path_of(files[2], 2))
     assert result.code == 0, result.err
     assert gone(server, files) == [True, False, True, True]
     assert dcmweb(url, "delete", path_of(files[0], 1)).code == 0

@@ -260,7 +260,7 @@ def test_what_is_stored_comes_back_and_goes(dcmweb: Dcmweb, tmp_path: Path, face
         assert dcmweb("-m", url, "retrieve", "--output", "out").code == 0
         assert tree(tmp_path / "out") == server.files()
         assert sorted(tree(tmp_path / "out").values()) == sorted(files)
-        assert dcmweb(url, "delete", *{path_of(data, 1) for data in files}).code == 0
+        assert dcmweb(url, "delete", "--yes", *{path_of(data, 1) for data in files}).code == 0
         assert server.files() == {}
         result = dcmweb(url, "search")
         assert (result.code, result.out.strip()) == (0, "[]")
