@@ -12,11 +12,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -266,12 +268,29 @@ def measure(command: list[str]) -> Measured:
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
     )
+    peaks: list[int] = [0]
+    watcher = threading.Thread(target=watch_memory, args=(process.pid, peaks))
+    watcher.start()
     error = process.stderr.read() if process.stderr else b""
-    _, status, usage = os.wait4(process.pid, 0)
+    status = process.wait()
     seconds = time.perf_counter() - began
+    watcher.join()
     if status:
         raise SystemExit(f"{' '.join(command[:6])} failed: {error.decode()[-500:]}")
-    return Measured(seconds, usage.ru_maxrss / 1024)
+    return Measured(seconds, max(peaks) / 1024)
+
+
+def watch_memory(pid: int, peaks: list[int]) -> None:
+    """Note a process's peak of resident memory, in KiB, until it ends.
+
+    What `wait4` tells counts the memory of the process that started it as well.
+    """
+    try:
+        while found := re.search(r"VmHWM:\s*([0-9]+)", Path(f"/proc/{pid}/status").read_text()):
+            peaks.append(int(found[1]))
+            time.sleep(0.01)
+    except OSError:
+        return
 
 
 def run(row: Row, folder: Path) -> None:
