@@ -25,6 +25,7 @@ class Result:
     code: int
     out: str
     err: str
+    data: bytes = b""  # what `out` is read from
 
     @property
     def last(self) -> str:
@@ -67,9 +68,9 @@ def dcmweb(tmp_path: Path) -> Dcmweb:
             timeout=timeout,
             check=False,
         )
-        out, err = done.stdout.decode(), done.stderr.decode()
+        out, err = done.stdout.decode(errors="replace"), done.stderr.decode()
         assert "Traceback" not in err
-        return Result(done.returncode, out, err)
+        return Result(done.returncode, out, err, done.stdout)
 
     return run
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -52,6 +53,32 @@ class Console:
             raise ReaderGone from None
         except OSError as error:
             raise LocalError(f"cannot write to stdout: {error.strerror}") from error
+
+    def stream(self, pieces: Iterable[str]) -> None:
+        """Write data to stdout piece by piece; errors as of `data`."""
+        for piece in pieces:
+            try:
+                self._stdout.write(piece)
+            except BrokenPipeError:
+                raise ReaderGone from None
+            except OSError as error:
+                raise LocalError(f"cannot write to stdout: {error.strerror}") from error
+
+    def copy(self, path: str) -> None:
+        """Write a file to stdout as it is; errors as of `data`."""
+        try:
+            with open(path, "rb") as file:
+                shutil.copyfileobj(file, self._stdout.buffer)
+            self._stdout.flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
+        except OSError as error:
+            raise LocalError(f"cannot write to stdout: {error.strerror}") from error
+
+    @property
+    def has_terminal_for_data(self) -> bool:
+        """Whether stdout is a terminal, which is to be spared binary data."""
+        return self._stdout.isatty()
 
     def line(self, message: str) -> None:
         """Write a line with the time to stderr.

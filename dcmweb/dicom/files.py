@@ -10,6 +10,7 @@ import itertools
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, BinaryIO
@@ -47,12 +48,10 @@ def safe_name(text: str) -> str:
     return name
 
 
-def instance_path(resource: Resource, extension: str) -> str:
-    """Place an instance, or its one frame, in the tree: study, series, instance, relative."""
-    name = safe_name(resource.instance)
-    if resource.frames:
-        name += f"_frame_{resource.frames[0]}"
-    return os.path.join(safe_name(resource.study), safe_name(resource.series), name + extension)
+def instance_path(instance: Resource, extension: str = "") -> str:
+    """Place an instance in the tree of study, series and instance, relative."""
+    uids = (instance.study, instance.series, instance.instance)
+    return os.path.join(*map(safe_name, uids)) + extension
 
 
 def folder_path(resource: Resource) -> str:
@@ -131,6 +130,19 @@ def partial_file(folder: str) -> Iterator[PartialFile]:
             yield partial
         finally:
             partial.discard()
+
+
+def check_space(folder: str, size: int) -> None:
+    """Raise LocalError, which ends the run, if a folder has no room for so many bytes."""
+    with writing_into(folder):
+        free = shutil.disk_usage(folder).free
+    if size > free:
+        raise LocalError(
+            f"{size:,} bytes are to come into {folder}, where {free:,} are free",
+            "free some space and start again",
+            path=folder,
+            fatal=True,
+        )
 
 
 @contextmanager

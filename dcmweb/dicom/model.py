@@ -6,13 +6,18 @@ A data set is a dict from tags (eight upper-case hexadecimal digits) to elements
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 from dcmweb.errors import ProtocolError
 
 Dataset = dict[str, Any]
+
+_PIECE = 256 * 1024
+_DECODER = json.JSONDecoder()
 
 
 def values(dataset: Dataset, tag: str) -> list[Any]:
@@ -60,3 +65,65 @@ def parse_json(body: bytes) -> list[Dataset]:
     if not isinstance(datasets, list) or not all(isinstance(item, dict) for item in datasets):
         raise ProtocolError("the answer is JSON, but not DICOM JSON")
     return datasets
+
+
+def read_json(file: IO[bytes]) -> Iterator[Dataset]:
+    """Read the same from a file, one data set at a time: metadata of many instances is large.
+
+    Raises ProtocolError where it is no DICOM JSON, maybe after data sets that are.
+    """
+    pieces = codecs.iterdecode(iter(partial(file.read, _PIECE), b""), "utf-8")
+    try:
+        for dataset in _objects(pieces):
+            if not isinstance(dataset, dict):
+                raise ProtocolError("the answer is JSON, but not DICOM JSON")
+            yield dataset
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"the answer is not JSON: {error}") from None
+
+
+def _objects(pieces: Iterator[str]) -> Iterator[Any]:
+    """Yield the elements of an array, or the one value there is."""
+    text = next(pieces, "").lstrip()
+    if not text.startswith("["):
+        if text:
+            yield json.loads(text + "".join(pieces))
+        return
+    text, is_first = text[1:], True
+    while True:
+        text = _with_more(text, pieces)
+        if text.startswith("]"):
+            return
+        if not is_first:
+            if not text.startswith(","):
+                raise ValueError("a comma is missing")
+            text = _with_more(text[1:], pieces)
+        value, text = _value(text, pieces)
+        is_first = False
+        yield value
+
+
+def _with_more(text: str, pieces: Iterator[str]) -> str:
+    """Drop white space from the start; raises ValueError at the end of all."""
+    while not (text := text.lstrip()):
+        if (more := next(pieces, None)) is None:
+            raise ValueError("it breaks off")
+        text = more
+    return text
+
+
+def _value(text: str, pieces: Iterator[str]) -> tuple[Any, str]:
+    """Take a value off the start, with as much more as it needs: twice as much at each attempt."""
+    while True:
+        try:
+            value, end = _DECODER.raw_decode(text)
+            return value, text[end:]
+        except ValueError:
+            wanted = len(text)
+            more = []
+            while wanted > 0 and (piece := next(pieces, None)) is not None:
+                more.append(piece)
+                wanted -= len(piece)
+            if not more:
+                raise
+            text += "".join(more)

@@ -11,9 +11,11 @@ import stat
 import struct
 import zlib
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from dcmweb.dicom import model
 from dcmweb.dicom.elements import (
     DEFLATED,
     META_SOP_CLASS,
@@ -33,6 +35,7 @@ from dcmweb.errors import BrokenDicom, LocalError, Nameless, NotDicom
 if TYPE_CHECKING:
     import pydicom
 
+_CHARACTER_SET = "00080005"
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
@@ -262,6 +265,11 @@ def _may_be_bare(file: BinaryIO) -> bool:
 
 def _ask_pydicom(file: BinaryIO) -> dict[int, str]:
     """Let pydicom find the UIDs where the layout is unusual; what it cannot read has none."""
+    dataset = _read_with_pydicom(file, sorted(_WANTED))
+    return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
+
+
+def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
     import warnings
 
     import pydicom
@@ -270,12 +278,21 @@ def _ask_pydicom(file: BinaryIO) -> dict[int, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            dataset = pydicom.dcmread(
-                file, force=True, stop_before_pixels=True, specific_tags=sorted(_WANTED)
-            )
-            return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
+            return pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
         except Exception:  # on noise, pydicom raises whatever it meets
-            return {}
+            return pydicom.Dataset()
+
+
+def attributes(file: BinaryIO, tags: Collection[str]) -> model.Dataset:
+    """Read elements, by tags, into the DICOM JSON model; those that cannot be read are left out."""
+    if not tags:
+        return {}
+    dataset = _read_with_pydicom(file, [int(tag, 16) for tag in (*tags, _CHARACTER_SET)])
+    found: model.Dataset = {}
+    for tag in tags:
+        with suppress(Exception):  # as below
+            found[tag] = dataset[int(tag, 16)].to_json_dict(None, 0)
+    return found
 
 
 def _text_of(dataset: pydicom.Dataset, tag: int) -> str:

@@ -12,7 +12,8 @@ from dcmweb.errors import UsageError
 MOST_FRAMES = 100_000  # in one range: a guard against a slip of the finger
 LONGEST_UID = 128  # twice what PS3.5 allows: real data has longer ones than it should
 
-_SHAPE = "studies[/UID[/series/UID[/instances/UID[/frames/N,N]]]], or with /metadata at its end"
+_SHAPE = "studies[/UID[/series/UID[/instances/UID[/frames/N,N]]]]"
+_TARGET_SHAPE = f"{_SHAPE}, and /metadata, /rendered, /thumbnail or /bulkdata after it"
 _SEARCH_SHAPE = (
     "studies, series, instances, studies/UID/series, studies/UID/instances "
     "or studies/UID/series/UID/instances"
@@ -29,7 +30,21 @@ class Level(str, Enum):
     FRAMES = "frames"
 
 
-_LEVEL_NAMES = frozenset(level.value for level in Level)
+_LEVELS = (Level.STUDIES, Level.SERIES, Level.INSTANCES, Level.FRAMES)
+
+
+class Form(str, Enum):
+    """In which form a resource is wanted: the last segment of its path (PS3.18 section 10.4.1)."""
+
+    STORED = "stored"  # has no segment of its own
+    METADATA = "metadata"
+    RENDERED = "rendered"
+    THUMBNAIL = "thumbnail"
+    BULKDATA = "bulkdata"
+
+
+# How servers begin the path of bulk data, below that of its instance.
+_BULKDATA_SEGMENTS = (Form.BULKDATA.value, "bulk", "pixeldata")
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,17 @@ class Resource:
         if self.series:
             return Level.SERIES
         return Level.STUDIES if self.study else Level.STORE
+
+    def holds(self, other: Resource) -> bool:
+        """Whether another resource is this one, or below it."""
+        return all(
+            own in ("", its)
+            for own, its in (
+                (self.study, other.study),
+                (self.series, other.series),
+                (self.instance, other.instance),
+            )
+        )
 
     def with_frames(self, *frames: int) -> Resource:
         """Name frames of this instance, counted from 1."""
@@ -81,6 +107,25 @@ def _is_plain(uid: str) -> bool:
     return uid.isascii() and uid.replace(".", "").isdigit()
 
 
+@dataclass(frozen=True)
+class Target:
+    """A resource in the form that is wanted.
+
+    Of bulk data, `address` is what a BulkDataURI says: a path below the base URL, or a URL; without
+    one, all bulk data of the resource is meant.
+    """
+
+    resource: Resource = Resource()
+    form: Form = Form.STORED
+    address: str = ""
+
+    def __str__(self) -> str:
+        """Write the path relative to the base URL, or the URL."""
+        if self.address or self.form is Form.STORED:
+            return self.address or str(self.resource)
+        return f"{self.resource}/{self.form.value}"
+
+
 def is_usable_uid(uid: object) -> bool:
     """Tell whether a UID that came from elsewhere can be part of a path.
 
@@ -100,31 +145,62 @@ def parse_resource(text: str) -> Resource:
 
     Raises UsageError naming what is wrong with it.
     """
-    parts = _split(text)
-    levels = [Level.STUDIES, Level.SERIES, Level.INSTANCES, Level.FRAMES]
-    uids: list[str] = []
-    frames: tuple[int, ...] = ()
-    for index in range(0, len(parts), 2):
-        if index // 2 >= len(levels) or parts[index] != levels[index // 2].value:
-            raise UsageError(f"{parts[index]!r} in path {text!r} is not understood", _write_it())
-        uids.append(_uid_after(parts, index, text))
-    if len(uids) == len(levels):
-        frames = _parse_frames(uids.pop(), text)
-    study, series, instance = [*uids, "", "", ""][:3]
-    return Resource(study, series, instance, frames)
-
-
-def parse_metadata(text: str) -> Resource | None:
-    """Read `PATH/metadata` of a study, series or instance; None for a path of another kind."""
-    path, slash, last = text.strip().strip("/").rpartition("/")
-    if not slash or last != "metadata" or path.rpartition("/")[2] in _LEVEL_NAMES:
-        return None
-    resource = parse_resource(path)
-    if resource.frames:
-        raise UsageError(
-            f"frames have no metadata of their own: {text!r}", "ask for the instance's"
-        )
+    resource, rest = _parse(text, _SHAPE)
+    if rest:
+        raise _not_understood(rest[0], text, _SHAPE)
     return resource
+
+
+def parse_target(text: str, base_url: str = "") -> Target:
+    """Read a path as `parse_resource` does, with the form that is wanted after it; or a URL.
+
+    A URL below the base URL is the path it ends with; another one is bulk data that lies elsewhere.
+    Raises UsageError naming what is wrong with it.
+    """
+    text = text.strip()
+    if "://" in text:
+        if not (base_url and text.startswith(f"{base_url}/")):
+            return Target(form=Form.BULKDATA, address=_checked_url(text))
+        text = text.removeprefix(f"{base_url}/")
+    path = text.partition("?")[0]
+    resource, rest = _parse(path, _TARGET_SHAPE)
+    form = Form.STORED
+    if rest and resource.study:
+        if rest[0] in _BULKDATA_SEGMENTS and not resource.frames:
+            is_whole = rest == [Form.BULKDATA.value] and path == text
+            return Target(resource, Form.BULKDATA, "" if is_whole else text.strip("/"))
+        if rest in ([Form.METADATA.value], [Form.RENDERED.value], [Form.THUMBNAIL.value]):
+            form, rest = Form(rest[0]), []
+        if form is Form.METADATA and resource.frames:
+            hint = "ask for the instance's"
+            raise UsageError(f"frames have no metadata of their own: {text!r}", hint)
+    if rest or path != text:
+        raise _not_understood((rest or text.split("?")[1:])[0], text, _TARGET_SHAPE)
+    return Target(resource, form)
+
+
+def _checked_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")) or not text.isprintable() or " " in text:
+        raise UsageError(f"{text!r} is no URL of bulk data", "it begins with http:// or https://")
+    return text
+
+
+def _parse(text: str, shape: str) -> tuple[Resource, list[str]]:
+    """Read the levels a path names, each with its UIDs; return what stands after them as well."""
+    parts = _split(text)
+    uids: list[str] = []
+    while parts and len(uids) < len(_LEVELS) and parts[0] == _LEVELS[len(uids)].value:
+        uids.append(_uid_after(parts, text, shape))
+        parts = parts[2:]
+    if parts and not uids:
+        raise _not_understood(parts[0], text, shape)
+    frames = _parse_frames(uids.pop(), text) if len(uids) == len(_LEVELS) else ()
+    study, series, instance = [*uids, "", "", ""][:3]
+    return Resource(study, series, instance, frames), parts
+
+
+def _not_understood(part: str, text: str, shape: str) -> UsageError:
+    return UsageError(f"{part!r} in path {text!r} is not understood", f"write it as {shape}")
 
 
 def parse_search(text: str) -> tuple[Resource, Level]:
@@ -153,12 +229,12 @@ def _split(text: str) -> list[str]:
     return stripped.split("/") if stripped else []
 
 
-def _uid_after(parts: list[str], index: int, text: str) -> str:
-    uid = parts[index + 1] if index + 1 < len(parts) else ""
+def _uid_after(parts: list[str], text: str, shape: str) -> str:
+    uid = parts[1] if len(parts) > 1 else ""
     if not uid:
-        raise UsageError(f"path {text!r} lacks a UID after {parts[index]!r}", _write_it())
+        raise UsageError(f"path {text!r} lacks a UID after {parts[0]!r}", f"write it as {shape}")
     if not is_usable_uid(uid):
-        raise UsageError(f"{uid!r} in path {text!r} is no UID", _write_it())
+        raise UsageError(f"{uid!r} in path {text!r} is no UID", f"write it as {shape}")
     return uid
 
 
@@ -173,7 +249,3 @@ def _parse_frames(text: str, path: str) -> tuple[int, ...]:
             raise UsageError(f"{item!r} in path {path!r} is no frame number", "count from 1: 1,5-7")
         frames += range(low, high + 1)
     return tuple(dict.fromkeys(frames))
-
-
-def _write_it() -> str:
-    return f"write it as {_SHAPE}"

@@ -12,6 +12,7 @@ DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
 DICOM_XML = "application/dicom+xml"
 OCTET_STREAM = "application/octet-stream"
+ZIP = "application/zip"
 MULTIPART_RELATED = "multipart/related"
 
 EXTENSIONS: Mapping[str, str] = {
@@ -36,7 +37,7 @@ EXTENSIONS: Mapping[str, str] = {
     "video/mp4": ".mp4",
     "video/h265": ".h265",
     "application/pdf": ".pdf",
-    "application/zip": ".zip",
+    ZIP: ".zip",
     "text/html": ".html",
     "text/plain": ".txt",
     "text/xml": ".xml",

@@ -61,6 +61,10 @@ class Session:
         if settings.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
+    def is_own(self, url: str) -> bool:
+        """Whether a URL is on the server at BASE_URL."""
+        return _origin(url) == _origin(self._settings.base_url)
+
     def url(self, path: str) -> str:
         """Return the URL of a path below BASE_URL; a URL stays what it is."""
         return path if "://" in path else f"{self._settings.base_url}/{path}"
@@ -113,13 +117,12 @@ class Session:
         if self.is_cut:
             raise Interrupted
         url = self.url(path)
-        same_origin = _origin(url) == _origin(self._settings.base_url)
         request = requests.Request(
             method,
             url,
             headers=headers,
             data=body,
-            auth=self._auth if same_origin else auth.Authentication(),
+            auth=self._auth if self.is_own(url) else auth.Authentication(),
         )
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
         began = time.monotonic()
@@ -184,6 +187,12 @@ class Response:
         """Whether HTTP says where the body ends, other than by closing the connection."""
         chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
         return chunked or "Content-Length" in self.headers
+
+    @property
+    def size(self) -> int | None:
+        """The bytes of the body, as HTTP announces them; None if it does not, or compressed."""
+        told = self.headers.get("Content-Length", "")
+        return int(told) if told.isdigit() and "Content-Encoding" not in self.headers else None
 
     def read(self, size: int) -> bytes:
         """Read up to this many bytes of the body; none at its end."""

@@ -2,9 +2,22 @@
 
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.delete import delete
-from dcmweb.transactions.metadata import metadata
+from dcmweb.transactions.metadata import metadata, metadata_xml
+from dcmweb.transactions.renditions import Rendering, parse_rendering
 from dcmweb.transactions.retrieve import retrieve
+from dcmweb.transactions.saving import Destination
 from dcmweb.transactions.search import search
 from dcmweb.transactions.store import store
 
-__all__ = ["Client", "delete", "metadata", "retrieve", "search", "store"]
+__all__ = [
+    "Client",
+    "Destination",
+    "Rendering",
+    "delete",
+    "metadata",
+    "metadata_xml",
+    "parse_rendering",
+    "retrieve",
+    "search",
+    "store",
+]

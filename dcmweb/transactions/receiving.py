@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import BinaryIO
 
 from dcmweb.dicom import part10
-from dcmweb.dicom.files import PartialFile, instance_path, partial_file
+from dcmweb.dicom.files import PartialFile, check_space
+from dcmweb.dicom.layout import digest
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.paths import Level, Resource
-from dcmweb.errors import Damaged, DcmwebError, LocalError, Nameless, ProtocolError
-from dcmweb.http.media_types import DICOM, MediaType, multipart
+from dcmweb.errors import Damaged, LocalError, Nameless, ProtocolError
+from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType, multipart
 from dcmweb.http.multipart import PIECE, Part, read_parts
 from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.transactions.asking import ask
 from dcmweb.transactions.client import Client
+from dcmweb.transactions.saving import Destination, Saver, outcome_of
 from dcmweb.transfer.outcomes import Outcome, Status
+
+_EXTENSION = EXTENSIONS[DICOM]
 
 
 class Receiver:
     """Asks for instances, and writes those that come into a folder."""
 
-    def __init__(self, client: Client, output: str, wanted: MediaType) -> None:
+    def __init__(self, client: Client, destination: Destination, wanted: MediaType) -> None:
         self._client = client
-        self._output = output
+        self._folder = destination.folder
+        self._layout = destination.layout
+        self._placing = threading.Lock()
+        self._saver = Saver(client, destination)
         self._wanted = wanted
         self._single_part = False  # the server has instances in single parts only
 
@@ -45,18 +53,14 @@ class Receiver:
             forms = forms[:1]
         elif self._single_part:
             forms.reverse()
-        for last, accept in enumerate(forms, start=1 - len(forms)):
-            response = self._client.session.get(str(resource), accept=accept, bulk=True)
-            if response.status in (400, 406) and last:
-                response.close()
-                continue
-            try:
-                response.check(200, 206)
-            except DcmwebError:
-                response.close()
-                raise
-            self._single_part = self._single_part or accept == str(self._wanted)
-            break
+        response = ask(self._client, str(resource), forms, 200, 206)
+        accepted = response.request.headers.get("Accept")
+        self._single_part = self._single_part or accepted == str(self._wanted)
+        try:
+            check_space(self._folder, response.size or 0)
+        except LocalError:
+            response.close()
+            raise
         return response
 
     def save(self, part: Part, asked: Resource, *, ends: bool = True) -> tuple[Outcome, Resource]:
@@ -64,38 +68,34 @@ class Receiver:
 
         `ends` tells whether the end of the part is known for sure.
         """
-        with partial_file(self._output) as file, self._metered(file):
-            for piece in part.body:
-                self._client.engine.stop.check()
-                file.write(piece)
-                self._client.engine.meter.add(len(piece))
+        with self._saver.writing(part.body) as file:
             found = check(file, part, asked, ends)
             status = file.status
-            place = file.move_to(instance_path(found, ".dcm"))
-        return outcome_of(Status.RETRIEVED, found, place, status), found
+            if self._layout.tells_all_apart:
+                place = file.move_to(self._stem(file, found) + _EXTENSION)
+            else:
+                place = self._move_to_a_free_place(file, found)
+        return outcome_of(Status.RETRIEVED, str(found), found, place, status), found
 
-    @contextmanager
-    def _metered(self, file: PartialFile) -> Iterator[None]:
-        """Count what was written as not moved, if it comes to nothing."""
+    def _stem(self, file: PartialFile, found: Resource) -> str:
+        with file.reader() as reader:
+            return self._layout.place(found, part10.attributes(reader, self._layout.tags))
+
+    def _move_to_a_free_place(self, file: PartialFile, found: Resource) -> str:
+        """Put an instance where no other one is that has the same SOP Instance UID."""
+        stem = self._stem(file, found)
+        with self._placing:
+            if not self._is_free(stem + _EXTENSION, found):
+                stem += digest(str(found))
+            return file.move_to(stem + _EXTENSION)
+
+    def _is_free(self, place: str, found: Resource) -> bool:
+        """Tell whether a place is not taken by another instance of the same SOP Instance UID."""
         try:
-            yield
-        except BaseException:
-            self._client.engine.meter.add(-file.size)
-            raise
-
-
-def outcome_of(status: Status, found: Resource, place: str, file: os.stat_result) -> Outcome:
-    """Make the outcome of an instance that has a file."""
-    return Outcome(
-        status,
-        str(found),
-        file.st_size,
-        place=place,
-        mtime_ns=file.st_mtime_ns,
-        study=found.study,
-        series=found.series,
-        instance=found.instance,
-    )
+            path = os.path.join(self._folder, place)
+            return part10.look(path).identity.resource == found
+        except LocalError:
+            return True
 
 
 def parts(response: Response) -> Iterator[Part]:

@@ -1,332 +1,165 @@
-"""The Retrieve transaction for whole instances (WADO-RS, PS3.18 section 10.4)."""
+"""The Retrieve transaction (WADO-RS, PS3.18 section 10.4): which part of it does what is wanted."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain, islice
 
-from dcmweb.dicom.files import folder_path, instance_path, make_folder
-from dcmweb.dicom.paths import Level, Resource
-from dcmweb.errors import (
-    DcmwebError,
-    Interrupted,
-    LocalError,
-    NothingMatched,
-    ProtocolError,
-    Refused,
-    Truncated,
-    UsageError,
-)
-from dcmweb.http.media_types import DICOM, MediaType
-from dcmweb.http.multipart import Part
-from dcmweb.transactions import frames
+from dcmweb.dicom.files import make_folder
+from dcmweb.dicom.paths import Form, Level, Target, parse_target
+from dcmweb.errors import DcmwebError, Interrupted, UsageError
+from dcmweb.http.media_types import DICOM, ZIP, MediaType
+from dcmweb.transactions.bulkdata import BulkDataRetriever
 from dcmweb.transactions.client import Client
-from dcmweb.transactions.gathering import Gathering
-from dcmweb.transactions.listing import Lister
-from dcmweb.transactions.receiving import Receiver, outcome_of, parts
+from dcmweb.transactions.frames import FrameRetriever
+from dcmweb.transactions.instances import AS_STORED, InstanceRetriever
+from dcmweb.transactions.metadata import METADATA_TYPES, MetadataRetriever
+from dcmweb.transactions.renditions import (
+    Rendering,
+    RenditionRetriever,
+    is_rendered,
+    is_whole_rendition,
+)
+from dcmweb.transactions.saving import Destination
+from dcmweb.transactions.walking import Job, one_of_many
+from dcmweb.transactions.zipped import ZipRetriever
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
-
-STREAMS_AGAIN = 5  # at most, after one that broke off
-AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
-
-_Job = Callable[[], Iterable[Outcome]]
-_STORE = Resource()
-
-
-# What makes a file that is there already one that need not be retrieved again; None if nothing.
-Has = Callable[[Resource, os.stat_result], Status | None]
 
 
 def retrieve(
     client: Client,
-    resource: Resource,
-    output: str,
+    targets: Iterable[Target | str],
+    destination: Destination,
     wanted: MediaType | None = None,
-    has: Has | None = None,
+    rendering: Rendering | None = None,
     *,
     dry_run: bool = False,
 ) -> Outcomes:
-    """Retrieve what there is at and below a resource into a folder; yield each instance's outcome.
+    """Retrieve resources in the forms they are wanted in; yield what became of each.
 
-    By default instances come as they are stored; `wanted` asks for another transfer syntax, or
-    for frames in another media type. With `has`, instances whose files are there already are
-    asked about, and those it knows are not retrieved again. A dry run lists what would be
-    retrieved. Raises what stopped the run.
+    Instances come as they are stored by default; `wanted` asks for another transfer syntax or
+    media type. Of a sequence of one, an error is raised; of several, or where it is not known how
+    many there are, it is the outcome of its target. A dry run lists what would be retrieved. Raises
+    what stopped the run.
     """
-    if dry_run:
-        yield from client.engine.run(_Retriever(client, output, AS_STORED, has).plan(resource))
-        return
-    make_folder(output)
-    if resource.frames or (wanted and wanted.name != DICOM):
-        if has:
-            raise UsageError(
-                "frames are retrieved anew each time", "leave out --manifest and --skip-existing"
-            )
-        jobs = frames.jobs(client, resource, output, wanted)
+    if not dry_run:
+        make_folder(destination.folder)
+    retrieval = _Retrieval(client, destination, wanted, rendering or Rendering(), dry_run)
+    if isinstance(targets, Sequence) and len(targets) == 1:
+        jobs = retrieval.jobs(targets[0], spread=True)
     else:
-        jobs = _Retriever(client, output, wanted or AS_STORED, has).jobs(resource)
+        jobs = retrieval.jobs_of_many(targets)
     yield from client.engine.run(jobs)
     client.engine.conclude()
 
 
-class _Retriever:
-    """Retrieves studies and series as streams, and single instances where that does not work."""
+class _Retrieval:
+    """The parts that do the retrieving, each for one form of a resource."""
 
     def __init__(
-        self, client: Client, output: str, wanted: MediaType, has: Has | None = None
+        self,
+        client: Client,
+        destination: Destination,
+        wanted: MediaType | None,
+        rendering: Rendering,
+        dry_run: bool,
     ) -> None:
         self._client = client
-        self._has = has
         self._engine = client.engine
-        self._output = output
-        self._receiver = Receiver(client, output, wanted)
-        self._lister = Lister(client)
+        self._base_url = client.settings.base_url
+        self._wanted = wanted
+        self._dry_run = dry_run
+        self._rendering = rendering
+        self._layout = destination.layout
+        stored = wanted if wanted and wanted.name == DICOM else AS_STORED
+        self._instances = InstanceRetriever(client, destination, stored)
+        self._frames = FrameRetriever(client, destination, wanted, rendering)
+        self._renditions = RenditionRetriever(client, destination, wanted, rendering)
+        self._metadata = MetadataRetriever(client, destination, wanted)
+        self._bulk_data = BulkDataRetriever(client, destination, wanted)
+        self._zips = ZipRetriever(client, destination, wanted)
 
-    def jobs(self, resource: Resource) -> Iterator[_Job]:
-        """Make the jobs of a run: the largest streams that keep the workers busy."""
-        match resource.level:
-            case Level.STORE:
-                for study, count in self._lister.studies():
-                    self._engine.meter.expect(count)
-                    yield partial(self._one_stream_of_many, study, count)
-                self._engine.meter.expects_all = True
-            case Level.STUDIES if self._engine.workers > 1:
-                yield from self._series_jobs(resource)
-            case Level.INSTANCES:
-                yield partial(self._one_named, resource)
-            case _:
-                yield partial(self._many, resource, None)
-
-    def plan(self, resource: Resource) -> Iterator[_Job]:
-        """Make jobs that say what there is to be retrieved, and retrieve nothing."""
-        if resource.instance:
-            yield partial(iter, [self._planned(resource)])
-        elif resource.study:
-            yield partial(self._plan, resource)
-        else:
-            for study, _ in self._lister.studies():
-                yield partial(self._plan, study)
-
-    def _plan(self, parent: Resource | None) -> Iterator[Outcome]:
-        listing = self._lister.instances(parent) if parent else iter([(None, {})])
-        listed = 0
-        for instance, _ in listing:
-            listed += 1
-            yield self._planned(instance) if instance else _unusable(parent or _STORE)
-        if not listed:
-            raise NothingMatched(f"the server lists no instances in {parent}", "check the path")
-
-    def _planned(self, instance: Resource) -> Outcome:
-        return self._there(instance) or Outcome(
-            Status.PLANNED,
-            str(instance),
-            study=instance.study,
-            series=instance.series,
-            instance=instance.instance,
-        )
-
-    def _series_jobs(self, study: Resource) -> Iterator[_Job]:
-        """Make a job for each series; one for the study if the server cannot list them."""
-        any_series = False
-        try:
-            for series, count in self._lister.series(study):
-                any_series = True
-                self._engine.meter.expect(count)
-                yield partial(self._one_stream_of_many, series, count, study)
-        except (Refused, NothingMatched, ProtocolError):
-            if any_series:
-                raise
-        self._engine.meter.expects_all = any_series
-        if not any_series:
-            yield partial(self._many, study, None)
-
-    def _one_stream_of_many(
-        self, resource: Resource | None, count: int | None, parent: Resource = _STORE
-    ) -> Iterator[Outcome]:
-        """Retrieve one study or series of many: what goes wrong with it does not end the run."""
-        if resource is None:
-            yield _unusable(parent)
-            return
-        try:
-            yield from self._many(resource, count)
-        except Interrupted:
-            raise
-        except DcmwebError as error:
-            yield Outcome(Status.FAILED, str(resource), reason=error.message)
-            if self._engine.gives_up(error):
-                raise
-
-    def _many(self, resource: Resource, count: int | None) -> Iterator[Outcome]:
-        """Retrieve a study or series as one stream, then what that left out one by one.
-
-        Raises what went wrong if nothing can be made good.
-        """
-        gathering = Gathering(resource, count)
-        if self._has and os.path.isdir(os.path.join(self._output, folder_path(resource))):
-            yield from self._what_is_there(gathering)
-        if not gathering.instances or gathering.is_worth_a_stream:
-            yield from self._stream(gathering)
-        if gathering.count is None:
-            gathering.count = self._lister.count(resource)
-        if gathering.is_broken and resource.level is Level.STUDIES:
-            yield from self._series_by_series(gathering)
-        else:
-            yield from self._complete(gathering)
-
-    def _series_by_series(self, gathering: Gathering) -> Iterator[Outcome]:
-        """Go on in smaller streams where that of a study broke off."""
-        try:
-            series = list(self._lister.series(gathering.resource))
-        except (Refused, NothingMatched, ProtocolError):
-            series = []
-        if len(series) < 2 or any(one is None for one, _ in series):
-            yield from self._complete(gathering)
-            return
-        for one, count in series:
-            if one is not None:
-                yield from self._complete(gathering.part(one, count))
-
-    def _complete(self, gathering: Gathering) -> Iterator[Outcome]:
-        """Get what is missing: in another stream while that brings most of it, then one by one."""
-        for _ in range(STREAMS_AGAIN):
-            came = len(gathering.instances)
-            gathering.missing = (gathering.count or 0) - came
-            if not (gathering.is_broken and gathering.is_worth_a_stream):
-                break
-            gathering.problem = None
-            yield from self._stream(gathering)
-            if len(gathering.instances) == came:
-                break
-        if not gathering.is_complete:
-            yield from self._make_good(gathering)
-
-    def _what_is_there(self, gathering: Gathering) -> Iterator[Outcome]:
-        """Count what is there already as come; how much is missing is counted as well."""
-        try:
-            for instance, _ in self._lister.instances(gathering.resource):
-                outcome = self._there(instance) if instance else None
-                if outcome is None or instance is None:
-                    gathering.missing += 1
-                elif gathering.add(instance):
-                    yield outcome
-        except (Refused, NothingMatched, ProtocolError):
-            gathering.missing = sys.maxsize  # as nothing tells
-
-    def _there(self, instance: Resource) -> Outcome | None:
-        """Tell what became of an instance that need not be retrieved; None for one that must."""
-        place = os.path.join(self._output, instance_path(instance, ".dcm"))
-        try:
-            found = os.stat(place)
-        except OSError:
-            return None
-        status = self._has(instance, found) if self._has else None
-        return outcome_of(status, instance, place, found) if status else None
-
-    def _stream(self, gathering: Gathering) -> Iterator[Outcome]:
-        """Take what comes in one stream; what goes wrong is noted for later."""
-        try:
-            response = self._engine.attempt(lambda: self._receiver.open(gathering.resource))
-        except (Refused, NothingMatched, ProtocolError) as error:
-            gathering.problem = error
-            return
-        with response:
-            gathering.partial_content = response.status == 206
-            try:
-                for part in parts(response):
-                    yield from self._take(part, gathering)
-            except Interrupted:
-                raise
-            except DcmwebError as error:
-                if error.fatal or isinstance(error, LocalError):
-                    raise
-                gathering.problem = error
+    def jobs_of_many(self, targets: Iterable[Target | str]) -> Iterator[Job]:
+        """Make a job for each target; several, where there are too few targets for the workers."""
+        rest = iter(targets)
+        first = list(islice(rest, self._engine.workers))
+        are_few = len(first) < self._engine.workers
+        for target in chain(first, rest):
+            if are_few:
+                yield from self._spread(target)
             else:
-                response.finish()
+                yield partial(one_of_many, self._engine, str(target), partial(self._whole, target))
 
-    def _take(self, part: Part, gathering: Gathering) -> Iterator[Outcome]:
-        """Write one instance of a stream; one that is not right is left for later."""
+    def _whole(self, target: Target | str) -> Iterator[Outcome]:
+        for job in self.jobs(target, spread=False):
+            yield from job()
+
+    def _spread(self, target: Target | str) -> Iterator[Job]:
         try:
-            outcome, found = self._receiver.save(part, gathering.resource)
-        except Truncated:
-            raise
-        except ProtocolError as error:
-            gathering.problem = gathering.stranger = error
-            return
-        if gathering.add(found):
-            yield outcome
-
-    def _make_good(self, gathering: Gathering) -> Iterator[Outcome]:
-        """Retrieve one by one what the server lists and the stream did not bring."""
-        listed = 0
-        listing = self._lister.instances(gathering.resource)
-        while True:
-            try:
-                instance, _ = next(listing, (_STORE, {}))
-            except (Refused, NothingMatched, ProtocolError) as error:
-                yield from self._cannot_list(gathering, error)
-                return
-            if instance == _STORE:
-                break
-            listed += 1
-            if instance is None:
-                yield _unusable(gathering.resource)
-            elif not gathering.has(instance):
-                yield self._one_of_many(instance)
-        if gathering.stranger is not None:
-            self._client.notify(f"{gathering.resource}: {gathering.stranger.message}")
-        if not listed:
-            yield from self._nothing_listed(gathering)
-        elif gathering.count is not None and gathering.count > max(
-            listed, len(gathering.instances)
-        ):
-            yield Outcome(
-                Status.FAILED,
-                str(gathering.resource),
-                reason=f"the server counts {gathering.count} instances, but lists {listed}",
-            )
-
-    def _cannot_list(self, gathering: Gathering, error: DcmwebError) -> Iterator[Outcome]:
-        if gathering.problem is not None:
-            raise gathering.problem
-        if gathering.partial_content or gathering.count is not None:
-            came = len(gathering.instances)
-            count = "more" if gathering.count is None else gathering.count
-            reason = f"{came} instances came, the server has {count}, but does not list them"
-            yield Outcome(
-                Status.FAILED, str(gathering.resource), reason=f"{reason}: {error.message}"
-            )
-            return
-        self._client.notify(
-            f"{gathering.resource}: the server lists no instances to compare with: {error.message}"
-        )
-
-    def _nothing_listed(self, gathering: Gathering) -> Iterator[Outcome]:
-        if gathering.problem is not None:
-            raise gathering.problem
-        if gathering.partial_content or (gathering.count or 0) > len(gathering.instances):
-            reason = "the server did not send all of it"
-            yield Outcome(Status.FAILED, str(gathering.resource), reason=reason)
-
-    def _one_named(self, resource: Resource) -> Iterator[Outcome]:
-        """Retrieve the instance a user named. Raises what goes wrong."""
-        if there := self._there(resource):
-            yield there
-            return
-        yield self._engine.attempt(lambda: self._receiver.one(resource))
-
-    def _one_of_many(self, resource: Resource) -> Outcome:
-        try:
-            return self._engine.attempt(lambda: self._receiver.one(resource))
+            for job in self.jobs(target, spread=True):
+                yield partial(one_of_many, self._engine, str(target), job)
         except Interrupted:
             raise
         except DcmwebError as error:
+            yield partial(iter, [Outcome(Status.FAILED, str(target), reason=error.message)])
             if self._engine.gives_up(error):
                 raise
-            return Outcome(Status.FAILED, str(resource), reason=error.message)
+
+    def jobs(self, given: Target | str, *, spread: bool) -> Iterator[Job]:
+        """Make the jobs of a target; `spread` makes many small ones for a study."""
+        target = parse_target(given, self._base_url) if isinstance(given, str) else given
+        self._check(target)
+        if self._dry_run:
+            yield from self._planned(target)
+            return
+        resource, wanted = target.resource, self._wanted
+        match target.form:
+            case Form.METADATA:
+                yield from self._metadata.jobs(resource)
+            case Form.BULKDATA:
+                yield from self._bulk_data.jobs(target)
+            case Form.THUMBNAIL:
+                yield from self._renditions.jobs(target)
+            case Form.RENDERED if resource.level is Level.INSTANCES:
+                yield from self._renditions.jobs(target)
+            case Form.STORED if _is_zip(wanted):
+                yield from self._zips.jobs(resource)
+            case Form.STORED if not resource.frames and (wanted is None or wanted.name == DICOM):
+                yield from self._instances.jobs(resource, spread=spread)
+            case _ if is_whole_rendition(wanted) and not resource.frames:
+                yield from self._renditions.jobs_below(resource)
+            case form:
+                yield from self._frames.jobs(resource, is_rendered=form is Form.RENDERED)
+
+    def _planned(self, target: Target) -> Iterator[Job]:
+        """Make jobs that say what would be retrieved."""
+        is_stored = target.form is Form.STORED and not target.resource.frames
+        is_one = target.resource.instance or target.address or target.form is Form.THUMBNAIL
+        if is_one and not is_stored:
+            yield partial(iter, [Outcome(Status.PLANNED, str(target))])
+        else:
+            yield from self._instances.plan(target.resource)
+
+    def _check(self, target: Target) -> None:
+        """Raise UsageError for what was asked for in vain, as this target has no use for it."""
+        name = self._wanted.name if self._wanted else ""
+        is_picture = target.form in (Form.RENDERED, Form.THUMBNAIL) or is_rendered(self._wanted)
+        if self._rendering.query and not is_picture:
+            raise UsageError(
+                f"{target} is not rendered, so there is no viewport, window or quality",
+                "add /rendered to the path, or --type image/png",
+            )
+        if target.form is Form.METADATA and name not in ("", *METADATA_TYPES):
+            raise UsageError(
+                f"metadata does not come as {name}", f"it comes as {' or '.join(METADATA_TYPES)}"
+            )
+        if target.form in (Form.RENDERED, Form.THUMBNAIL) and name in (DICOM, ZIP):
+            raise UsageError(f"what is rendered does not come as {name}", "leave out --type")
+        is_placed = target.resource.instance or target.form not in (Form.THUMBNAIL, Form.BULKDATA)
+        if not self._layout.is_default and not (is_placed and not _is_zip(self._wanted)):
+            raise UsageError(f"a layout places instances, which {target} is none of")
 
 
-def _unusable(parent: Resource) -> Outcome:
-    item = os.path.join(str(parent) or "the store", "?")
-    return Outcome(Status.FAILED, item, reason="listed by the server without a usable UID")
+def _is_zip(wanted: MediaType | None) -> bool:
+    return wanted is not None and wanted.name == ZIP

@@ -127,6 +127,16 @@ def new_series(count: int = 1, size: int = 512) -> list[bytes]:
     return make_series(count, study, f"{study}.1")
 
 
+def make_image(frames: int) -> bytes:
+    """Make an image of several frames, of 16 rows and columns."""
+    return changed(
+        make_instance(size=frames * 512),
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.2.1",
+        NumberOfFrames=frames,
+        Columns=16,
+    )
+
+
 def changed(data: bytes, **values: Any) -> bytes:
     """Give attributes of an instance other values; None takes one out."""
     dataset = read(data)

@@ -358,4 +358,4 @@ def test_an_instance_without_metadata_is_not_taken_for_a_document(dcmweb: Dcmweb
     with serving(handle) as origin:
         result = dcmweb(origin.url, "retrieve", "studies/1.2.3", "--type", "image/png", "-o", "out")
     assert result.code == 1
-    assert "without metadata" in result.err
+    assert "there is no metadata of" in result.err

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_series, tree
 from tests.functional.archive import LEVELS, Archive
+from tests.functional.archives import make_image
 from tests.functional.origin import Answer, Origin, Request, serving
 
 STUDY = "studies/1.2.3"
@@ -91,11 +92,19 @@ def test_by_a_manifest_a_file_that_was_changed_is_fetched_again(
     assert tree(tmp_path / "out") == archive.tree()
 
 
-def test_frames_are_not_among_what_can_be_passed_over(dcmweb: Dcmweb) -> None:
-    with serving(Archive()) as origin:
-        result = dcmweb(origin.url, "retrieve", STUDY, "--type", "image/png", "--skip-existing")
-    assert result.code == 2
-    assert not origin.requests
+def test_frames_that_are_there_are_passed_over(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    with serving(Archive(make_image(10))) as origin:
+        arguments = (origin.url, "retrieve", "--type", "image/png", "-o", "out")
+        assert dcmweb(*arguments).code == 0
+        whole = tree(tmp_path / "out")
+        next((tmp_path / "out").rglob("*_frame_2.png")).unlink()
+        before = len(origin.requests)
+        result = dcmweb(*arguments, "--skip-existing")
+    assert result.code == 0
+    assert "retrieved 1, " in result.last
+    assert "already there 9" in result.last
+    assert tree(tmp_path / "out") == whole
+    assert sum("rendered" in r.path for r in origin.requests[before:]) == 1
 
 
 def test_a_retrieval_that_is_killed_goes_on_where_it_was(dcmweb: Dcmweb, tmp_path: Path) -> None:

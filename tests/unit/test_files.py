@@ -71,7 +71,6 @@ def test_nothing_is_written_outside_the_folder(place: str, text: str, tmp_path: 
 def test_the_tree() -> None:
     resource = Resource("1.2", "3.4", "5.6")
     assert instance_path(resource, ".dcm") == "1.2/3.4/5.6.dcm"
-    assert instance_path(resource.with_frames(7), ".jpg") == "1.2/3.4/5.6_frame_7.jpg"
 
 
 def test_a_file_appears_only_when_it_is_moved(tmp_path: Path) -> None:

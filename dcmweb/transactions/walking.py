@@ -1,0 +1,72 @@
+"""Going through many items: what goes wrong with one of them does not end the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from dcmweb.dicom.model import Dataset
+from dcmweb.dicom.paths import Resource
+from dcmweb.errors import DcmwebError, Interrupted, NothingMatched
+from dcmweb.transactions.client import Client
+from dcmweb.transactions.listing import Lister
+from dcmweb.transfer.engine import Engine
+from dcmweb.transfer.outcomes import Outcome, Status
+
+Job = Callable[[], Iterable[Outcome]]
+
+
+def one_of_many(engine: Engine, item: str, job: Job) -> Iterator[Outcome]:
+    """Do a job; its error is the outcome of the item, and is raised only if it ends the run."""
+    try:
+        yield from job()
+    except Interrupted:
+        raise
+    except DcmwebError as error:
+        yield Outcome(Status.FAILED, item, reason=error.message)
+        if engine.gives_up(error):
+            raise
+
+
+def unusable(parent: Resource) -> Outcome:
+    """Make the outcome of what a server lists without the UIDs that it takes."""
+    item = f"{parent}/?" if parent.study else "?"
+    return Outcome(Status.FAILED, item, reason="listed by the server without a usable UID")
+
+
+def each_instance(
+    client: Client,
+    resource: Resource,
+    action: Callable[[Resource, Dataset], Iterator[Outcome]],
+    *fields: str,
+) -> Iterator[Job]:
+    """Make a job for each instance at and below a resource, of what the server lists of it.
+
+    The action on an instance that was named may raise. Fewer listed than counted is a failure.
+    """
+    if resource.instance:
+        yield partial(action, resource, {})
+        return
+    lister = Lister(client)
+    parents = [(resource, lister.count(resource))] if resource.study else lister.studies()
+    for parent, expected in parents:
+        if parent is None:
+            yield partial(iter, [unusable(Resource())])
+            continue
+        found = 0
+        for instance, row in lister.instances(parent, *fields):
+            found += 1
+            if instance is None:
+                yield partial(iter, [unusable(parent)])
+                continue
+            job = partial(action, instance, row)
+            yield partial(one_of_many, client.engine, str(instance), job)
+        if resource.study and not found:
+            raise NothingMatched(f"the server lists no instances in {resource}", "check the path")
+        if found < (expected or 1):
+            yield partial(iter, [_fewer(parent, expected or 1, found)])
+
+
+def _fewer(parent: Resource, expected: int, found: int) -> Outcome:
+    reason = f"the server counts {expected} instances, but lists {found}"
+    return Outcome(Status.FAILED, str(parent), reason=reason)
