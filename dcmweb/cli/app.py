@@ -21,6 +21,7 @@ from dcmweb.cli.retrieve import retrieve
 from dcmweb.cli.search import search
 from dcmweb.cli.serve import serve
 from dcmweb.cli.store import store
+from dcmweb.cli.wait import wait
 from dcmweb.errors import DcmwebError, ExitCode, Interrupted
 
 
@@ -91,7 +92,7 @@ def cli(**_options: Any) -> None:
     """
 
 
-for command in (store, search, retrieve, delete, serve, demo):
+for command in (store, search, retrieve, delete, wait, serve, demo):
     cli.add_command(command)
 LOCAL_COMMANDS = ("serve", "demo")  # which take no BASE_URL
 

@@ -251,7 +251,7 @@ def _summary(tally: Tally, engine: Engine, seconds: float) -> str:
         plural(engine.meter.retries, "retry"),
     ]
     transferred = f"Transferred {size(tally.bytes)} in {moved} files: "
-    if tally.purpose is Status.DELETED:
+    if tally.purpose in (Status.DELETED, Status.FINISHED):
         transferred, how[1:2] = "", []
     if tally.purpose is Status.PLANNED:
         known = f", {size(tally.bytes)}" if tally.bytes else ""

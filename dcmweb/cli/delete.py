@@ -11,7 +11,7 @@ from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.records import keeping, listed_paths, record_options
 from dcmweb.cli.text import plural
 from dcmweb.dicom.paths import Resource, parse_resource
-from dcmweb.errors import UsageError
+from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     help="Delete what the paths in FILE name, one in a line; - is stdin, as is a PATH of -.",
 )
 @click.option("--yes", "is_sure", is_flag=True, help="Delete several resources without asking.")
+@click.option(
+    "--no-wait",
+    is_flag=True,
+    help="Do not wait for operations that the server begins: print them, for `wait`.",
+)
 @record_options
 @with_client
 def delete(
@@ -46,6 +51,7 @@ def delete(
     delete studies/1.2.3/series/4.5.6
     delete studies/1.2.3 studies/4.5.6 --dry-run
     delete - --yes < paths.txt
+    delete studies/1.2.3 --no-wait > operations.txt
     """
     from dcmweb import transactions
 
@@ -53,13 +59,22 @@ def delete(
     dry_run = options["dry_run"]
     if len(resources) > 1 and not (is_sure or dry_run):
         _ask(len(resources), reads_stdin="-" in (*paths, paths_from))
+    waits = not options["no_wait"]
+
+    def print_operation(outcome: Outcome) -> None:
+        if outcome.status is Status.BEGUN and not options["as_json"]:
+            run.console.data(outcome.place)
+
     with keeping(run, client.settings.base_url, "delete", options) as records:
+        outcomes = transactions.delete(
+            client, resources, records.is_done, dry_run=dry_run, waits=waits
+        )
         tally = run.console.follow(
-            transactions.delete(client, resources, records.is_done, dry_run=dry_run),
+            outcomes,
             client.engine,
             purpose=Status.PLANNED if dry_run else Status.DELETED,
             describe=_describe,
-            records=records.writers,
+            records=(*records.writers, print_operation),
         )
     return tally.exit_code
 
@@ -69,8 +84,11 @@ def _resources(paths: tuple[str, ...], paths_from: str | None, *, null: bool) ->
     texts: list[str] = [path for path in paths if path != "-"]
     if "-" in paths and paths_from not in (None, "-"):
         raise UsageError("paths come from stdin and from a file", "choose one")
-    if source := "-" if "-" in paths else paths_from:
+    source = "-" if "-" in paths else paths_from
+    if source:
         texts += listed_paths(source, null=null)
+        if not texts:
+            raise NothingMatched("the list has no paths in it")
     resources = list(dict.fromkeys(map(parse_resource, texts)))
     if not resources:
         raise UsageError("there is nothing to delete", "name a study, series or instance")
@@ -91,6 +109,8 @@ def _ask(count: int, *, reads_stdin: bool) -> None:
 def _describe(outcome: Outcome) -> str:
     if outcome.status is Status.DONE_BEFORE:
         return ""
+    if outcome.status is Status.BEGUN:
+        return f"{outcome.item} begun as operation {outcome.place}"
     reason = f": {outcome.reason}" if outcome.reason else ""
     status = "would be deleted" if outcome.status is Status.PLANNED else outcome.status.value
     return f"{outcome.item} {status}{reason}"

@@ -19,12 +19,17 @@ from dcmweb.transfer.outcomes import Outcome
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_OPTIONS = [
-    click.option(
-        "--manifest",
-        metavar="FILE",
-        help="Record what becomes of each item in FILE, and do only what is not done by it.",
-    ),
+_MANIFEST = click.option(
+    "--manifest",
+    metavar="FILE",
+    help="Record what becomes of each item in FILE, and do only what is not done by it.",
+)
+_DRY_RUN = click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be done, and do nothing, not even to records.",
+)
+_EVENT_OPTIONS = [
     click.option(
         "--failed-to",
         metavar="FILE",
@@ -32,11 +37,6 @@ _OPTIONS = [
     ),
     click.option(
         "--json", "as_json", is_flag=True, help="Write an event for each item to stdout, as JSON."
-    ),
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Say what would be done, and do nothing, not even to records.",
     ),
     click.option(
         "-0", "--null", "null", is_flag=True, help="Paths in lists end with NUL, not line ends."
@@ -48,7 +48,12 @@ Record = Callable[[Outcome], None]
 
 def record_options(function: _Function) -> _Function:
     """Add the options of commands that keep records."""
-    for option in reversed(_OPTIONS):
+    return _MANIFEST(_DRY_RUN(event_options(function)))
+
+
+def event_options(function: _Function) -> _Function:
+    """Add the options of commands that tell of items, but keep no record of them."""
+    for option in reversed(_EVENT_OPTIONS):
         function = option(function)
     return function
 
@@ -67,7 +72,7 @@ def keeping(run: Run, base_url: str, command: str, options: dict[str, Any]) -> I
     writers: list[Record] = []
     is_done: Callable[[str, int, int], bool] = _nothing_is
     with ExitStack() as stack:
-        if options["manifest"]:
+        if options.get("manifest"):
             from dcmweb.transfer.manifest import Manifest
 
             name = os.path.abspath if command == "store" else str
@@ -77,7 +82,7 @@ def keeping(run: Run, base_url: str, command: str, options: dict[str, Any]) -> I
             if writes:
                 writers.append(manifest.record)
             is_done = manifest.is_done
-        if options["failed_to"] and not options["dry_run"]:
+        if options["failed_to"] and not options.get("dry_run"):
             file = stack.enter_context(_opened(options["failed_to"], "wb"))
             writers.append(_failures_to(file, b"\0" if options["null"] else b"\n"))
         if options["as_json"]:

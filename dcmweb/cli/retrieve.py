@@ -158,7 +158,7 @@ def _print_item(
     options: dict[str, Any],
 ) -> int:
     """Retrieve one item, and write it to stdout when it has come whole."""
-    _refuse(options, *_OF_FILES, why="goes to stdout")
+    _refuse(options, "the item")
     if not isinstance(targets, Sequence) or len(targets) > 1 or not _is_one(targets[0], wanted):
         raise UsageError("only one item can go to stdout", "name one, or a folder: --output DIR")
     if run.console.has_terminal_for_data:
@@ -196,7 +196,7 @@ def _print_metadata(
     options: dict[str, Any],
 ) -> int:
     """Write metadata to stdout, that of all targets as one document."""
-    _refuse(options, *_OF_FILES, why="goes to stdout: metadata")
+    _refuse(options, "metadata")
     is_xml = _is_xml(wanted)
     failures: list[str] = []
 
@@ -241,12 +241,14 @@ def _is_xml(wanted: MediaType | None) -> bool:
     return wanted is not None and wanted.name == DICOM_XML
 
 
-def _refuse(options: dict[str, Any], *names: str, why: str) -> None:
-    """Raise UsageError if one of these options is given, as it would be of no use."""
-    for name in names:
+def _refuse(options: dict[str, Any], what: str) -> None:
+    """Raise UsageError for options that are of use only where files are written."""
+    for name in _OF_FILES:
         if options[name]:
-            option = {"as_json": "json"}.get(name, name).replace("_", "-")
-            raise UsageError(f"--{option} does not go with what {why}", "leave out one of them")
+            option = name.removeprefix("as_").replace("_", "-")
+            raise UsageError(
+                f"{what} goes to stdout, where --{option} is of no use", "give an --output folder"
+            )
 
 
 def _has(

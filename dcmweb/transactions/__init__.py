@@ -3,6 +3,7 @@
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.delete import delete
 from dcmweb.transactions.metadata import metadata, metadata_xml
+from dcmweb.transactions.operations import wait
 from dcmweb.transactions.renditions import Rendering, parse_rendering
 from dcmweb.transactions.retrieve import retrieve
 from dcmweb.transactions.saving import Destination
@@ -20,4 +21,5 @@ __all__ = [
     "retrieve",
     "search",
     "store",
+    "wait",
 ]

@@ -1,17 +1,13 @@
-"""Deleting studies, series and instances, and waiting for the operations that some servers begin.
+"""Deleting studies, series and instances, by operations where a server begins such.
 
 DICOMweb has no standard deletion; Google, Azure and others answer DELETE on a resource.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from dcmweb.dicom.paths import Level, Resource
 from dcmweb.errors import (
@@ -29,9 +25,8 @@ from dcmweb.http.problems import looks_like_html
 from dcmweb.http.session import not_dicomweb
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.listing import Lister
+from dcmweb.transactions.operations import check_result, json_object, wait_for
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
-
-FIRST_POLL, LONGEST_POLL, SLOWER = 0.25, 10.0, 1.5  # seconds, seconds, and the factor between
 
 _ORTHANC_HINT = (
     "it may have no DICOMweb DELETE: in Orthanc, find the resource with POST /tools/lookup and "
@@ -49,11 +44,13 @@ def delete(
     is_done: Callable[[str, int, int], bool] = lambda _item, _size, _mtime_ns: False,
     *,
     dry_run: bool = False,
+    waits: bool = True,
 ) -> Outcomes:
     """Delete resources, waiting for the operations this begins; yield what became of each.
 
-    The error of a single resource is raised; of several, each has its outcome. Those of which
-    `is_done` says so are passed over. A dry run counts what would go.
+    Without waiting, the place of an outcome is the operation. The error of a single resource is
+    raised; of several, each has its outcome. Those of which `is_done` says so are passed over. A
+    dry run counts what would go.
     """
     for resource in resources:
         if resource.level not in (Level.STUDIES, Level.SERIES, Level.INSTANCES):
@@ -61,7 +58,7 @@ def delete(
                 f"{str(resource) or 'the whole store'} cannot be deleted",
                 "name a study, series or instance: studies/UID[/series/UID[/instances/UID]]",
             )
-    deleter = _Deleter(client, alone=len(resources) == 1)
+    deleter = _Deleter(client, alone=len(resources) == 1, waits=waits)
     action = deleter.plan if dry_run else deleter.delete
     yield from client.engine.run(
         partial(iter, [Outcome(Status.DONE_BEFORE, str(resource))])
@@ -73,9 +70,10 @@ def delete(
 
 
 class _Deleter:
-    def __init__(self, client: Client, *, alone: bool) -> None:
+    def __init__(self, client: Client, *, alone: bool, waits: bool) -> None:
         self._client = client
         self._alone = alone
+        self._waits = waits
 
     def plan(self, resource: Resource) -> Iterator[Outcome]:
         """Say how much is below a resource, and delete nothing."""
@@ -100,7 +98,7 @@ class _Deleter:
 
     def delete(self, resource: Resource) -> Iterator[Outcome]:
         try:
-            self._delete(resource)
+            yield self._delete(resource)
         except Interrupted:
             reason = "interrupted; the server may go on deleting"
             yield Outcome(Status.UNKNOWN, str(resource), reason=reason)
@@ -111,13 +109,14 @@ class _Deleter:
             yield Outcome(Status.FAILED, str(resource), reason=error.message)
             if self._client.engine.gives_up(error):
                 raise
-        else:
-            yield Outcome(Status.DELETED, str(resource))
 
-    def _delete(self, resource: Resource) -> None:
+    def _delete(self, resource: Resource) -> Outcome:
         operation = self._client.engine.attempt(self._once_or_gone(resource))
+        if operation and not self._waits:
+            return Outcome(Status.BEGUN, str(resource), place=operation["name"])
         if operation:
-            self._wait_for(operation)
+            wait_for(self._client, operation)
+        return Outcome(Status.DELETED, str(resource))
 
     def _once_or_gone(self, resource: Resource) -> Callable[[], dict[str, Any]]:
         """Make a request that may find nothing any more when an earlier answer to it was lost."""
@@ -149,67 +148,13 @@ class _Deleter:
             body = response.content()
             if looks_like_html(body):
                 raise not_dicomweb(response, body)
-        answer = _object(body)
-        _check_result(f"delete {resource}", {"error": answer.get("error")})
+        answer = json_object(body)
+        check_result(f"delete {resource}", {"error": answer.get("error")})
         return answer if isinstance(answer.get("name"), str) else {}
-
-    def _wait_for(self, operation: dict[str, Any]) -> None:
-        """Poll an operation until it is done. Raises what it ended with, if not with success."""
-        name: str = operation["name"]
-        url = operation_url(self._client.settings.base_url, name)
-        self._client.notify(f"Waiting for operation {name}")
-        deadline = time.monotonic() + self._client.settings.operation_time
-        delay = FIRST_POLL
-        while not operation.get("done"):
-            if time.monotonic() + delay > deadline:
-                raise NetworkError(
-                    f"operation {name} is still running", f"ask for it later: GET {url}"
-                )
-            self._client.stop.sleep(delay)
-            delay = min(delay * SLOWER, LONGEST_POLL)
-            operation = self._client.engine.attempt(lambda: self._poll(url))
-        _check_result(f"operation {name}", operation)
-
-    def _poll(self, url: str) -> dict[str, Any]:
-        with self._client.session.get(url, accept="application/json") as response:
-            response.check(200)
-            body = response.content()
-            operation = _object(body)
-            if "name" not in operation and "done" not in operation:
-                raise not_dicomweb(response, body)
-            return operation
 
 
 def _count(lister: Lister, resource: Resource | None) -> int:
     return sum(1 for _ in lister.instances(resource)) if resource else 0
-
-
-def operation_url(base_url: str, name: str) -> str:
-    """Return where an operation is asked for: at the API version of the base URL."""
-    parts = urlsplit(base_url)
-    version = re.match(r"(?:/.*?)??(?=/projects/)|(?:/.*?)?/v\d\w*(?=/|$)", parts.path)
-    path = f"{version[0] if version else ''}/{quote(name.strip('/'))}"
-    if any(segment in (".", "..") for segment in path.split("/")):
-        raise ProtocolError(f"the server names an operation {name!r}, which cannot be asked for")
-    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-
-
-def _check_result(name: str, operation: dict[str, Any]) -> None:
-    """Raise Refused if an operation ended with an error, or with failures counted."""
-    error = operation.get("error")
-    if error:
-        said = error.get("message") or error.get("code") if isinstance(error, dict) else error
-        raise Refused(f"{name} failed: {said}", status=200)
-    metadata = operation.get("metadata")
-    counter = metadata.get("counter") if isinstance(metadata, dict) else None
-    failures = str(counter.get("failure", "0")) if isinstance(counter, dict) else "0"
-    if failures.strip() not in ("", "0"):
-        logs = metadata.get("logsUrl") if isinstance(metadata, dict) else None
-        raise Refused(
-            f"{name} ended with {failures} failures",
-            f"see {logs}" if logs else "",
-            status=200,
-        )
 
 
 def _hint(status: int) -> str:
@@ -219,13 +164,3 @@ def _hint(status: int) -> str:
         409: _REJECT_HINT,
         501: _ORTHANC_HINT,
     }.get(status, "")
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    if isinstance(answer, list) and len(answer) == 1:
-        answer = answer[0]
-    return answer if isinstance(answer, dict) else {}

@@ -21,7 +21,7 @@ from dcmweb.transfer.outcomes import Outcome, Status
 
 VERSION = 1
 _HEADER = "manifest"
-_GOOD = frozenset(status.name.lower() for status in Status if status.is_good)
+_GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
 
 
 class Manifest:

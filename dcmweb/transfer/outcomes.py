@@ -20,6 +20,8 @@ class Status(str, Enum):
     PLANNED = "planned"
     RETRIEVED = "retrieved"
     DELETED = "deleted"
+    BEGUN = "begun"
+    FINISHED = "finished"
     SKIPPED = "skipped"
     FAILED = "failed"
     UNKNOWN = "unknown"
@@ -28,6 +30,11 @@ class Status(str, Enum):
     def is_good(self) -> bool:
         """Whether nothing needs to be done about the item."""
         return self not in (Status.FAILED, Status.UNKNOWN)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing is left to be done, as by a later run."""
+        return self.is_good and self not in (Status.BEGUN, Status.PLANNED)
 
 
 _MOVED = (Status.STORED, Status.RETRIEVED, Status.PLANNED)

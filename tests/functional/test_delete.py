@@ -248,6 +248,76 @@ def test_the_name_of_an_operation_leads_to_no_other_place(
     assert len(origin.requests) == (1 if code else 2)
 
 
+def test_without_waiting_operations_are_printed_and_waited_for_later(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    operating = Operating(counter(pending="2"), {"done": True}, {"done": True})
+    with serving(operating) as origin:
+        url = f"http://127.0.0.1:{origin.port}/v1/{STORE}"
+        begun = dcmweb(url, "delete", STUDY, "--no-wait", "--manifest", "m")
+        asked = len(origin.requests)
+        waited = dcmweb(url, "wait", "-", text=begun.out)
+        by_url = dcmweb(url, "wait", f"http://127.0.0.1:{origin.port}/v1/{OPERATION}")
+    assert (begun.code, begun.out, asked) == (0, f"{OPERATION}\n", 1)
+    assert "begun 1" in begun.last
+    assert f"{STUDY} begun as operation {OPERATION}" in begun.err
+    assert "deleted\n" not in begun.err
+    assert json.loads((tmp_path / "m").read_text().splitlines()[-1])["type"] == "begun"
+    assert waited.code == by_url.code == 0
+    assert f"operation {OPERATION} finished" in waited.err
+    assert {r.target for r in origin.requests[1:]} == {f"/v1/{OPERATION}"}
+
+
+def test_what_was_only_begun_is_not_done_for_a_manifest(dcmweb: Dcmweb) -> None:
+    with serving(Operating({"done": True})) as origin:
+        url = f"http://127.0.0.1:{origin.port}/v1/{STORE}"
+        dcmweb(url, "delete", STUDY, "--no-wait", "--manifest", "m")
+        result = dcmweb(url, "delete", STUDY, "--manifest", "m")
+    assert "deleted 1" in result.last
+
+
+def test_operations_begun_are_events_if_events_are_wanted(dcmweb: Dcmweb) -> None:
+    with serving(Operating()) as origin:
+        url = f"http://127.0.0.1:{origin.port}/v1/{STORE}"
+        result = dcmweb(url, "delete", STUDY, "--no-wait", "--json")
+    event = json.loads(result.out.splitlines()[0])
+    assert (event["type"], event["item"], event["place"]) == ("begun", STUDY, OPERATION)
+
+
+def test_a_deletion_that_is_done_at_once_has_no_operation_to_print(dcmweb: Dcmweb) -> None:
+    with serving(three_studies()) as origin:
+        result = dcmweb(origin.url, "delete", "studies/1.2", "--no-wait")
+    assert (result.code, result.out) == (0, "")
+    assert "deleted 1" in result.last
+
+
+def test_operations_that_failed_are_named_among_others(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    operating = Operating({"done": True, "error": {"message": "no permission"}}, {"done": True})
+    with serving(operating) as origin:
+        url = f"http://127.0.0.1:{origin.port}/v1/{STORE}"
+        result = dcmweb(url, "wait", f"{OPERATION}1", f"{OPERATION}2", "--failed-to", "failed")
+        operating.answers.append({"done": True, "error": {"message": "no permission"}})
+        alone = dcmweb(url, "wait", OPERATION)
+    assert result.code == 1
+    assert "no permission" in result.err
+    assert "finished 1" in result.last
+    assert (tmp_path / "failed").read_text() == f"{OPERATION}1\n"
+    assert alone.code == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [((), 2), (("http://elsewhere.invalid/v1/op",), 2), (("/",), 2), (("-",), 3), (("..",), 8)],
+)
+def test_what_is_no_operation_is_not_asked_for(
+    dcmweb: Dcmweb, arguments: tuple[str, ...], code: int
+) -> None:
+    with serving(Operating()) as origin:
+        result = dcmweb(f"http://127.0.0.1:{origin.port}/v1/{STORE}", "wait", *arguments)
+    assert result.code == code, result.err
+    assert not origin.requests
+
+
 # Servers that will not.
 
 

@@ -121,8 +121,9 @@ def test_the_version_is_told(dcmweb: Dcmweb, line: str) -> None:
         ([URL, "search", "--timeout", "0"], "--timeout"),
         ([URL, "search", "--retries", "-1"], "--retries"),
         ([URL, "retrieve", "--output"], "--output"),
-        ([URL, "retrieve", "studies/1", "studies/2"], "studies/2"),
-        ([URL, "retrieve", "studies/1", "--path", "studies/2"], "two paths"),
+        ([URL, "retrieve", "studies/1", "study/2"], "study"),
+        ([URL, "retrieve", "-", "--files-from", "x"], "choose one"),
+        ([URL, "wait"], "nothing to wait for"),
         ([URL, "store"], "nothing to store"),
         (["127.0.0.1:1/dicomweb", "search"], "http://"),
         (["ftp://127.0.0.1/dicomweb", "search"], "http://"),
@@ -146,7 +147,8 @@ def test_what_is_not_understood_is_one_line(
 
 
 @pytest.mark.parametrize(
-    "option", [["--manifest", "m"], ["--failed-to", "f"], ["--json"], ["-0"], ["--skip-existing"]]
+    "option",
+    [["--manifest", "m"], ["--failed-to", "f"], ["--json"], ["--dry-run"], ["--skip-existing"]],
 )
 def test_options_that_mean_nothing_for_metadata_are_refused(
     dcmweb: Dcmweb, option: list[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dcmweb.errors import ProtocolError
-from dcmweb.transactions.delete import operation_url
+from dcmweb.transactions.operations import operation_url
 
 GOOGLE = "https://healthcare.googleapis.com"
 NAME = "projects/p/locations/l/datasets/d/operations/123"
