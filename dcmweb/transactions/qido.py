@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from itertools import islice
 from urllib.parse import quote
 
 from dcmweb.dicom import model
@@ -18,8 +19,9 @@ from dcmweb.transactions.client import Client
 
 STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"
 SMALL_PAGE = 200  # what servers accept that turn down larger limits
-ROWS_REMEMBERED = 10_000  # to recognise rows that come again when results shift between pages
-MOST_STALE_PAGES = 100  # pages in a row without a row that is new
+ROWS_REMEMBERED = 100_000  # to recognise rows that come again when results shift between pages
+MOST_STALE_PAGES = 100  # pages in a row without a row that is new, but with as many as are known
+LIKELY_CAP = 50  # which the number of results that servers give at most is a multiple of
 # Results that shift can bring the first page once more; a server that ignores the offset always.
 FIRST_PAGES_AGAIN = 3
 
@@ -107,6 +109,7 @@ class Pages:
     limit: int | None = None  # of the first request; None is the page size of the settings
     complete: bool = field(default=True, init=False)
     found: int = field(default=0, init=False)
+    _last: tuple[bool, int] | None = field(default=None, init=False)  # page: `more`, and its size
 
     def __iter__(self) -> Iterator[Dataset]:
         """Yield the rows, each once.
@@ -115,62 +118,87 @@ class Pages:
         nothing; the results end with an empty page, as only that is proof. A server that ignores
         the offset is recognised by its first page coming again.
         """
-        offset, stale, first_again = self.query.offset, 0, 0
-        first_page: list[str] = []
-        recent: deque[str] = deque(maxlen=ROWS_REMEMBERED)
-        previous: Page | None = None
+        known = _Known()
+        offset = self.query.offset
+        stale_pages = stale_rows = first_again = 0
+        first_key: bytes | None = None
         while self.wanted is None or self.found < self.wanted:
-            page = self._next(offset, previous)
-            keys = [_key(row, self.query.level) for row in page.rows]
-            if not keys:
+            page = self._next(offset)
+            self._last, size = (page.more, len(page.rows)), len(page.rows)
+            if not size:
                 self.complete = not page.more
                 return
-            first_page = first_page or keys
-            known = set(recent)
-            unique = dict(zip(keys, page.rows, strict=True))
-            fresh = [row for key, row in unique.items() if key not in known]
-            stale = 0 if fresh else stale + 1
-            first_again = first_again + 1 if not fresh and keys[0] == first_page[0] else 0
+            keys = [_key(row, self.query.level) for row in page.rows]
+            first_key = first_key or keys[0]
+            fresh = known.note(keys)
+            offset += size
+            if fresh:
+                stale_pages = stale_rows = first_again = 0
+            else:
+                stale_pages, stale_rows = stale_pages + 1, stale_rows + size
+                first_again = first_again + 1 if keys[0] == first_key else 0
             if first_again == FIRST_PAGES_AGAIN:
                 self._offset_is_ignored(page)
                 return
-            if stale > MOST_STALE_PAGES:
+            if stale_pages > MOST_STALE_PAGES and stale_rows > self.found:
                 raise ProtocolError("the server's search results go round in a circle")
-            for row in fresh[: None if self.wanted is None else self.wanted - self.found]:
+            room = None if self.wanted is None else self.wanted - self.found
+            rows = [page.rows[index] for index in fresh[:room]]
+            del page
+            for row in rows:
                 self.found += 1
                 yield row
-            recent.extend(keys)
-            offset += len(keys)
-            previous = page
+            del rows
         self.complete = False
 
-    def _next(self, offset: int, previous: Page | None) -> Page:
+    def _next(self, offset: int) -> Page:
         size = self.limit or self.client.page_size
         if self.wanted is not None:
             size = min(size, self.wanted - self.found)
         try:
             target = self.query.target(size, offset)
-            return fetch_page(self.client, target, is_later=previous is not None)
+            return fetch_page(self.client, target, is_later=self._last is not None)
         except Refused as error:
             if error.status not in (400, 413) or error.retryable:
                 raise
             if self.limit is None and size > SMALL_PAGE:
                 self.limit = SMALL_PAGE
-                page = self._next(offset, previous)
+                page = self._next(offset)
                 self.client.page_size = SMALL_PAGE  # it was the size, so remember it
                 return page
-            if previous is None or previous.more or len(previous.rows) >= size:
+            if self._last is None or self._last[0] or self._last[1] >= size:
                 raise
             self.client.notify(f"the server refused to be asked for more results: {error.message}")
             return Page([])
 
     def _offset_is_ignored(self, page: Page) -> None:
+        """Judge by one page, which is all there is to be had, whether it is all there is."""
         size = self.limit or self.client.page_size
-        if page.more or len(page.rows) >= size:
+        if page.more or len(page.rows) >= size or len(page.rows) % LIKELY_CAP == 0:
             self.complete = False
             self.client.notify(
                 f"the server ignores offset: only the first {self.found} results can be had"
             )
+
+
+class _Known:
+    """Remembers rows by their keys: the last so many, so that memory stays bounded."""
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, None] = {}
+
+    def note(self, keys: list[bytes]) -> list[int]:
+        """Remember the rows of a page; tell which were not known, by their places in it."""
+        fresh = []
+        for index, key in enumerate(keys):
+            if key in self._keys:
+                del self._keys[key]  # to come last again
+            else:
+                fresh.append(index)
+            self._keys[key] = None
+        for key in list(islice(self._keys, max(0, len(self._keys) - ROWS_REMEMBERED))):
+            del self._keys[key]
+        return fresh
 
 
 def uid(row: Dataset, tag: str) -> str:
@@ -196,13 +224,14 @@ def resource_of(row: Dataset, level: Level, parent: Resource) -> Resource | None
             return Resource(study, series, instance) if study and series and instance else None
 
 
-def _key(row: Dataset, level: Level) -> str:
-    """Tell rows apart by their UIDs, or by all they hold if there are none."""
+def _key(row: Dataset, level: Level) -> bytes:
+    """Tell rows apart by a digest of their UIDs, or of all they hold if there are none."""
     tags = [STUDY_UID, SERIES_UID, INSTANCE_UID]
     depth = [Level.STUDIES, Level.SERIES, Level.INSTANCES].index(level)
-    if own := model.text(row, tags[depth]):
-        return "/".join([*(model.text(row, tag) for tag in tags[:depth]), own])
-    return json.dumps(row, sort_keys=True)
+    own = model.text(row, tags[depth])
+    uids = "/".join([*(model.text(row, tag) for tag in tags[:depth]), own])
+    text = uids if own else json.dumps(row, sort_keys=True)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _escape(text: str) -> str:
