@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ class Console:
     """The two streams; every text from elsewhere is made visible before it is written."""
 
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
-        self._stdout = stdout or sys.stdout or _nowhere()
+        self._stdout = _utf8(stdout or sys.stdout or _nowhere())
         self._stderr = stderr or sys.stderr or _nowhere()
         self._progress: Progress | None = None
         self._lines: deque[str] = deque()  # that wait to be written; workers add to them
@@ -46,30 +47,33 @@ class Console:
 
         Raises ReaderGone if nobody reads it any more, LocalError if it cannot be written.
         """
-        try:
+        with self._writing():
             self._stdout.write(text + "\n")
             self._stdout.flush()
-        except BrokenPipeError:
-            raise ReaderGone from None
-        except OSError as error:
-            raise LocalError(f"cannot write to stdout: {error.strerror}") from error
 
     def stream(self, pieces: Iterable[str]) -> None:
         """Write data to stdout piece by piece; errors as of `data`."""
+        flushed = 0.0
         for piece in pieces:
-            try:
+            with self._writing():
                 self._stdout.write(piece)
-            except BrokenPipeError:
-                raise ReaderGone from None
-            except OSError as error:
-                raise LocalError(f"cannot write to stdout: {error.strerror}") from error
+                if (now := time.monotonic()) > flushed + TOGETHER:
+                    self._stdout.flush()
+                    flushed = now
+        with self._writing():
+            self._stdout.flush()
 
     def copy(self, path: str) -> None:
         """Write a file to stdout as it is; errors as of `data`."""
-        try:
-            with open(path, "rb") as file:
-                shutil.copyfileobj(file, self._stdout.buffer)
+        with self._writing(), open(path, "rb") as file:
+            shutil.copyfileobj(file, self._stdout.buffer)
             self._stdout.flush()
+
+    @staticmethod
+    @contextmanager
+    def _writing() -> Iterator[None]:
+        try:
+            yield
         except BrokenPipeError:
             raise ReaderGone from None
         except OSError as error:
@@ -225,6 +229,13 @@ class Console:
         finally:
             self._progress.close()
             self._progress = None
+
+
+def _utf8(stream: TextIO) -> TextIO:
+    """Have data written as UTF-8, wherever; what cannot be written so is escaped."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return stream
 
 
 def _nowhere() -> TextIO:

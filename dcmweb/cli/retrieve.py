@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli import formats
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.records import Records, keeping, listed_paths, record_options
-from dcmweb.cli.text import json_pieces, xml_pieces
 from dcmweb.dicom.paths import Form, Level, Target, parse_target
 from dcmweb.errors import DcmwebError, ExitCode, NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status, Tally
@@ -216,7 +216,7 @@ def _print_metadata(
     if is_xml and is_one:
         run.console.stream(document.decode("utf-8", "replace") for document in found())
     else:
-        run.console.stream(xml_pieces(found()) if is_xml else json_pieces(found()))
+        run.console.stream(formats.as_xml(found()) if is_xml else formats.as_json(found()))
     return ExitCode.SOME_FAILED if failures else ExitCode.OK
 
 

@@ -2,59 +2,144 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli import formats
+from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.paths import one_path
-from dcmweb.cli.text import as_json, plural
-from dcmweb.errors import ExitCode
+from dcmweb.cli.text import plural
+from dcmweb.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from dcmweb.transactions import Client
+    from dcmweb.transactions import Client, Search
 
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[PATH] [PARAMETERS]...")
 @click.option("--path", "named_path", metavar="PATH", help="The path, by name.")
 @click.option("--parameters", multiple=True, metavar="TEXT", help="The parameters, by name.")
+@click.option("--all", "every", is_flag=True, help="All results, however many there are.")
+@click.option(
+    "--limit",
+    "rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="So many results, however few the server gives at a time.",
+)
+@click.option("--count", is_flag=True, help="Print how many results there are, and nothing else.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(formats.FORMATS),
+    default="json",
+    show_default=True,
+    help="How to print results; uids are paths, for retrieve and delete.",
+)
+@click.option(
+    "--fields",
+    multiple=True,
+    metavar="NAMES",
+    help="Attributes to ask for and to print, by keyword or tag: PatientID,StudyDate.",
+)
+@click.option(
+    "--unchecked", is_flag=True, help="Send parameters as they are, whatever they look like."
+)
 @with_client
-def search(
-    run: Run,
-    client: Client,
-    words: tuple[str, ...],
-    named_path: str | None,
-    parameters: tuple[str, ...],
-) -> int:
+def search(run: Run, client: Client, words: tuple[str, ...], **options: Any) -> int:
     """Search for studies, series or instances; prints DICOM JSON.
 
     \b
     search                                      all studies
     search studies PatientName=Doe* limit=10
-    search instances StudyDate=19941013
+    search series Modality=MR --all --format table
+    search studies StudyDate=2024-01-01..2024-03-31 --format uids
     search studies/1.2.3/series "limit=1&offset=2"
     """
     from dcmweb import transactions
+    from dcmweb.transactions.query_keys import checked, parse_parameters
 
-    path, rest = _path_and_parameters(words, named_path)
-    result = transactions.search(client, path, (*rest, *parameters))
-    run.console.data(as_json(result.rows))
-    if result.more:
+    path, rest = _path_and_parameters(words, options["named_path"])
+    pairs = parse_parameters((*rest, *options["parameters"]))
+    if not options["unchecked"]:
+        pairs = checked(pairs)
+    fields = parse_fields(options["fields"])
+    _check(options, fields)
+    if options["form"] in formats.WITH_COLUMNS and not options["count"]:
+        fields = fields or default_fields(transactions.Search(client, path, pairs).level)
+    found = transactions.Search(
+        client,
+        path,
+        pairs,
+        rows=options["rows"],
+        every=options["every"] or options["count"],
+        fields=[field.tag for field in fields],
+    )
+    if options["count"]:
+        run.console.data(str(sum(1 for _ in found)))
+        return ExitCode.OK
+    code = _print(run, found, options["form"], fields)
+    if found.more:
         run.console.line(
-            f"Please note: these are the first {plural(len(result.rows), 'result')}; "
-            "there are more, give limit=N, or offset=N for the next ones"
+            f"Please note: these are the first {plural(found.found, 'result')}; "
+            "there are more, give --all, limit=N, or offset=N for the next ones"
         )
+    return code
+
+
+def _check(options: dict[str, Any], fields: list[Field]) -> None:
+    """Raise UsageError for options that contradict each other."""
+    if options["every"] and options["rows"]:
+        raise UsageError("--all and --limit are given", "choose one")
+    if options["count"] and (fields or options["rows"] or options["form"] != "json"):
+        raise UsageError("--count prints a number alone", "leave out --limit, --format, --fields")
+    if fields and options["form"] == formats.UIDS:
+        raise UsageError("--format uids prints paths alone", "leave out --fields")
+
+
+def _print(run: Run, found: Search, form: str, fields: list[Field]) -> int:
+    """Print results in a form; tell whether that went well."""
+    if form == formats.UIDS:
+        return _print_paths(run, found)
+    if form in formats.WITH_COLUMNS:
+        run.console.stream(formats.WITH_COLUMNS[form](found, fields))
+    else:
+        rows = (only(row, fields) for row in found) if fields else found
+        run.console.stream(formats.OF_DATASETS[form](rows))
+    return ExitCode.OK
+
+
+def _print_paths(run: Run, found: Search) -> int:
+    """Print the paths of results; one without UIDs that can be used is a failure."""
+    unusable = 0
+
+    def paths() -> Iterator[str]:
+        nonlocal unusable
+        for row in found:
+            if path := found.path_of(row):
+                yield f"{path}\n"
+            else:
+                unusable += 1
+
+    run.console.stream(paths())
+    if unusable:
+        run.console.line(f"{plural(unusable, 'result')} without a usable UID left out")
+        return ExitCode.SOME_FAILED
     return ExitCode.OK
 
 
 def _path_and_parameters(
     words: tuple[str, ...], named_path: str | None
 ) -> tuple[str, tuple[str, ...]]:
-    """Tell the path from the parameters: these have a `=`, which no path has."""
+    """Tell the path from the parameters."""
+    from dcmweb.transactions.query_keys import is_parameter
+
     if words and "?" in words[0] and not words[0].startswith("?"):
         path, _, parameters = words[0].partition("?")
         words = (path, parameters, *words[1:])
-    if not words or "=" in words[0]:
+    if not words or is_parameter(words[0]):
         return named_path or "studies", words
     return one_path(words[0], named_path) or "", words[1:]

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
-import textwrap
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 _INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"])
 
@@ -55,26 +50,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def as_json(datasets: Sequence[Mapping[str, Any]]) -> str:
-    """Write DICOM JSON for people and for jq: indented by 2, keys sorted."""
-    return json.dumps(datasets, indent=2, sort_keys=True)
-
-
-def json_pieces(datasets: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Write the same as `as_json`, data set by data set."""
-    opening = "[\n"
-    for dataset in datasets:
-        yield opening + textwrap.indent(json.dumps(dataset, indent=2, sort_keys=True), "  ")
-        opening = ",\n"
-    yield "[]\n" if opening == "[\n" else "\n]\n"
-
-
-def xml_pieces(documents: Iterable[bytes]) -> Iterator[str]:
-    """Write documents of the Native DICOM Model as one, below a root element."""
-    yield '<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModels>\n'
-    for document in documents:
-        text = document.decode("utf-8-sig", "replace").strip()
-        yield re.sub(r"^<\?xml.*?\?>\s*", "", text, flags=re.DOTALL) + "\n"
-    yield "</NativeDicomModels>\n"

@@ -7,19 +7,19 @@ from dcmweb.transactions.operations import wait
 from dcmweb.transactions.renditions import Rendering, parse_rendering
 from dcmweb.transactions.retrieve import retrieve
 from dcmweb.transactions.saving import Destination
-from dcmweb.transactions.search import search
+from dcmweb.transactions.search import Search
 from dcmweb.transactions.store import store
 
 __all__ = [
     "Client",
     "Destination",
     "Rendering",
+    "Search",
     "delete",
     "metadata",
     "metadata_xml",
     "parse_rendering",
     "retrieve",
-    "search",
     "store",
     "wait",
 ]

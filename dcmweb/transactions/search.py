@@ -2,72 +2,96 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from urllib.parse import unquote
+from collections.abc import Iterator, Sequence
 
 from dcmweb.dicom.model import Dataset
 from dcmweb.dicom.paths import parse_search
-from dcmweb.errors import UsageError
+from dcmweb.errors import ProtocolError, Refused, UsageError
 from dcmweb.transactions.client import Client
-from dcmweb.transactions.qido import Pages, Query, fetch_page
+from dcmweb.transactions.qido import Pages, Query, fetch_page, resource_of
+from dcmweb.transactions.query_keys import Pair
 
 DEFAULT_LIMIT = 5000
-
-# A & begins another parameter where a name and = follow; elsewhere it belongs to the value.
-_SEPARATOR = re.compile(r"&(?=[A-Za-z][A-Za-z0-9.]*=|[0-9A-Fa-f]{8}[=.]|&|$)")
+PAGE = 1000  # rows, where there may be many: the first of them come soon, and memory stays low
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """The rows found, as DICOM JSON; `more` tells whether the server has further ones."""
+class Search:
+    """A search for studies, series or instances, whose rows come as they are iterated over.
 
-    rows: list[Dataset]
-    more: bool = False
-
-
-def parse_parameters(texts: Iterable[str]) -> list[tuple[str, str]]:
-    """Read parameters as people write them: `KEY=VALUE`, `A=1&B=2`, with or without `?`.
-
-    `%XX` is decoded; `+` and what stands after the first `=` belong to the value. Raises
-    UsageError for what has no key.
+    Without `rows`, up to the `limit` among the parameters, or 5000, come; `more` tells afterwards
+    whether there are further ones
+    than were `found`. With `rows`, so many come however the server pages, or all with
+    `every`; it is an error if the server does not give them. `fields` are tags of attributes to
+    ask for.
     """
-    pairs = []
-    for text in texts:
-        for item in filter(None, _SEPARATOR.split(text.strip().removeprefix("?"))):
-            key, equals, value = item.partition("=")
-            if not key.strip() or not equals:
-                raise UsageError(
-                    f"{item!r} is no search parameter",
-                    "write it as KEY=VALUE, as in StudyDate=2024",
-                )
-            pairs.append((_decode(key.strip()), _decode(value)))
-    return pairs
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        pairs: Sequence[Pair],
+        *,
+        rows: int | None = None,
+        every: bool = False,
+        fields: Sequence[str] = (),
+    ) -> None:
+        self._client = client
+        self.resource, self.level = parse_search(path)
+        self._limit, offset = _whole(pairs, "limit"), _whole(pairs, "offset")
+        if self._limit is not None and (every or rows is not None):
+            raise UsageError("limit= is given beside --all, --count or --limit", "choose one")
+        others = tuple(pair for pair in pairs if pair[0].lower() not in ("limit", "offset"))
+        self._query = Query(self.resource, self.level, others, offset=offset or 0)
+        self._fields = fields
+        self._rows = rows
+        self._is_whole = every or rows is not None
+        self.more = False
+        self.found = 0
+
+    def __iter__(self) -> Iterator[Dataset]:
+        """Yield the rows found. Raises ProtocolError at the end if the server keeps some back."""
+        if self._limit == 0:  # servers differ in what that means: let this one say
+            yield from fetch_page(self._client, self._query.target(0, self._query.offset)).rows
+            return
+        pages = self._pages(self._query.including(*self._fields))
+        try:
+            yield from pages
+        except Refused as error:
+            if error.status != 400 or pages.found or not self._fields:
+                raise
+            pages = self._pages(self._query)
+            yield from pages
+            self._client.notify("the server refused to be asked for fields; these are its own")
+        self.found = pages.found
+        if pages.complete or self._limit is not None or self._has_enough(pages):
+            return
+        if self._is_whole:
+            raise ProtocolError(f"the server gave {pages.found} results, and has more")
+        self.more = self._is_more(pages.found)
+
+    def _pages(self, query: Query) -> Pages:
+        if not self._is_whole:
+            limit = self._limit
+            return Pages(self._client, query, wanted=limit or DEFAULT_LIMIT, limit=limit)
+        self._client.page_size = min(self._client.page_size, PAGE)
+        return Pages(self._client, query, wanted=self._rows)
+
+    def _has_enough(self, pages: Pages) -> bool:
+        return self._rows is not None and pages.found >= self._rows
+
+    def _is_more(self, found: int) -> bool:
+        """Ask for one row beyond those found."""
+        return bool(
+            fetch_page(self._client, self._query.target(1, self._query.offset + found)).rows
+        )
+
+    def path_of(self, row: Dataset) -> str:
+        """Name the resource that a row stands for, "" for one without the UIDs it takes."""
+        resource = resource_of(row, self.level, self.resource)
+        return str(resource) if resource else ""
 
 
-def search(client: Client, path: str, parameters: Iterable[str]) -> SearchResult:
-    """Search for studies, series or instances, up to the limit asked for, or 5000."""
-    resource, level = parse_search(path)
-    pairs = parse_parameters(parameters)
-    limit, offset = _whole(pairs, "limit"), _whole(pairs, "offset")
-    others = tuple(pair for pair in pairs if pair[0].lower() not in ("limit", "offset"))
-    query = Query(resource, level, others, offset=offset or 0)
-    if limit == 0:  # servers differ in what that means: let this one say
-        return SearchResult(fetch_page(client, query.target(0, query.offset)).rows)
-    pages = Pages(client, query, wanted=limit or DEFAULT_LIMIT, limit=limit)
-    rows = list(pages)
-    if pages.complete or limit is not None:
-        return SearchResult(rows, more=False)
-    return SearchResult(rows, more=_is_more(client, query, len(rows)))
-
-
-def _is_more(client: Client, query: Query, found: int) -> bool:
-    """Ask for one row beyond those found."""
-    return bool(fetch_page(client, query.target(1, query.offset + found)).rows)
-
-
-def _whole(pairs: list[tuple[str, str]], name: str) -> int | None:
+def _whole(pairs: Sequence[Pair], name: str) -> int | None:
     """Take a parameter that is a number. Raises UsageError where it is none."""
     found = [value.strip() for key, value in pairs if key.lower() == name]
     if not found:
@@ -75,15 +99,3 @@ def _whole(pairs: list[tuple[str, str]], name: str) -> int | None:
     if len(found) > 1 or not (found[0].isascii() and found[0].isdigit()):
         raise UsageError(f"{name} must be one whole number", f"write it as {name}=10")
     return int(found[0])
-
-
-def _decode(text: str) -> str:
-    return unquote(text, errors="strict") if _decodable(text) else text
-
-
-def _decodable(text: str) -> bool:
-    try:
-        unquote(text, errors="strict")
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dcmweb.errors import UsageError
-from dcmweb.transactions.search import DEFAULT_LIMIT, parse_parameters, search
+from dcmweb.transactions.query_keys import parse_parameters
+from dcmweb.transactions.search import DEFAULT_LIMIT, Search
 from tests.unit.conftest import Answer, Archive, Serve, studies
 
 
@@ -63,21 +64,21 @@ def test_as_many_rows_are_asked_for_as_are_wanted(
     parameters: list[str], rows: int, more: bool, targets: list[str], serve: Serve
 ) -> None:
     client, server = serve(Archive(studies(7)))
-    result = search(client, "", parameters)
-    assert (len(result.rows), result.more) == (rows, more)
+    result = Search(client, "", parse_parameters(parameters))
+    assert (len(list(result)), result.more) == (rows, more)
     assert server.targets == targets
 
 
 @pytest.mark.parametrize(("count", "more"), [(DEFAULT_LIMIT, False), (DEFAULT_LIMIT + 1, True)])
 def test_rows_beyond_the_default_limit_are_told_of(count: int, more: bool, serve: Serve) -> None:
     client, _ = serve(Archive(studies(count)))
-    result = search(client, "studies", [])
-    assert (len(result.rows), result.more) == (DEFAULT_LIMIT, more)
+    result = Search(client, "studies", [])
+    assert (len(list(result)), result.more) == (DEFAULT_LIMIT, more)
 
 
 def test_the_path_says_where_to_search(serve: Serve) -> None:
     client, server = serve(lambda *_: Answer(204, b""))
-    search(client, "/studies/1.2/series", ["limit=1"])
+    assert not list(Search(client, "/studies/1.2/series", [("limit", "1")]))
     assert server.targets == ["studies/1.2/series?limit=1"]
 
 
@@ -87,5 +88,5 @@ def test_the_path_says_where_to_search(serve: Serve) -> None:
 def test_limits_that_are_no_number_are_a_usage_error(parameters: list[str], serve: Serve) -> None:
     client, server = serve(lambda *_: Answer(204, b""))
     with pytest.raises(UsageError, match="whole number"):
-        search(client, "studies", parameters)
+        Search(client, "studies", parse_parameters(parameters))
     assert server.targets == []

@@ -1,0 +1,92 @@
+"""Which attributes of search results are wanted, and where they are in a data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dcmweb.dicom import model
+from dcmweb.dicom.dictionary import Attribute, attributes
+from dcmweb.dicom.model import Dataset
+from dcmweb.dicom.paths import Level
+
+_STUDY = (
+    "StudyDate",
+    "StudyTime",
+    "PatientID",
+    "PatientName",
+    "AccessionNumber",
+    "ModalitiesInStudy",
+    "StudyDescription",
+    "NumberOfStudyRelatedSeries",
+    "NumberOfStudyRelatedInstances",
+    "StudyInstanceUID",
+)
+_SERIES = (
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
+    "BodyPartExamined",
+    "NumberOfSeriesRelatedInstances",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+)
+_INSTANCE = (
+    "InstanceNumber",
+    "SOPClassUID",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+)
+_DEFAULTS = {Level.STUDIES: _STUDY, Level.SERIES: _SERIES, Level.INSTANCES: _INSTANCE}
+# Names in a list; a tag may be written with a comma in it.
+_NAME = re.compile(r"\(?[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}\)?(?:\.[^,\s]+)?|[^,\s]+")
+
+
+@dataclass(frozen=True)
+class Field:
+    """An attribute, or one in the items of sequences, by the attributes that lead to it."""
+
+    path: tuple[Attribute, ...]
+
+    @property
+    def name(self) -> str:
+        """Its keywords, as heads of columns have it."""
+        return ".".join(attribute.name for attribute in self.path)
+
+    @property
+    def tag(self) -> str:
+        """Its tags, as servers are asked for it."""
+        return ".".join(attribute.tag for attribute in self.path)
+
+    def elements(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
+        """Yield the elements there are of it: one, or one from each item."""
+        *above, last = self.path
+        datasets = [dataset]
+        for attribute in above:
+            datasets = [item for one in datasets for item in model.items(one, attribute.tag)]
+        for one in datasets:
+            if isinstance(element := one.get(last.tag), dict):
+                yield element
+
+
+def parse_fields(texts: Iterable[str]) -> list[Field]:
+    """Read lists of keywords and tags; raises UsageError for what is none."""
+    names = dict.fromkeys(name for text in texts for name in _NAME.findall(text))
+    return [Field(attributes(name)) for name in names]
+
+
+def default_fields(level: Level) -> list[Field]:
+    """Choose what a table shows of studies, series or instances."""
+    return [Field(attributes(name)) for name in _DEFAULTS[level]]
+
+
+def only(dataset: Dataset, fields: Sequence[Field]) -> Dataset:
+    """Take the elements of these fields; of those in sequences, the whole sequence."""
+    tags = {field.path[0].tag for field in fields}
+    return {tag: element for tag, element in dataset.items() if tag in tags}

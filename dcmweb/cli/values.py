@@ -1,0 +1,117 @@
+"""Values of the DICOM JSON model (PS3.18 annex F) as people read them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from dcmweb.dicom.dictionary import attribute_of
+
+SEPARATOR = "; "
+_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
+_TIME = re.compile(r"([0-9]{2})([0-9]{2})?([0-9]{2})?(?:\.([0-9]+))?")
+_MOMENT = re.compile(r"([0-9]{8})([0-9]{2,6}(?:\.[0-9]+)?)?([+-][0-9]{4})?")
+# Code Value, Coding Scheme Designator, Code Meaning (PS3.3 section 8).
+_CODE, _SCHEME, _MEANING = ("00080100", "00080119", "00080120"), "00080102", "00080104"
+
+
+def readable(elements: Iterable[dict[str, Any]], *, names_uids: bool = False) -> str:
+    """Write the values of elements; several are separated by `; `.
+
+    With `names_uids`, SOP Classes and other UIDs that are registered are written as their names.
+    """
+    return SEPARATOR.join(text for e in elements for text in _texts(e, names_uids))
+
+
+def _texts(element: dict[str, Any], names_uids: bool) -> list[str]:
+    if "BulkDataURI" in element:
+        return [str(element["BulkDataURI"])]
+    if "InlineBinary" in element:
+        return [f"({len(str(element['InlineBinary'])) * 3 // 4} bytes)"]
+    values = element.get("Value")
+    vr = element.get("vr")
+    texts = [
+        _text(value, vr if isinstance(vr, str) else "", names_uids)
+        for value in (values if isinstance(values, list) else [])
+    ]
+    return texts if any(texts) else []
+
+
+def _text(value: Any, vr: str, names_uids: bool) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return _item(value, names_uids) if vr == "SQ" else _person_name(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if vr == "UI" and names_uids:
+        return _uid_name(str(value))
+    read = {"DA": _date, "TM": _time, "DT": _moment, "PN": _written_name}.get(vr, str)
+    return read(str(value))
+
+
+def _written_name(text: str) -> str:
+    return _person_name(dict(zip(_GROUPS, text.split("="), strict=False)))
+
+
+def _person_name(groups: dict[str, Any]) -> str:
+    """Write a name: `Family, Given Middle`, the ideographic one in brackets behind it."""
+    alphabetic, ideographic, phonetic = (_group(str(groups.get(g) or "")) for g in _GROUPS)
+    if alphabetic and ideographic:
+        return f"{alphabetic} ({ideographic})"
+    return alphabetic or ideographic or phonetic
+
+
+def _group(text: str) -> str:
+    family, given, middle, prefix, suffix = [*text.strip().split("^", 4), "", "", "", ""][:5]
+    named = " ".join(filter(None, [given, middle]))
+    if not text.isascii() and not re.search("[A-Za-z]", text):  # written without a comma
+        return " ".join(filter(None, [family, named, prefix, suffix]))
+    return ", ".join(filter(None, [family, named, prefix, suffix]))
+
+
+def _date(text: str) -> str:
+    match = _DATE.fullmatch(text)
+    return "-".join(match.groups()) if match else text
+
+
+def _time(text: str) -> str:
+    match = _TIME.fullmatch(text)
+    if not match:
+        return text
+    *parts, fraction = match.groups()
+    fraction = (fraction or "").rstrip("0")
+    return ":".join(filter(None, parts)) + (f".{fraction}" if fraction else "")
+
+
+def _moment(text: str) -> str:
+    match = _MOMENT.fullmatch(text)
+    if not match:
+        return text
+    day, time, zone = match.groups()
+    return " ".join(filter(None, [_date(day), _time(time) if time else ""])) + (zone or "")
+
+
+def _uid_name(text: str) -> str:
+    from pydicom.config import IGNORE
+    from pydicom.uid import UID
+
+    return UID(text, validation_mode=IGNORE).name
+
+
+def _item(item: dict[str, Any], names_uids: bool) -> str:
+    """Write an item of a sequence: a code as `(value, scheme, "meaning")`, others in braces."""
+    code = next((readable([item[tag]]) for tag in _CODE if isinstance(item.get(tag), dict)), "")
+    meaning = item.get(_MEANING)
+    if code and isinstance(meaning, dict):
+        scheme = item.get(_SCHEME)
+        parts = [code, readable([scheme]) if isinstance(scheme, dict) else ""]
+        return f'({", ".join(filter(None, parts))}, "{readable([meaning])}")'
+    texts = []
+    for tag, element in sorted(item.items()):
+        if isinstance(element, dict):
+            name = attribute_of(tag).name if re.fullmatch("[0-9A-F]{8}", tag) else tag
+            texts.append(f"{name}: {readable([element], names_uids=names_uids)}")
+    return "{" + ", ".join(texts) + "}"
