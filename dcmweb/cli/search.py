@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,7 @@ from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.paths import one_path
 from dcmweb.cli.text import plural
+from dcmweb.dicom.model import Dataset
 from dcmweb.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def search(run: Run, client: Client, words: tuple[str, ...], **options: Any) -> 
     if options["count"]:
         run.console.data(str(sum(1 for _ in found)))
         return ExitCode.OK
-    code = _print(run, found, options["form"], fields)
+    # What is not too much is held, so that there is all or nothing on stdout.
+    is_bounded = not (options["every"] or options["rows"])
+    code = _print(run, found, list(found) if is_bounded else found, options["form"], fields)
     if found.more:
         run.console.line(
             f"Please note: these are the first {plural(found.found, 'result')}; "
@@ -100,25 +103,25 @@ def _check(options: dict[str, Any], fields: list[Field]) -> None:
         raise UsageError("--format uids prints paths alone", "leave out --fields")
 
 
-def _print(run: Run, found: Search, form: str, fields: list[Field]) -> int:
+def _print(run: Run, found: Search, rows: Iterable[Dataset], form: str, fields: list[Field]) -> int:
     """Print results in a form; tell whether that went well."""
     if form == formats.UIDS:
-        return _print_paths(run, found)
+        return _print_paths(run, found, rows)
     if form in formats.WITH_COLUMNS:
-        run.console.stream(formats.WITH_COLUMNS[form](found, fields))
+        run.console.stream(formats.WITH_COLUMNS[form](rows, fields))
     else:
-        rows = (only(row, fields) for row in found) if fields else found
+        rows = (only(row, fields) for row in rows) if fields else rows
         run.console.stream(formats.OF_DATASETS[form](rows))
     return ExitCode.OK
 
 
-def _print_paths(run: Run, found: Search) -> int:
+def _print_paths(run: Run, found: Search, rows: Iterable[Dataset]) -> int:
     """Print the paths of results; one without UIDs that can be used is a failure."""
     unusable = 0
 
     def paths() -> Iterator[str]:
         nonlocal unusable
-        for row in found:
+        for row in rows:
             if path := found.path_of(row):
                 yield f"{path}\n"
             else:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from dcmweb.dicom.dictionary import attribute_of
+from dcmweb.dicom.dictionary import attribute_of, uid_name
 
 SEPARATOR = "; "
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
@@ -47,7 +47,7 @@ def _text(value: Any, vr: str, names_uids: bool) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if vr == "UI" and names_uids:
-        return _uid_name(str(value))
+        return uid_name(str(value))
     read = {"DA": _date, "TM": _time, "DT": _moment, "PN": _written_name}.get(vr, str)
     return read(str(value))
 
@@ -92,13 +92,6 @@ def _moment(text: str) -> str:
         return text
     day, time, zone = match.groups()
     return " ".join(filter(None, [_date(day), _time(time) if time else ""])) + (zone or "")
-
-
-def _uid_name(text: str) -> str:
-    from pydicom.config import IGNORE
-    from pydicom.uid import UID
-
-    return UID(text, validation_mode=IGNORE).name
 
 
 def _item(item: dict[str, Any], names_uids: bool) -> str:

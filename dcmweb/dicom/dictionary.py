@@ -75,7 +75,7 @@ def attribute(name: str) -> Attribute:
         return attribute_of((match[1] + match[2]).upper())
     from pydicom.datadict import tag_for_keyword
 
-    number = tag_for_keyword(name)
+    number = tag_for_keyword(name) if name else None
     if number is None:
         raise UsageError(f"there is no attribute {name!r}", _hint(name))
     return attribute_of(f"{number:08X}")
@@ -98,14 +98,21 @@ def attributes(path: str) -> tuple[Attribute, ...]:
     return tuple(attribute(name) for name in path.split("."))
 
 
+def uid_name(uid: str) -> str:
+    """Tell the name of a UID that PS3.6 registers; others are what they are."""
+    from pydicom.config import IGNORE
+    from pydicom.uid import UID
+
+    return UID(uid, validation_mode=IGNORE).name
+
+
 def _hint(name: str) -> str:
     """Suggest the keyword that was meant."""
     from difflib import get_close_matches
 
     from pydicom.datadict import keyword_dict
 
-    for keywords in (_USUAL, keyword_dict):
-        known = {keyword.lower(): keyword for keyword in keywords}
-        if close := get_close_matches(name.lower(), known, n=1, cutoff=0.75):
-            return f"did you mean {known[close[0]]}?"
+    known = {keyword.lower(): keyword for keyword in keyword_dict}
+    if close := get_close_matches(name.lower(), known, n=1, cutoff=0.75):
+        return f"did you mean {known[close[0]]}?"
     return "write a keyword of PS3.6, such as PatientID, or a tag, such as 00100020"

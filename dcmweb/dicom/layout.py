@@ -9,6 +9,7 @@ import string
 from collections.abc import Mapping
 
 from dcmweb.dicom import model
+from dcmweb.dicom.dictionary import attribute
 from dcmweb.dicom.files import instance_path, safe_name
 from dcmweb.dicom.model import Dataset
 from dcmweb.dicom.paths import Resource
@@ -22,11 +23,6 @@ _UID_TAGS: Mapping[str, str] = {
     "0020000D": "study",
     "0020000E": "series",
     "00080018": "instance",
-}
-_UID_KEYWORDS = {
-    "StudyInstanceUID": "0020000D",
-    "SeriesInstanceUID": "0020000E",
-    "SOPInstanceUID": "00080018",
 }
 _INSTANCE = "00080018"
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
@@ -88,19 +84,8 @@ def _parse(name: str, template: str) -> list[tuple[str, str]]:
     for text, field, spec, conversion in fields:
         if spec or conversion or field == "":
             raise UsageError(f"layout {template!r} is malformed", _WRITE_IT)
-        parts.append((text, "" if field is None else _tag(field)))
+        parts.append((text, "" if field is None else attribute(field).tag))
     return parts
-
-
-def _tag(field: str) -> str:
-    if known := _UID_KEYWORDS.get(field):
-        return known
-    from pydicom.datadict import tag_for_keyword
-
-    tag = tag_for_keyword(field)
-    if tag is None and not re.fullmatch("[0-9A-Fa-f]{8}", field):
-        raise UsageError(f"there is no attribute {field!r}", _WRITE_IT)
-    return f"{tag:08X}" if tag is not None else field.upper()
 
 
 def _value(tag: str, instance: Resource, attributes: Dataset) -> str:

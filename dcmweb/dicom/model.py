@@ -84,7 +84,10 @@ def read_json(file: IO[bytes]) -> Iterator[Dataset]:
 
 def _objects(pieces: Iterator[str]) -> Iterator[Any]:
     """Yield the elements of an array, or the one value there is."""
-    text = next(pieces, "").lstrip()
+    text = ""
+    for piece in pieces:
+        if text := piece.lstrip():
+            break
     if not text.startswith("["):
         if text:
             yield json.loads(text + "".join(pieces))
@@ -93,6 +96,8 @@ def _objects(pieces: Iterator[str]) -> Iterator[Any]:
     while True:
         text = _with_more(text, pieces)
         if text.startswith("]"):
+            if text[1:].strip() or any(piece.strip() for piece in pieces):
+                raise ValueError("something follows its end")
             return
         if not is_first:
             if not text.startswith(","):

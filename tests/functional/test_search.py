@@ -85,13 +85,25 @@ def test_a_single_data_set_is_a_result_as_well(dcmweb: Dcmweb) -> None:
         ),
         (["studies", "limit=1&offset=2"], "studies?limit=1&offset=2"),
         (["studies", "offset=7"], "studies?limit=5000&offset=7"),
-        (["studies", "?A=1&offset=7&&B=2&"], "studies?A=1&B=2&limit=5000&offset=7"),
-        (["studies", "A=1", "limit=3", "?B=2"], "studies?A=1&B=2&limit=3"),
-        (["StudyDate=2024"], "studies?StudyDate=2024&limit=5000"),
+        (
+            ["studies", "?StudyID=1&offset=7&&PatientID=2&"],
+            "studies?StudyID=1&PatientID=2&limit=5000&offset=7",
+        ),
+        (
+            ["studies", "StudyID=1", "limit=3", "?PatientID=2"],
+            "studies?StudyID=1&PatientID=2&limit=3",
+        ),
+        (["StudyDate=2024"], "studies?StudyDate=20240101-20241231&limit=5000"),
+        (["StudyDate>=2024-02-01"], "studies?StudyDate=20240201-&limit=5000"),
+        (["studies?StudyDate<2024-02-01"], "studies?StudyDate=-20240131&limit=5000"),
+        (
+            ["StudyDate>2024-01-01", "StudyDate<=2024-02"],
+            "studies?StudyDate=20240102-20240229&limit=5000",
+        ),
         (["series?Modality=CT", "limit=3"], "series?Modality=CT&limit=3"),
         (["--path", "series", "--parameters", "limit=1"], "series?limit=1"),
-        (["--parameters=A=1&limit=2", "--path=/series/", "--parameters=B=2"], None),
-        (["series", "--parameters", "A=1", "limit=2", "--parameters", "B=2"], None),
+        (["--parameters=StudyID=1&limit=2", "--path=/series/", "--parameters=PatientID=2"], None),
+        (["series", "--parameters", "StudyID=1", "limit=2", "--parameters", "PatientID=2"], None),
         (["studies", "includefield=00081030,StudyDate"], None),
     ],
 )
@@ -105,7 +117,7 @@ def test_paths_and_parameters_mean_what_they_say(
     if target is not None:
         assert seen == target
     elif "--path=/series/" in arguments or "series" in arguments:
-        assert sorted(seen.split("&")) == sorted(["series?A=1", "B=2", "limit=2"])
+        assert sorted(seen.split("&")) == sorted(["series?StudyID=1", "PatientID=2", "limit=2"])
     else:
         assert seen == "studies?includefield=00081030,StudyDate&limit=5000"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 
 import pytest
 
 from dcmweb.dicom import model
-from dcmweb.dicom.model import parse_json
+from dcmweb.dicom.model import parse_json, read_json
 from dcmweb.errors import ProtocolError
 
 TAG = "00080018"
@@ -92,3 +94,50 @@ def test_json(body: bytes, datasets: list[dict[str, Any]]) -> None:
 def test_what_is_no_dicom_json_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(ProtocolError, match="JSON"):
         parse_json(body)
+
+
+class Slowly(io.BytesIO):
+    """Gives so many bytes at a time, whatever it is asked for."""
+
+    def __init__(self, data: bytes, pace: int) -> None:
+        super().__init__(data)
+        self.pace = pace
+
+    def read(self, _size: int | None = -1) -> bytes:
+        return super().read(self.pace)
+
+
+@pytest.mark.parametrize("pace", [1, 2, 3, 7, 10_000])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "[]",
+        " [ ] ",
+        "",
+        "[{}]",
+        '[{"00100010": {"vr": "PN", "Value": [{"Alphabetic": "M\u00fcller]},{"}]}}, {}]',
+        '\n[\n{"a": {"vr": "DS", "Value": [1.5e3, -2]}}\n,\n{"b": {}}\n]\n',
+        '{"a": {}}',
+    ],
+)
+def test_data_sets_are_read_one_by_one_however_they_come(written: str, pace: int) -> None:
+    whole = json.loads(written or "[]")
+    expected = whole if isinstance(whole, list) else [whole]
+    assert list(read_json(Slowly(written.encode(), pace))) == expected
+
+
+@pytest.mark.parametrize(
+    "written",
+    [b"[", b"[{}", b"[{},]", b"[{} {}]", b"[1]", b"5", b"[{]", b"[\xff]", b"{", b"[" * 100_000],
+)
+def test_what_is_no_dicom_json_is_told_apart_however_it_comes(written: bytes) -> None:
+    for pace in (1, 10_000):
+        with pytest.raises(ProtocolError):
+            list(read_json(Slowly(written, pace if len(written) < 1000 else 10_000)))
+
+
+def test_data_sets_come_before_what_is_wrong_after_them() -> None:
+    found = read_json(io.BytesIO(b'[{"a": {}}, nonsense'))
+    assert next(found) == {"a": {}}
+    with pytest.raises(ProtocolError):
+        next(found)

@@ -7,11 +7,14 @@ import pytest
 from dcmweb.dicom.paths import (
     LONGEST_UID,
     MOST_FRAMES,
+    Form,
     Level,
     Resource,
+    Target,
     is_usable_uid,
     parse_resource,
     parse_search,
+    parse_target,
 )
 from dcmweb.errors import UsageError
 
@@ -161,3 +164,81 @@ def test_searches_are_read(text: str, resource: Resource, level: Level) -> None:
 def test_what_is_no_search_path_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError):
         parse_search(text)
+
+
+BASE = "http://host/dicomweb"
+I3 = Resource("1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("", Target()),
+        ("studies/1", Target(Resource("1"))),
+        ("studies/1/metadata", Target(Resource("1"), Form.METADATA)),
+        ("studies/metadata", Target(Resource("metadata"))),
+        ("studies/metadata/metadata", Target(Resource("metadata"), Form.METADATA)),
+        ("/studies/1/series/2/thumbnail/", Target(Resource("1", "2"), Form.THUMBNAIL)),
+        ("studies/1/series/2/instances/3/rendered", Target(I3, Form.RENDERED)),
+        (
+            "studies/1/series/2/instances/3/frames/4,6-7/rendered",
+            Target(Resource("1", "2", "3", (4, 6, 7)), Form.RENDERED),
+        ),
+        ("studies/1/bulkdata", Target(Resource("1"), Form.BULKDATA)),
+        (
+            "studies/1/series/2/instances/3/bulk/7fe00010?x=1",
+            Target(I3, Form.BULKDATA, "studies/1/series/2/instances/3/bulk/7fe00010?x=1"),
+        ),
+        (f"{BASE}/studies/1", Target(Resource("1"))),
+        (
+            f"{BASE}/studies/1/bulkdata/a",
+            Target(Resource("1"), Form.BULKDATA, "studies/1/bulkdata/a"),
+        ),
+        ("https://other/x?y", Target(Resource(), Form.BULKDATA, "https://other/x?y")),
+    ],
+)  # fmt: skip
+def test_targets_are_read(text: str, target: Target) -> None:
+    assert parse_target(text, BASE) == target
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "metadata",
+        "rendered",
+        "studies/1/rendering",
+        "studies/1/metadata/x",
+        "studies/1/rendered?quality=5",
+        "studies/1/series/2/instances/3/frames/1/metadata",
+        "studies/1/series/2/instances/3/frames/1/bulkdata",
+        "ftp://host/x",
+        "file:///etc/passwd",
+        "http://host/a b",
+        "http://host/\x1b",
+    ],
+)
+def test_what_is_no_target_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_target(text, BASE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "studies/1/metadata",
+        "studies/1/series/2/instances/3/frames/1,2/rendered",
+        "studies/1/bulkdata",
+        "studies/1/series/2/instances/3/bulkdata/a/b",
+        "https://other/x",
+    ],
+)
+def test_a_target_is_written_as_it_was_read(text: str) -> None:
+    assert str(parse_target(text)) == text
+
+
+def test_a_resource_holds_what_is_below_it() -> None:
+    assert Resource("1").holds(I3)
+    assert I3.holds(I3)
+    assert Resource().holds(I3)
+    assert not Resource("1", "9").holds(I3)
+    assert not I3.holds(Resource("1"))
