@@ -45,6 +45,7 @@ _USUAL: Mapping[str, tuple[str, str]] = {
     "StudyInstanceUID": ("0020000D", "UI"),
     "StudyTime": ("00080030", "TM"),
 }
+_DICOM_ROOT = "1.2.840.10008."  # which the UIDs of the standard begin with
 _KEYWORDS = {tag: keyword for keyword, (tag, _) in _USUAL.items()}
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
@@ -100,6 +101,8 @@ def attributes(path: str) -> tuple[Attribute, ...]:
 
 def uid_name(uid: str) -> str:
     """Tell the name of a UID that PS3.6 registers; others are what they are."""
+    if not uid.startswith(_DICOM_ROOT):
+        return uid
     from pydicom.config import IGNORE
     from pydicom.uid import UID
 

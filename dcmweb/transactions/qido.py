@@ -24,6 +24,7 @@ MOST_STALE_PAGES = 100  # pages in a row without a row that is new, but with as 
 LIKELY_CAP = 50  # which the number of results that servers give at most is a multiple of
 # Results that shift can bring the first page once more; a server that ignores the offset always.
 FIRST_PAGES_AGAIN = 3
+LAST_PAGES_AGAIN = 5  # as where a study comes in with each request, and one is always left over
 
 # Left as they are: servers exist that compare values undecoded, and these are in every other query.
 _UNESCAPED = "*,^-"
@@ -118,29 +119,26 @@ class Pages:
         nothing; the results end with an empty page, as only that is proof. A server that ignores
         the offset is recognised by its first page coming again.
         """
-        known = _Known()
+        known, stale = _Known(), _Stale()
         offset = self.query.offset
-        stale_pages = stale_rows = first_again = 0
-        first_key: bytes | None = None
         while self.wanted is None or self.found < self.wanted:
             page = self._next(offset)
+            was_more = self._last is not None and self._last[0]
             self._last, size = (page.more, len(page.rows)), len(page.rows)
             if not size:
-                self.complete = not page.more
+                self.complete = not (page.more or was_more)
                 return
             keys = [_key(row, self.query.level) for row in page.rows]
-            first_key = first_key or keys[0]
             fresh = known.note(keys)
             offset += size
-            if fresh:
-                stale_pages = stale_rows = first_again = 0
-            else:
-                stale_pages, stale_rows = stale_pages + 1, stale_rows + size
-                first_again = first_again + 1 if keys[0] == first_key else 0
-            if first_again == FIRST_PAGES_AGAIN:
+            stale.note(keys, any_fresh=bool(fresh))
+            if stale.first_again == FIRST_PAGES_AGAIN:
                 self._offset_is_ignored(page)
                 return
-            if stale_pages > MOST_STALE_PAGES and stale_rows > self.found:
+            if stale.end_again == LAST_PAGES_AGAIN:
+                self.complete = not page.more
+                return
+            if stale.pages > MOST_STALE_PAGES and stale.rows > self.found:
                 raise ProtocolError("the server's search results go round in a circle")
             room = None if self.wanted is None else self.wanted - self.found
             rows = [page.rows[index] for index in fresh[:room]]
@@ -199,6 +197,33 @@ class _Known:
         for key in list(islice(self._keys, max(0, len(self._keys) - ROWS_REMEMBERED))):
             del self._keys[key]
         return fresh
+
+
+@dataclass
+class _Stale:
+    """Counts pages in a row without a row that is new, and what they have in common."""
+
+    pages: int = 0
+    rows: int = 0
+    first_again: int = 0  # that begin as the first page did
+    end_again: int = 0  # that end as the one before, and are no full pages
+    _first: bytes = b""
+    _last: bytes = b""
+    _largest: int = 0
+
+    def note(self, keys: list[bytes], *, any_fresh: bool) -> None:
+        """Count a page."""
+        self._first = self._first or keys[0]
+        self._largest = max(self._largest, len(keys))
+        ends_again = keys[-1] == self._last and len(keys) < self._largest
+        self._last = keys[-1]
+        if any_fresh:
+            self.pages = self.rows = self.first_again = self.end_again = 0
+            return
+        self.pages += 1
+        self.rows += len(keys)
+        self.first_again = self.first_again + 1 if keys[0] == self._first else 0
+        self.end_again = self.end_again + 1 if ends_again else 0
 
 
 def uid(row: Dataset, tag: str) -> str:
