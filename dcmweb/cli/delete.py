@@ -55,7 +55,7 @@ def delete(
     """
     from dcmweb import transactions
 
-    resources = _resources((*paths, *named_paths), paths_from, null=options["null"])
+    resources = _resources(run, (*paths, *named_paths), paths_from, null=options["null"])
     dry_run = options["dry_run"]
     if len(resources) > 1 and not (is_sure or dry_run):
         _ask(len(resources), reads_stdin="-" in (*paths, paths_from))
@@ -79,14 +79,16 @@ def delete(
     return tally.exit_code
 
 
-def _resources(paths: tuple[str, ...], paths_from: str | None, *, null: bool) -> list[Resource]:
+def _resources(
+    run: Run, paths: tuple[str, ...], paths_from: str | None, *, null: bool
+) -> list[Resource]:
     """Read the paths, each once; all of them, so that none is deleted if one is malformed."""
     texts: list[str] = [path for path in paths if path != "-"]
     if "-" in paths and paths_from not in (None, "-"):
         raise UsageError("paths come from stdin and from a file", "choose one")
     source = "-" if "-" in paths else paths_from
     if source:
-        texts += listed_paths(source, null=null)
+        texts += listed_paths(source, run.stop, null=null)
         if not texts:
             raise NothingMatched("the list has no paths in it")
     resources = list(dict.fromkeys(map(parse_resource, texts)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,8 +17,10 @@ from dcmweb.cli.options import Run
 from dcmweb.dicom.files import writing_into
 from dcmweb.errors import LocalError
 from dcmweb.transfer.outcomes import Outcome
+from dcmweb.transfer.stop import Stop
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+NAP = 0.2  # seconds, after which a run that waits for a list sees that it is to stop
 
 _MANIFEST = click.option(
     "--manifest",
@@ -118,17 +121,30 @@ def _opened(path: str, mode: Literal["rb", "wb"]) -> BinaryIO:
         raise LocalError(f"{path} cannot be opened: {error.strerror}", path=path) from error
 
 
-def listed_paths(path: str, *, null: bool) -> Iterator[str]:
-    """Yield the paths in a list, of which `-` is stdin, as they are needed; empty ones are none."""
+def listed_paths(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
+    """Yield the paths in a list, of which `-` is stdin, as they come; empty ones are none.
+
+    Raises what stopped the run while more is waited for.
+    """
     file = sys.stdin.buffer if path == "-" else _opened(path, "rb")
     end = b"\0" if null else b"\n"
     rest = b""
     with file:
-        while piece := file.read(64 * 1024):
+        while piece := _read(file, stop):
             *whole, rest = (rest + piece).split(end)
             yield from (os.fsdecode(_bare(one, end)) for one in whole if _bare(one, end))
     if _bare(rest, end):
         yield os.fsdecode(_bare(rest, end))
+
+
+def _read(file: BinaryIO, stop: Stop) -> bytes:
+    """Read what there is; nothing at the end."""
+    while not select.select([file], [], [], NAP)[0]:
+        stop.check()
+    try:
+        return os.read(file.fileno(), 64 * 1024)
+    except OSError as error:
+        raise LocalError(f"the list cannot be read: {error.strerror}") from error
 
 
 def _bare(line: bytes, end: bytes) -> bytes:

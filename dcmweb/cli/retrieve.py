@@ -88,7 +88,13 @@ def retrieve(
     from dcmweb.http.media_types import parse_wanted
 
     wanted = parse_wanted(options["media_type"]) if options["media_type"] else None
-    first, targets = _targets((*paths, *named_paths), paths_from, client, null=options["null"])
+    base_url = client.settings.base_url
+    named = [parse_target(p, base_url) for p in (*paths, *named_paths) if p != STDIN]
+    if STDIN in paths and paths_from not in (None, STDIN):
+        raise UsageError("paths come from stdin and from a file", "choose one")
+    source = STDIN if STDIN in paths else paths_from
+    listed = listed_paths(source, run.stop, null=options["null"]) if source else None
+    first, targets = _targets(named, listed, base_url)
     if options["output"] in (None, STDOUT) and first.form is Form.METADATA:
         return _print_metadata(run, client, targets, wanted, options)
     if options["output"] == STDOUT:
@@ -100,26 +106,21 @@ def retrieve(
 
 
 def _targets(
-    paths: tuple[str, ...], paths_from: str | None, client: Client, *, null: bool
+    named: list[Target], listed: Iterator[str] | None, base_url: str
 ) -> tuple[Target, Targets]:
-    """Read the paths that are given, and tell the first; those of a list in their turn.
+    """Tell the first target, and all; those of a list are read in their turn.
 
     Raises NothingMatched for an empty list.
     """
-    base_url = client.settings.base_url
-    named = [parse_target(path, base_url) for path in paths if path != STDIN]
-    if STDIN in paths and paths_from not in (None, STDIN):
-        raise UsageError("paths come from stdin and from a file", "choose one")
-    source = STDIN if STDIN in paths else paths_from
-    if source is None:
+    if listed is None:
         targets = named or [Target()]
         return targets[0], targets
-    listed: Iterator[Target | str] = chain(named, listed_paths(source, null=null))
-    first = next(listed, None)
+    targets_and_paths: Iterator[Target | str] = chain(named, listed)
+    first = next(targets_and_paths, None)
     if first is None:
         raise NothingMatched("the list has no paths in it")
     kind = parse_target(first, base_url) if isinstance(first, str) else first
-    return kind, chain([first], listed)
+    return kind, chain([first], targets_and_paths)
 
 
 def _save(

@@ -53,7 +53,7 @@ def store(
 
     if not masks and not files_from:
         raise UsageError("there is nothing to store", "name files, folders or masks")
-    listed = listed_paths(files_from, null=options["null"]) if files_from else ()
+    listed = listed_paths(files_from, run.stop, null=options["null"]) if files_from else ()
     with keeping(run, client.settings.base_url, "store", options) as records:
         tally = run.console.follow(
             transactions.store(
@@ -79,7 +79,7 @@ def _estimating(
     """Where progress is shown, find out how much there is; what can be read once only is not."""
     if not run.console.shows_bar or (files_from and not os.path.isfile(files_from)):
         return {}
-    listed = listed_paths(files_from, null=options["null"]) if files_from else ()
+    listed = listed_paths(files_from, run.stop, null=options["null"]) if files_from else ()
     found = chain(find(masks), find_listed(listed))
     return {"share": Census(size_of(one.path) for one in found).share}
 

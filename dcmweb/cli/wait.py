@@ -41,7 +41,7 @@ def wait(
     source = "-" if "-" in operations else listed_in
     if not named and not source:
         raise UsageError("there is nothing to wait for", "name an operation")
-    names = chain(named, listed_paths(source, null=options["null"]) if source else ())
+    names = chain(named, listed_paths(source, run.stop, null=options["null"]) if source else ())
     with keeping(run, client.settings.base_url, "wait", options) as records:
         tally = run.console.follow(
             transactions.wait(client, names, alone=len(operations) == 1 and not source),

@@ -23,7 +23,7 @@ from dcmweb.transactions.client import Client
 from dcmweb.transactions.metadata import describe, described
 from dcmweb.transactions.renditions import ANY, Rendering, is_picture
 from dcmweb.transactions.saving import Destination, Saver, frame_name
-from dcmweb.transactions.walking import Job, each_instance
+from dcmweb.transactions.walking import Job, instances_below, one_of_many
 from dcmweb.transfer.outcomes import Outcome, Status
 
 SOP_CLASS, NUMBER_OF_FRAMES, ROWS = "00080016", "00280008", "00280010"
@@ -34,6 +34,7 @@ _Fetch = Callable[[Resource, str], Iterator[Outcome]]
 
 # Of frames in one request: servers have limits for the length of a URL.
 MOST_TOGETHER = 100
+RENDERED_TOGETHER = 10  # in one job, a request for each
 AS_STORED = MediaType(OCTET_STREAM, {"transfer-syntax": "*"})
 _EXTENSIONS = sorted({*EXTENSIONS.values(), OTHER_EXTENSION})
 
@@ -56,34 +57,59 @@ class FrameRetriever:
         self._query = rendering.query
 
     def jobs(self, resource: Resource, *, is_rendered: bool) -> Iterator[Job]:
-        """Make a job for each instance at and below a resource, or for the frames named.
+        """Make jobs for the frames named, or for all of each instance at and below a resource.
 
         Frames come as they are stored unless they are rendered, or asked for in a media type that
-        servers render.
+        servers render. Where there are workers to share them, many frames make several jobs.
         """
-        fetch = self._rendered if is_rendered or is_picture(self._wanted) else self._stored
-        layout = self._destination.layout
+        is_rendered = is_rendered or is_picture(self._wanted)
+        fetch = self._rendered if is_rendered else self._stored
+        share = MOST_FRAMES
+        if self._engine.workers > 1:
+            share = RENDERED_TOGETHER if is_rendered else MOST_TOGETHER
         if resource.frames:
-            yield partial(self._named, resource, fetch)
+            for some in _shares(resource, share):
+                yield partial(self._frames, some, {}, fetch)
             return
+        fields = (SOP_CLASS, NUMBER_OF_FRAMES, ROWS, *self._destination.layout.tags)
+        for found in instances_below(self._client, resource, *fields):
+            if isinstance(found, Outcome):
+                yield partial(iter, [found])
+                continue
+            instance, row = found
+            if resource.instance and self._engine.workers > 1:
+                row = describe(self._client, instance)
+            for job in self._jobs_of_one(instance, row, fetch, share):
+                one = partial(one_of_many, self._engine, str(instance), job)
+                yield job if resource.instance else one
 
-        def all_frames(instance: Resource, row: Dataset) -> Iterator[Outcome]:
-            return self._all_frames(instance, row, fetch)
+    def _jobs_of_one(
+        self, instance: Resource, row: Dataset, fetch: _Fetch, share: int
+    ) -> Iterator[Job]:
+        """Make the jobs for an instance: one, or more if it is known to have many frames."""
+        count = model.number(row, NUMBER_OF_FRAMES) or 1
+        if self._tells_enough(row) and share < count <= MOST_FRAMES:
+            for some in _shares(instance.with_frames(*range(1, count + 1)), share):
+                yield partial(self._frames, some, row, fetch)
+        else:
+            yield partial(self._all_frames, instance, row, fetch)
 
-        fields = (SOP_CLASS, NUMBER_OF_FRAMES, ROWS, *layout.tags)
-        yield from each_instance(self._client, resource, all_frames, *fields)
-
-    def _named(self, resource: Resource, fetch: _Fetch) -> Iterator[Outcome]:
+    def _frames(self, resource: Resource, row: Dataset, fetch: _Fetch) -> Iterator[Outcome]:
         layout = self._destination.layout
-        row = described(self._client, resource, layout, {})
+        row = described(self._client, resource, layout, row)
         yield from self._missing(resource, layout.place(resource.without_frames, row), fetch)
+
+    def _tells_enough(self, row: Dataset) -> bool:
+        """Whether a row tells how many frames there are, and where they go."""
+        is_single = model.text(row, SOP_CLASS) in _SINGLE_FRAME
+        tells_frames = model.number(row, ROWS) is not None and (
+            NUMBER_OF_FRAMES in row or is_single
+        )
+        return tells_frames and all(tag in row for tag in self._destination.layout.tags)
 
     def _all_frames(self, resource: Resource, row: Dataset, fetch: _Fetch) -> Iterator[Outcome]:
         """Retrieve all frames of an instance; one that is no image is skipped."""
-        layout = self._destination.layout
-        is_single = model.text(row, SOP_CLASS) in _SINGLE_FRAME
-        is_enough = model.number(row, ROWS) is not None and (NUMBER_OF_FRAMES in row or is_single)
-        if not is_enough or any(tag not in row for tag in layout.tags):
+        if not self._tells_enough(row):
             row = describe(self._client, resource)
         if model.number(row, ROWS) is None:
             yield Outcome(Status.SKIPPED, str(resource), reason="it is not an image")
@@ -92,7 +118,7 @@ class FrameRetriever:
         if count > MOST_FRAMES:
             raise ProtocolError(f"the server says that it has {count} frames")
         frames = resource.with_frames(*range(1, count + 1))
-        yield from self._missing(frames, layout.place(resource, row), fetch)
+        yield from self._missing(frames, self._destination.layout.place(resource, row), fetch)
 
     def _missing(self, resource: Resource, stem: str, fetch: _Fetch) -> Iterator[Outcome]:
         """Retrieve the frames that are not there already, some at a time."""
@@ -102,8 +128,7 @@ class FrameRetriever:
                 yield there
             else:
                 missing.append(number)
-        for start in range(0, len(missing), MOST_TOGETHER):
-            some = resource.with_frames(*missing[start : start + MOST_TOGETHER])
+        for some in _shares(resource.with_frames(*missing), MOST_TOGETHER) if missing else ():
             yield from fetch(some, stem)
 
     def _there(self, frame: Resource, stem: str) -> Outcome | None:
@@ -165,3 +190,9 @@ class FrameRetriever:
             number = resource.frames[index]
             item = str(resource.with_frames(number))
             yield self._saver.save_part(part, self._wanted, frame_name(stem, number), item)
+
+
+def _shares(resource: Resource, size: int) -> Iterator[Resource]:
+    """Share out frames, so many at a time."""
+    for start in range(0, len(resource.frames), size):
+        yield resource.with_frames(*resource.frames[start : start + size])

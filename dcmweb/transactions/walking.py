@@ -42,29 +42,43 @@ def each_instance(
 ) -> Iterator[Job]:
     """Make a job for each instance at and below a resource, of what the server lists of it.
 
-    The action on an instance that was named may raise. Fewer listed than counted is a failure.
+    The action on an instance that was named may raise.
+    """
+    for found in instances_below(client, resource, *fields):
+        if isinstance(found, Outcome):
+            yield partial(iter, [found])
+        elif resource.instance:
+            yield partial(action, *found)
+        else:
+            instance, row = found
+            job = partial(action, instance, row)
+            yield partial(one_of_many, client.engine, str(instance), job)
+
+
+def instances_below(
+    client: Client, resource: Resource, *fields: str
+) -> Iterator[tuple[Resource, Dataset] | Outcome]:
+    """Yield the instances at and below a resource, each with its row, and what is wrong with some.
+
+    Fewer listed than counted is a failure.
     """
     if resource.instance:
-        yield partial(action, resource, {})
+        yield resource, {}
         return
     lister = Lister(client)
     parents = [(resource, lister.count(resource))] if resource.study else lister.studies()
     for parent, expected in parents:
         if parent is None:
-            yield partial(iter, [unusable(Resource())])
+            yield unusable(Resource())
             continue
-        found = 0
+        listed = 0
         for instance, row in lister.instances(parent, *fields):
-            found += 1
-            if instance is None:
-                yield partial(iter, [unusable(parent)])
-                continue
-            job = partial(action, instance, row)
-            yield partial(one_of_many, client.engine, str(instance), job)
-        if resource.study and not found:
+            listed += 1
+            yield unusable(parent) if instance is None else (instance, row)
+        if resource.study and not listed:
             raise NothingMatched(f"the server lists no instances in {resource}", "check the path")
-        if found < (expected or 1):
-            yield partial(iter, [_fewer(parent, expected or 1, found)])
+        if listed < (expected or 1):
+            yield _fewer(parent, expected or 1, listed)
 
 
 def _fewer(parent: Resource, expected: int, found: int) -> Outcome:

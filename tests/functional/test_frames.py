@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Dcmweb, make_series, tree
-from tests.functional.archive import BOUNDARY, LEVELS, Scripted, json_answer
+from tests.functional.archive import BOUNDARY, LEVELS, Archive, Scripted, json_answer
+from tests.functional.archives import make_image, path_of
 from tests.functional.origin import Answer, Request, serving
 
 INSTANCE = "studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
@@ -359,3 +360,20 @@ def test_an_instance_without_metadata_is_not_taken_for_a_document(dcmweb: Dcmweb
         result = dcmweb(origin.url, "retrieve", "studies/1.2.3", "--type", "image/png", "-o", "out")
     assert result.code == 1
     assert "there is no metadata of" in result.err
+
+
+@pytest.mark.parametrize("mode", [(), ("-j", "4")])
+@pytest.mark.parametrize("kind", ["application/octet-stream; transfer-syntax=*", "image/png"])
+def test_many_frames_are_asked_for_some_at_a_time(
+    dcmweb: Dcmweb, tmp_path: Path, mode: tuple[str, ...], kind: str
+) -> None:
+    archive = Archive(make_image(250))
+    with serving(archive) as origin:
+        for name, path in (("one", path_of(make_image(1))), ("all", "studies/1.2.3")):
+            result = dcmweb(*mode, origin.url, "retrieve", path, "--type", kind, "-o", name)
+            assert result.code == 0, result.err
+            assert "retrieved 250, " in result.last
+    assert max(len(request.target) for request in origin.requests) < 1000
+    assert tree(tmp_path / "one") == tree(tmp_path / "all")
+    numbers = {re.search(r"_frame_(\d+)\.", place) for place in tree(tmp_path / "all")}
+    assert {int(match[1]) for match in numbers if match} == set(range(1, 251))
