@@ -79,20 +79,20 @@ class FrameRetriever:
             instance, row = found
             if resource.instance and self._engine.workers > 1:
                 row = describe(self._client, instance)
-            for job in self._jobs_of_one(instance, row, fetch, share):
-                one = partial(one_of_many, self._engine, str(instance), job)
+            for item, job in self._jobs_of_one(instance, row, fetch, share):
+                one = partial(one_of_many, self._engine, str(item), job)
                 yield job if resource.instance else one
 
     def _jobs_of_one(
         self, instance: Resource, row: Dataset, fetch: _Fetch, share: int
-    ) -> Iterator[Job]:
+    ) -> Iterator[tuple[Resource, Job]]:
         """Make the jobs for an instance: one, or more if it is known to have many frames."""
         count = model.number(row, NUMBER_OF_FRAMES) or 1
         if self._tells_enough(row) and share < count <= MOST_FRAMES:
             for some in _shares(instance.with_frames(*range(1, count + 1)), share):
-                yield partial(self._frames, some, row, fetch)
+                yield some, partial(self._frames, some, row, fetch)
         else:
-            yield partial(self._all_frames, instance, row, fetch)
+            yield instance, partial(self._all_frames, instance, row, fetch)
 
     def _frames(self, resource: Resource, row: Dataset, fetch: _Fetch) -> Iterator[Outcome]:
         layout = self._destination.layout

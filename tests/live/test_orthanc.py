@@ -11,6 +11,7 @@ import pydicom.data
 import pytest
 
 from tests.conftest import Dcmweb, make_instance, make_series, write_files
+from tests.functional.archives import changed, make_image, path_of
 from tests.live.conftest import StartOrthanc
 from tests.live.orthanc import Orthanc
 
@@ -194,3 +195,47 @@ def test_a_wrong_base_url_is_said_to_be_one(dcmweb: Dcmweb, orthanc: Orthanc, ba
     assert result.code != 0
     assert result.out == ""
     assert "BASE_URL" in result.last
+
+
+def test_every_form_of_a_multi_frame_image(
+    dcmweb: Dcmweb, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    image = make_image(10)
+    write_files(tmp_path / "in", [image])
+    assert dcmweb(orthanc.url, "store", "in").code == 0
+    instance = path_of(image)
+    for path, options, count in (
+        ("rendered", (), 1),
+        ("rendered", ("--type", "image/png", "--viewport", "8,8", "--window", "40,400"), 1),
+        ("frames/2,9/rendered", ("--type", "image/png"), 2),
+        ("frames/1,5-7", (), 4),
+        ("bulkdata", (), 1),
+        ("metadata", (), 1),
+        ("metadata", ("--type", "application/dicom+xml"), 1),
+    ):
+        folder = f"out{len(list(tmp_path.iterdir()))}"
+        result = dcmweb(orthanc.url, "retrieve", f"{instance}/{path}", "-o", folder, *options)
+        assert result.code == 0, result.err
+        assert len(tree(tmp_path / folder)) == count
+    (bulk,) = (data for place, data in tree(tmp_path).items() if place.endswith("7FE00010.raw"))
+    assert bulk == pydicom.dcmread(pydicom.filebase.DicomBytesIO(image)).PixelData
+    one = dcmweb(orthanc.url, "retrieve", instance, "-o", "-")
+    assert one.data == image
+    metadata = dcmweb(orthanc.url, "retrieve", f"{path_of(image, 1)}/metadata")
+    assert json.loads(metadata.out)[0]["00280008"]["Value"] == [10]
+
+
+def test_searches_feed_other_commands(dcmweb: Dcmweb, orthanc: Orthanc, tmp_path: Path) -> None:
+    files = [changed(data, StudyDate="20240229") for data in make_series(3)]
+    write_files(tmp_path / "in", [*files, make_instance("1.9", "1.9.1", "1.9.1.1")])
+    assert dcmweb(orthanc.url, "store", "in").code == 0
+    dates = "StudyDate=2024-02..2024-03"
+    table = dcmweb(orthanc.url, "search", dates, "--all", "--format", "table")
+    assert table.out.splitlines()[1].startswith("2024-02-29")
+    assert dcmweb(orthanc.url, "search", "instances", dates, "--count").out == "3\n"
+    paths = dcmweb(orthanc.url, "search", dates, "--format", "uids").out
+    layout = ("--layout", "{PatientID}/{StudyDate}")
+    result = dcmweb(orthanc.url, "retrieve", "-", "-o", "out", *layout, text=paths)
+    assert result.code == 0
+    folder = tmp_path / "out" / "secret-id-17" / "20240229"
+    assert sorted(tree(folder).values()) == sorted(files)
