@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmweb.cli import formats
 from dcmweb.cli.options import Run, with_client
+from dcmweb.cli.printing import Targets, print_item, print_metadata
 from dcmweb.cli.records import Records, keeping, listed_paths, record_options
-from dcmweb.dicom.paths import Form, Level, Target, parse_target
-from dcmweb.errors import DcmwebError, ExitCode, NothingMatched, UsageError
+from dcmweb.dicom.paths import Form, Target, parse_target
+from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status, Tally
 
 if TYPE_CHECKING:
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from dcmweb.transactions import Client
 
 STDOUT = STDIN = "-"
-# Options of use only where files are written.
-_OF_FILES = ("as_json", "manifest", "failed_to", "dry_run", "skip_existing", "layout")
-
-Targets = Sequence[Target] | Iterator[Target | str]
 
 
 @click.command()
@@ -89,16 +84,21 @@ def retrieve(
 
     wanted = parse_wanted(options["media_type"]) if options["media_type"] else None
     base_url = client.settings.base_url
-    named = [parse_target(p, base_url) for p in (*paths, *named_paths) if p != STDIN]
-    if STDIN in paths and paths_from not in (None, STDIN):
+    texts = (*paths, *named_paths)
+    named = [parse_target(text, base_url) for text in texts if text != STDIN]
+    if STDIN in texts and paths_from not in (None, STDIN):
         raise UsageError("paths come from stdin and from a file", "choose one")
-    source = STDIN if STDIN in paths else paths_from
+    source = STDIN if STDIN in texts else paths_from
     listed = listed_paths(source, run.stop, null=options["null"]) if source else None
     first, targets = _targets(named, listed, base_url)
     if options["output"] in (None, STDOUT) and first.form is Form.METADATA:
-        return _print_metadata(run, client, targets, wanted, options)
+        return print_metadata(run, client, targets, wanted, options)
     if options["output"] == STDOUT:
-        return _print_item(run, client, targets, wanted, options)
+
+        def save(folder: str, writer: Callable[[Outcome], None]) -> Tally:
+            return _save(run, client, targets, folder, wanted, options, writer)
+
+        return print_item(run, targets, wanted, options, save)
     folder = options["output"] or "./"
     if not options["dry_run"]:
         run.console.note(f"Saving files into {folder}")
@@ -119,7 +119,10 @@ def _targets(
     first = next(targets_and_paths, None)
     if first is None:
         raise NothingMatched("the list has no paths in it")
-    kind = parse_target(first, base_url) if isinstance(first, str) else first
+    try:
+        kind = parse_target(first, base_url) if isinstance(first, str) else first
+    except UsageError:
+        kind = Target()  # its turn to be told of will come
     return kind, chain([first], targets_and_paths)
 
 
@@ -149,107 +152,6 @@ def _save(
             describe=_describe,
             records=(*records.writers, *writers),
         )
-
-
-def _print_item(
-    run: Run,
-    client: Client,
-    targets: Targets,
-    wanted: MediaType | None,
-    options: dict[str, Any],
-) -> int:
-    """Retrieve one item, and write it to stdout when it has come whole."""
-    _refuse(options, "the item")
-    if not isinstance(targets, Sequence) or len(targets) > 1 or not _is_one(targets[0], wanted):
-        raise UsageError("only one item can go to stdout", "name one, or a folder: --output DIR")
-    if run.console.has_terminal_for_data:
-        raise UsageError("stdout is a terminal", "redirect it: > FILE")
-    places: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="dcmweb-") as folder:
-        tally = _save(
-            run, client, targets, folder, wanted, options, lambda one: places.append(one.place)
-        )
-        found = list(filter(None, places))
-        if len(found) > 1:
-            raise UsageError(f"{targets[0]} has {len(found)} frames", "name one: .../frames/1")
-        for place in found:
-            run.console.copy(place)
-    return tally.exit_code
-
-
-def _is_one(target: Target, wanted: MediaType | None) -> bool:
-    """Whether a target can be a single item."""
-    if target.form in (Form.METADATA, Form.BULKDATA):
-        return bool(target.address)
-    from dcmweb.http.media_types import ZIP
-
-    is_zip = wanted is not None and wanted.name == ZIP and bool(target.resource.study)
-    is_whole = target.form is Form.THUMBNAIL or is_zip
-    is_instance = target.resource.level is Level.INSTANCES
-    return is_whole or is_instance or len(target.resource.frames) == 1
-
-
-def _print_metadata(
-    run: Run,
-    client: Client,
-    targets: Targets,
-    wanted: MediaType | None,
-    options: dict[str, Any],
-) -> int:
-    """Write metadata to stdout, that of all targets as one document."""
-    _refuse(options, "metadata")
-    is_xml = _is_xml(wanted)
-    failures: list[str] = []
-
-    def found() -> Iterator[Any]:
-        for target in targets:
-            try:
-                yield from _metadata_of(client, target, is_xml=is_xml)
-            except DcmwebError as error:
-                if isinstance(targets, Sequence) and len(targets) == 1:
-                    raise
-                if client.engine.gives_up(error):
-                    raise
-                failures.append(str(target))
-                run.console.line(f"{target} failed: {error.message}")
-
-    is_one = isinstance(targets, Sequence) and len(targets) == 1 and targets[0].resource.instance
-    if is_xml and is_one:
-        run.console.stream(document.decode("utf-8", "replace") for document in found())
-    else:
-        run.console.stream(formats.as_xml(found()) if is_xml else formats.as_json(found()))
-    return ExitCode.SOME_FAILED if failures else ExitCode.OK
-
-
-def _metadata_of(client: Client, given: Target | str, *, is_xml: bool) -> Iterator[Any]:
-    from dcmweb import transactions
-
-    base_url = client.settings.base_url
-    target = parse_target(given, base_url) if isinstance(given, str) else given
-    if target.form is not Form.METADATA:
-        raise UsageError(f"{target} cannot go to stdout with metadata", "name a folder: --output")
-    get = transactions.metadata_xml if is_xml else transactions.metadata
-    yield from get(client, target.resource)
-
-
-def _is_xml(wanted: MediaType | None) -> bool:
-    from dcmweb.http.media_types import DICOM_JSON, DICOM_XML
-
-    if wanted and wanted.name not in (DICOM_JSON, DICOM_XML):
-        raise UsageError(
-            f"metadata does not come as {wanted.name}", f"it comes as {DICOM_JSON} or {DICOM_XML}"
-        )
-    return wanted is not None and wanted.name == DICOM_XML
-
-
-def _refuse(options: dict[str, Any], what: str) -> None:
-    """Raise UsageError for options that are of use only where files are written."""
-    for name in _OF_FILES:
-        if options[name]:
-            option = name.removeprefix("as_").replace("_", "-")
-            raise UsageError(
-                f"{what} goes to stdout, where --{option} is of no use", "give an --output folder"
-            )
 
 
 def _has(
