@@ -129,7 +129,8 @@ class RenditionRetriever:
         self._saver = Saver(client, destination)
         self._wanted = wanted
         self._query = rendering.query
-        kinds = [wanted.name] if wanted else [*PICTURES, *WHOLE]
+        # Unless asked for, what is there as XML is rather the metadata.
+        kinds = [wanted.name] if wanted else {*PICTURES, *WHOLE} - {"text/xml"}
         self._extensions = [EXTENSIONS[kind] for kind in kinds if kind in EXTENSIONS]
 
     def jobs(self, target: Target) -> Iterator[Job]:

@@ -154,6 +154,8 @@ class _Retrieval:
             raise UsageError(
                 f"metadata does not come as {name}", f"it comes as {' or '.join(METADATA_TYPES)}"
             )
+        if target.form is Form.STORED and name in METADATA_TYPES:
+            raise UsageError(f"{name} is for metadata", f"ask for {target}/metadata")
         if target.form in (Form.RENDERED, Form.THUMBNAIL) and name in (DICOM, ZIP):
             raise UsageError(f"what is rendered does not come as {name}", "leave out --type")
         is_placed = target.resource.instance or target.form not in (Form.THUMBNAIL, Form.BULKDATA)

@@ -115,6 +115,15 @@ def test_what_no_server_could_do_is_refused_here(dcmweb: Dcmweb, options: tuple[
     assert not origin.requests
 
 
+@pytest.mark.parametrize("kind", ["application/dicom+json", XML])
+def test_metadata_is_asked_for_by_its_path(dcmweb: Dcmweb, kind: str) -> None:
+    with serving(Archive(MULTI)) as origin:
+        result = dcmweb(origin.url, "retrieve", INSTANCE, "--type", kind)
+    assert result.code == 2
+    assert "/metadata" in result.err
+    assert not origin.requests
+
+
 def test_a_viewport_of_what_is_not_rendered_is_not_passed_over(dcmweb: Dcmweb) -> None:
     with serving(Archive(MULTI)) as origin:
         result = dcmweb(origin.url, "retrieve", INSTANCE, "--viewport", "40,30")
