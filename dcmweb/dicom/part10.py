@@ -10,8 +10,8 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -265,34 +265,40 @@ def _may_be_bare(file: BinaryIO) -> bool:
 
 def _ask_pydicom(file: BinaryIO) -> dict[int, str]:
     """Let pydicom find the UIDs where the layout is unusual; what it cannot read has none."""
-    dataset = _read_with_pydicom(file, sorted(_WANTED))
-    return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
-
-
-def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
-    import warnings
-
-    import pydicom
-
-    file.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
-        except Exception:  # on noise, pydicom raises whatever it meets
-            return pydicom.Dataset()
+    with _whatever_pydicom_meets():
+        dataset = _read_with_pydicom(file, sorted(_WANTED))
+        return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
+    return {}
 
 
 def attributes(file: BinaryIO, tags: Collection[str]) -> model.Dataset:
     """Read elements, by tags, into the DICOM JSON model; those that cannot be read are left out."""
-    if not tags:
-        return {}
-    dataset = _read_with_pydicom(file, [int(tag, 16) for tag in (*tags, _CHARACTER_SET)])
     found: model.Dataset = {}
-    for tag in tags:
-        with suppress(Exception):  # as below
-            found[tag] = dataset[int(tag, 16)].to_json_dict(None, 0)
+    if not tags:
+        return found
+    with _whatever_pydicom_meets():
+        dataset = _read_with_pydicom(file, [int(tag, 16) for tag in (*tags, _CHARACTER_SET)])
+        for tag in tags:
+            with suppress(Exception):
+                found[tag] = dataset[int(tag, 16)].to_json_dict(None, 0)
     return found
+
+
+def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
+    import pydicom
+
+    file.seek(0)
+    return pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
+
+
+@contextmanager
+def _whatever_pydicom_meets() -> Iterator[None]:
+    """Pass over what pydicom warns of and raises: on noise, that can be anything."""
+    import warnings
+
+    with warnings.catch_warnings(), suppress(Exception):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _text_of(dataset: pydicom.Dataset, tag: int) -> str:

@@ -80,7 +80,7 @@ class Lister:
         Raises ProtocolError at the end if there are more results than the server would give.
         """
         fields = fields if self._takes_includefield else ()
-        pages = Pages(self._client, query.including(*fields))
+        pages = Pages(self._client, query.including(*fields), is_thorough=True)
         try:
             for row in pages:
                 yield qido.resource_of(row, query.level, query.resource), row

@@ -24,6 +24,9 @@ MOST_STALE_PAGES = 100  # pages in a row without a row that is new, but with as 
 LIKELY_CAP = 50  # which the number of results that servers give at most is a multiple of
 # Results that shift can bring the first page once more; a server that ignores the offset always.
 FIRST_PAGES_AGAIN = 3
+FAR_OFF = 1000  # rows from where it is asked once more whether it is so
+SHARED_BY = 10  # rows in a page, of which one can be the last of the page before
+STEP_BACK = 100  # rows, where rows before were deleted, until one is met that is known
 LAST_PAGES_AGAIN = 5  # as where a study comes in with each request, and one is always left over
 
 # Left as they are: servers exist that compare values undecoded, and these are in every other query.
@@ -102,12 +105,17 @@ def _rows(response: Response, body: bytes) -> list[Dataset]:
 
 @dataclass
 class Pages:
-    """Results of a query, row by row; says afterwards whether they were all there are."""
+    """Results of a query, row by row; says afterwards whether they were all there are.
+
+    `is_thorough`: rows slip to an earlier page as others before them go away. So each page begins
+    with the last row of the one before, which shows that.
+    """
 
     client: Client
     query: Query
     wanted: int | None = None  # rows; None is all
     limit: int | None = None  # of the first request; None is the page size of the settings
+    is_thorough: bool = False
     complete: bool = field(default=True, init=False)
     found: int = field(default=0, init=False)
     _last: tuple[bool, int] | None = field(default=None, init=False)  # page: `more`, and its size
@@ -117,24 +125,31 @@ class Pages:
 
         The offset moves on by the number of rows that came, so a server that caps its pages loses
         nothing; the results end with an empty page, as only that is proof. A server that ignores
-        the offset is recognised by its first page coming again.
+        the offset is recognised by its first page coming again, from far off as well.
         """
         known, stale = _Known(), _Stale()
-        offset = self.query.offset
+        offset, overlap = self.query.offset, 0
         while self.wanted is None or self.found < self.wanted:
-            page = self._next(offset)
+            page = self._next(offset - overlap)
             was_more = self._last is not None and self._last[0]
             self._last, size = (page.more, len(page.rows)), len(page.rows)
+            keys = [_key(row, self.query.level) for row in page.rows]
+            if overlap and not (keys and keys[0] in known):
+                offset = max(self.query.offset, offset - STEP_BACK)
+                overlap = int(offset > self.query.offset)
+                continue
             if not size:
                 self.complete = not (page.more or was_more)
                 return
-            keys = [_key(row, self.query.level) for row in page.rows]
             fresh = known.note(keys)
-            offset += size
+            offset += size - overlap
+            overlap = int(self.is_thorough and size >= SHARED_BY and bool(fresh))
             stale.note(keys, any_fresh=bool(fresh))
             if stale.first_again == FIRST_PAGES_AGAIN:
-                self._offset_is_ignored(page)
-                return
+                if self._comes_from(offset + FAR_OFF, keys[0]):
+                    self._offset_is_ignored(page)
+                    return
+                stale.first_again = 0
             if stale.end_again == LAST_PAGES_AGAIN:
                 self.complete = not page.more
                 return
@@ -148,6 +163,11 @@ class Pages:
                 yield row
             del rows
         self.complete = False
+
+    def _comes_from(self, offset: int, key: bytes) -> bool:
+        """Whether a row comes first even so far off."""
+        rows = fetch_page(self.client, self.query.target(1, offset), is_later=True).rows
+        return bool(rows) and _key(rows[0], self.query.level) == key
 
     def _next(self, offset: int) -> Page:
         size = self.limit or self.client.page_size
@@ -184,6 +204,9 @@ class _Known:
 
     def __init__(self) -> None:
         self._keys: dict[bytes, None] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
 
     def note(self, keys: list[bytes]) -> list[int]:
         """Remember the rows of a page; tell which were not known, by their places in it."""

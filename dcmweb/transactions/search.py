@@ -74,7 +74,7 @@ class Search:
             limit = self._limit
             return Pages(self._client, query, wanted=limit or DEFAULT_LIMIT, limit=limit)
         self._client.page_size = min(self._client.page_size, PAGE)
-        return Pages(self._client, query, wanted=self._rows)
+        return Pages(self._client, query, wanted=self._rows, is_thorough=True)
 
     def _has_enough(self, pages: Pages) -> bool:
         return self._rows is not None and pages.found >= self._rows

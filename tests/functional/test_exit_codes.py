@@ -57,9 +57,9 @@ def raising(dcmweb: Dcmweb, folder: Path) -> Result:
     code = """
 import sys
 from dcmweb import transactions
-def search(*_):
+def search(*_, **__):
     raise RuntimeError("boom\\x1b[2J")
-transactions.search = search
+transactions.Search = search
 from dcmweb.cli import main
 main(sys.argv[1:])
 """

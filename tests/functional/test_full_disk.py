@@ -6,13 +6,14 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import DCMWEB, clean_environment, make_series, write_files
 from tests.functional.archive import Archive
-from tests.functional.origin import serving
+from tests.functional.origin import Answer, Request, serving
 
 Script = Callable[[str], "subprocess.CompletedProcess[str]"]
 _FILL = "head -c 700K /dev/zero > disk/filler"
@@ -48,7 +49,12 @@ def test_a_retrieval_stops_and_goes_on_when_there_is_space(
     on_a_small_disk: Script, tmp_path: Path
 ) -> None:
     files = make_series(8, size=80_000)
-    with serving(Archive(*files)) as origin:
+    archive = Archive(*files)
+
+    def unannounced(request: Request) -> Answer:
+        return replace(archive(request), chunk=70_000)
+
+    with serving(unannounced) as origin:
         command = f"{_COMMAND} {origin.url} retrieve -o disk/out --skip-existing"
         result = on_a_small_disk(
             f"{_FILL}; {command}; echo $?; ls -A disk/out; "

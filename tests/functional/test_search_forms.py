@@ -394,3 +394,33 @@ def test_of_a_list_what_fails_is_named_and_the_others_come(dcmweb: Dcmweb, tmp_p
     assert "studies/6.6.6 failed" in result.err
     assert "nonsense/1 failed" in result.err
     assert empty.code == 3
+
+
+@pytest.mark.parametrize("cap", [10, 100, 200])
+def test_results_that_slip_as_others_go_away_are_looked_for(dcmweb: Dcmweb, cap: int) -> None:
+    studies = Studies(250, cap)
+
+    def handle(request: Request) -> Answer:
+        if studies.asked == 1:  # the first ones listed, which are the newest, go
+            del studies.numbers[-7:]
+        return studies(request)
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "search", "--all", "--format", "uids")
+    assert result.code == 0
+    assert {f"studies/1.2.{n}" for n in range(243)} <= set(result.out.split())
+    assert len(result.out.split()) == len(set(result.out.split()))
+
+
+def test_a_study_that_comes_with_each_request_is_no_ignored_offset(dcmweb: Dcmweb) -> None:
+    studies = Studies(40, 1)
+
+    def handle(request: Request) -> Answer:
+        if 0 < studies.asked < 6:
+            studies.numbers.append(40 + studies.asked)
+        return studies(request)
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "search", "--all", "--format", "uids")
+    assert result.code == 0
+    assert {f"studies/1.2.{n}" for n in range(40)} <= set(result.out.split())

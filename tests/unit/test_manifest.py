@@ -41,12 +41,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.DONE_BEFORE])
-def test_what_is_good_is_done_in_the_next_run(path: Path, status: Status) -> None:
+def test_what_is_final_is_done_in_the_next_run(path: Path, status: Status) -> None:
     with opened(path) as manifest:
         assert not manifest.is_done("a", 7, 5)
         manifest.record(outcome(status))
     with opened(path) as manifest:
-        assert manifest.is_done("a", 7, 5) is status.is_good
+        assert manifest.is_done("a", 7, 5) is status.is_final
 
 
 @pytest.mark.parametrize(("item", "size", "mtime_ns"), [("b", 7, 5), ("a", 8, 5), ("a", 7, 6)])
