@@ -14,19 +14,18 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from werkzeug.exceptions import BadRequest, NotFound
 
-from dcmweb.archive.frames import VIDEO, FileRanges, Frames, Swapped, frame_media_type
+from dcmweb.archive.frames import VIDEO, FileRanges, Frames, Swapped
 from dcmweb.archive.metadata import (
     UNDEFINED,
-    WORDS,
     Content,
     as_read,
     is_deferred,
     opened,
-    swapped,
     vr_of,
 )
 from dcmweb.dicom.elements import EXPLICIT_VR_LITTLE_ENDIAN
-from dcmweb.http.media_types import OCTET_STREAM, MediaType
+from dcmweb.dicom.writing import WORDS, swapped
+from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
 from dcmweb.http.multipart import PIECE, Source
 
 _LOCATION = re.compile("[0-9A-Fa-f]{8}(/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8})*")

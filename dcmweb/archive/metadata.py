@@ -24,16 +24,12 @@ from pydicom.valuerep import PersonName
 from dcmweb.archive.frames import TAGS, open_plain, walk_items
 from dcmweb.dicom.elements import META_SYNTAX, read_meta, skip_preamble
 from dcmweb.dicom.model import Dataset
+from dcmweb.dicom.writing import BINARY, swapped
 from dcmweb.errors import BrokenDicom
 
 LARGEST_INLINE = 1024  # bytes of binary data that are sent within the metadata
 _DEFERRED = 64 * 1024  # bytes of values that are not read with the header
 
-BINARY = ("OB", "OD", "OF", "OL", "OV", "OW", "UN")
-# Bytes to a word, for the values that a big endian file has in another order (PS3.5 section 7.3).
-WORDS = dict.fromkeys(("AT", "OW", "SS", "US"), 2)
-WORDS |= dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4)
-WORDS |= dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8)
 _PIXEL_DATA = dict(zip(TAGS.values(), ("OF", "OD", "OW"), strict=True))
 _AVAILABLE_TRANSFER_SYNTAX = "00083002"
 _CHARACTER_SET = "00080005"
@@ -227,13 +223,6 @@ def vr_of(element: RawDataElement | DataElement) -> str:
         except KeyError:
             vr = "UN"
     return "OW" if vr.endswith("OW") else vr[:2]
-
-
-def swapped(data: bytes, vr: str) -> bytes:
-    """Turn the words of a value into the other byte order; bytes that make up no word stay."""
-    size = WORDS.get(vr, 1)
-    whole = len(data) // size * size
-    return np.frombuffer(data[:whole], f">u{size}").astype(f"<u{size}").tobytes() + data[whole:]
 
 
 def _with_values(vr: str, values: list[Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Request, Response
 
 from dcmweb.archive.answers import as_json, as_parts, as_single, as_xml_parts, file_pieces
 from dcmweb.archive.bulkdata import find_bulkdata
-from dcmweb.archive.frames import Frames, frame_media_type
+from dcmweb.archive.frames import Frames
 from dcmweb.archive.index import Entry
 from dcmweb.archive.metadata import read_metadata
 from dcmweb.archive.negotiation import ANY, JSON_TYPES, Range, accepted, choose, not_acceptable
@@ -23,7 +23,7 @@ from dcmweb.dicom.elements import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.model import Dataset
 from dcmweb.dicom.paths import Level, Resource
 from dcmweb.http import media_types
-from dcmweb.http.media_types import MediaType
+from dcmweb.http.media_types import MediaType, frame_media_type
 
 _ANY_SYNTAX = "*"
 

@@ -28,12 +28,12 @@ from dcmweb.archive.frames import (
     open_plain,
     walk_items,
 )
-from dcmweb.archive.metadata import BINARY, swapped
 from dcmweb.dicom.elements import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from dcmweb.dicom.writing import BINARY, swapped
 from dcmweb.http.multipart import Source
 
 TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)

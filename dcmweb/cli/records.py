@@ -130,21 +130,21 @@ def listed_paths(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
     end = b"\0" if null else b"\n"
     rest = b""
     with file:
-        while piece := _read(file, stop):
+        while piece := read_some(file, stop):
             *whole, rest = (rest + piece).split(end)
             yield from (os.fsdecode(_bare(one, end)) for one in whole if _bare(one, end))
     if _bare(rest, end):
         yield os.fsdecode(_bare(rest, end))
 
 
-def _read(file: BinaryIO, stop: Stop) -> bytes:
-    """Read what there is; nothing at the end."""
+def read_some(file: BinaryIO, stop: Stop) -> bytes:
+    """Read what there is, nothing at the end; raises what stops the run while it waits."""
     while not select.select([file], [], [], NAP)[0]:
         stop.check()
     try:
         return os.read(file.fileno(), 64 * 1024)
     except OSError as error:
-        raise LocalError(f"the list cannot be read: {error.strerror}") from error
+        raise LocalError(f"{file.name} cannot be read: {error.strerror}") from error
 
 
 def _bare(line: bytes, end: bytes) -> bytes:

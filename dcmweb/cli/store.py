@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +12,18 @@ import click
 
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.progress import Census, Share
-from dcmweb.cli.records import keeping, listed_paths, record_options
+from dcmweb.cli.records import keeping, listed_paths, read_some, record_options
 from dcmweb.dicom.masks import find, find_listed, size_of
-from dcmweb.errors import UsageError
+from dcmweb.errors import LocalError, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
-    from dcmweb.transactions import Client
+    from dcmweb.transactions import Client, Metadata
+    from dcmweb.transfer.stop import Stop
+
+
+# Of the Cloud Healthcare API: each is cheaper to keep, and dearer to read, than the one before.
+STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 
 
 @click.command()
@@ -29,6 +36,17 @@ if TYPE_CHECKING:
 @click.option(
     "--verify", is_flag=True, help="Ask the server afterwards whether it has every instance."
 )
+@click.option(
+    "--metadata",
+    metavar="FILE",
+    help="Make instances of the DICOM JSON in FILE (- is stdin), and of the images and PDFs that "
+    "are named instead of DICOM files.",
+)
+@click.option(
+    "--storage-class",
+    type=click.Choice(STORAGE_CLASSES, case_sensitive=False),
+    help="Google only: the storage class of what is stored; the store's own by default.",
+)
 @record_options
 @with_client
 def store(
@@ -36,7 +54,7 @@ def store(
     client: Client,
     masks: tuple[str, ...],
     files_from: str | None,
-    verify: bool,
+    metadata: str | None,
     **options: Any,
 ) -> int:
     """Store files, folders and what masks match.
@@ -48,22 +66,28 @@ def store(
     store "./**.dcm"           below it as well
     store ./study --manifest study.ndjson
                                only what is not done yet
+    store --metadata instance.json image.jpg
+                               an instance made of both
     """
     from dcmweb import transactions
 
-    if not masks and not files_from:
+    if not masks and not files_from and not metadata:
         raise UsageError("there is nothing to store", "name files, folders or masks")
+    if metadata == "-" and (files_from == "-" or options["manifest"]):
+        which = "--files-from -" if files_from == "-" else "--manifest"
+        raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
     listed = listed_paths(files_from, run.stop, null=options["null"]) if files_from else ()
+    manner = transactions.Manner(
+        dry_run=options["dry_run"],
+        verify=options["verify"] and not options["dry_run"],
+        storage_class=options["storage_class"] or "",
+    )
+    begin = transactions.store
+    if metadata:
+        begin = partial(transactions.store_metadata, metadata=_read(metadata, run.stop))
     with keeping(run, client.settings.base_url, "store", options) as records:
         tally = run.console.follow(
-            transactions.store(
-                client,
-                masks,
-                listed,
-                records.is_done,
-                dry_run=options["dry_run"],
-                verify=verify and not options["dry_run"],
-            ),
+            begin(client, masks=masks, listed=listed, is_done=records.is_done, manner=manner),
             client.engine,
             purpose=Status.PLANNED if options["dry_run"] else Status.STORED,
             describe=_describe,
@@ -71,6 +95,19 @@ def store(
             **_estimating(run, masks, files_from, options),
         )
     return tally.exit_code
+
+
+def _read(path: str, stop: Stop) -> Metadata:
+    """Read a file of metadata, or stdin."""
+    from dcmweb.transactions import Metadata
+
+    if path == "-":
+        return Metadata("stdin", b"".join(iter(partial(read_some, sys.stdin.buffer, stop), b"")))
+    try:
+        with open(path, "rb") as file:
+            return Metadata(path, file.read(), os.fstat(file.fileno()).st_mtime_ns)
+    except OSError as error:
+        raise LocalError(f"{path} cannot be read: {error.strerror}", path=path) from error
 
 
 def _estimating(

@@ -45,6 +45,26 @@ EXTENSIONS: Mapping[str, str] = {
 }
 OTHER_EXTENSION = ".bin"
 
+_PREFIX = "1.2.840.10008.1.2."
+
+# In the order of PS3.18 table 8.7.3-5, with what newer editions add.
+FRAME_MEDIA_TYPES: dict[str, str] = {
+    _PREFIX + suffix: media_type
+    for media_type, suffixes in (
+        ("image/jpeg", ("4.70", "4.50", "4.51", "4.57")),
+        ("image/dicom-rle", ("5",)),
+        ("image/jls", ("4.80", "4.81")),
+        ("image/jp2", ("4.90", "4.91")),
+        ("image/jpx", ("4.92", "4.93")),
+        ("image/jphc", ("4.201", "4.202", "4.203")),
+        ("image/jxl", ("4.110", "4.111", "4.112")),
+        ("video/mpeg2", ("4.100", "4.101")),
+        ("video/mp4", ("4.102", "4.103", "4.104", "4.105", "4.106")),
+        ("video/H265", ("4.107", "4.108")),
+    )
+    for suffix in suffixes
+}
+
 # Names that older servers and editions of the standard use.
 _ALIASES = {
     "image/jpg": "image/jpeg",
@@ -115,6 +135,11 @@ def parse_wanted(text: str) -> MediaType:
             "write it like image/png or 'application/dicom; transfer-syntax=*'",
         )
     return wanted
+
+
+def frame_media_type(transfer_syntax: str) -> str:
+    """Tell the media type of frames as stored; that of bytes where they are not compressed."""
+    return FRAME_MEDIA_TYPES.get(transfer_syntax, OCTET_STREAM)
 
 
 def multipart(inner: MediaType | str, *, boundary: str = "") -> str:

@@ -52,14 +52,22 @@ class Body:
 
     @classmethod
     def related(cls, sources: Sequence[Source], media_type: str) -> Body:
-        """Make a `multipart/related` body with one part for each source."""
+        """Make a `multipart/related` body with one part of the type for each source."""
+        return cls.parts([({"Content-Type": media_type}, source) for source in sources], media_type)
+
+    @classmethod
+    def parts(
+        cls, parts: Iterable[tuple[Mapping[str, str], bytes | Source]], root_type: str
+    ) -> Body:
+        """Make a `multipart/related` body of parts, each with its header fields."""
         boundary = secrets.token_hex(16)
-        head = f"--{boundary}\r\nContent-Type: {media_type}\r\n\r\n".encode("ascii")
         chunks: list[bytes | Source] = []
-        for source in sources:
-            chunks += [b"\r\n" + head if chunks else head, source]
+        for headers, content in parts:
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            head = f"--{boundary}\r\n{lines}\r\n".encode("ascii")
+            chunks += [b"\r\n" + head if chunks else head, content]
         chunks.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
-        return cls(chunks, multipart(media_type, boundary=boundary))
+        return cls(chunks, multipart(root_type, boundary=boundary))
 
     def __len__(self) -> int:
         return self._length

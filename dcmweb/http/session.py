@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -85,9 +86,11 @@ class Session:
             headers["Accept-Encoding"] = "identity"
         return self._exchange("GET", path, headers)
 
-    def post(self, path: str, body: Body, *, accept: str) -> Response:
-        """Post a body; its length is sent along."""
-        headers = {"Accept": accept, "Content-Type": body.content_type}
+    def post(
+        self, path: str, body: Body, *, accept: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Post a body, its length along with it, and further header fields."""
+        headers = {**(headers or {}), "Accept": accept, "Content-Type": body.content_type}
         return self._exchange("POST", path, headers, body)
 
     def delete(self, path: str, *, accept: str) -> Response:
@@ -104,7 +107,7 @@ class Session:
         self._http.close()
 
     def _exchange(
-        self, method: str, path: str, headers: dict[str, str], body: Body | None = None
+        self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None
     ) -> Response:
         """Send a request, once more with renewed credentials if these were turned down."""
         response = self._send(method, path, headers, body)
@@ -113,14 +116,16 @@ class Session:
             response = self._send(method, path, headers, body)
         return response
 
-    def _send(self, method: str, path: str, headers: dict[str, str], body: Body | None) -> Response:
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str], body: Body | None
+    ) -> Response:
         if self.is_cut:
             raise Interrupted
         url = self.url(path)
         request = requests.Request(
             method,
             url,
-            headers=headers,
+            headers=dict(headers),
             data=body,
             auth=self._auth if self.is_own(url) else auth.Authentication(),
         )

@@ -4,52 +4,39 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 
-from dcmweb.dicom import reasons, store_response
+from dcmweb.dicom import reasons
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.paths import Level, Resource
 from dcmweb.dicom.reasons import Verdict
-from dcmweb.dicom.store_response import NotStored, Stored, StoreResponse
+from dcmweb.dicom.store_response import NotStored, Stored
 from dcmweb.errors import (
     DcmwebError,
     Interrupted,
     LocalError,
     NetworkError,
-    ProtocolError,
     Refused,
     Stalled,
     Truncated,
 )
-from dcmweb.http.media_types import DICOM, DICOM_JSON, DICOM_XML
-from dcmweb.http.multipart import Body
-from dcmweb.http.problems import looks_like_html, server_words
-from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.http.media_types import DICOM_JSON, DICOM_XML
 from dcmweb.transactions import qido
+from dcmweb.transactions.answers import SUCCESS, TELLING, Answer, read_answer
 from dcmweb.transactions.client import Client
 from dcmweb.transactions.qido import Pages, Query
-from dcmweb.transactions.sending import FileSource, what_is_wrong
+from dcmweb.transactions.sending import Form, body_of, can_be_metadata, is_made_of, what_is_wrong
 from dcmweb.transfer.outcomes import Outcome, Status
 
 log = logging.getLogger(__name__)
 
 Batch = list[LocalInstance]
 
-# Statuses whose body says what became of each instance (PS3.18 table 10.5.3-1).
-_TELLING = (200, 202, 204, 400, 409)
-_SUCCESS = (200, 202, 204)
+_NO_METADATA = (
+    "The server takes no metadata with bulk data: DICOM files are made of it here, and sent instead"
+)
 # Refusals of the whole address rather than of what was sent to it.
 _HOPELESS = (301, 302, 303, 307, 308, 405, 501)
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """A server's answer to a store request that says something of the instances, or should."""
-
-    status: int
-    response: StoreResponse
-    words: str = ""
 
 
 class Sender:
@@ -59,10 +46,12 @@ class Sender:
     media type of the answer, the size of a batch.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, headers: Mapping[str, str] | None = None) -> None:
         self._client = client
         self._engine = client.engine
-        self._multipart = True
+        self._headers = headers  # of every request, beside what it needs
+        self._file_form = Form.FILES
+        self._takes_metadata = True
         self._form_is_sure = False
         self._accept = DICOM_JSON
         self._attempts: Counter[str] = Counter()  # requests that files in flight were in
@@ -93,13 +82,13 @@ class Sender:
 
     def _send(self, batch: Batch, tries: int = 0) -> Iterator[Outcome]:
         """Send instances in one request, or more if need be."""
-        if not self._multipart and len(batch) > 1:
+        form = self._form_for(batch)
+        if form is Form.SINGLE and len(batch) > 1:
             yield from self._send_each([[instance] for instance in batch])
             return
-        as_multipart = self._multipart
         try:
             answer = self._engine.attempt(
-                lambda: self._post(batch, as_multipart),
+                lambda: self._post(batch, form),
                 # One bad part can make a server stumble: smaller requests will tell which.
                 at_once=lambda error: len(batch) > 1 and _status(error) == 500,
                 spares=lambda error: len(batch) > 1 and not isinstance(error, Stalled),
@@ -107,26 +96,32 @@ class Sender:
         except LocalError as error:
             yield from self._without_unreadable(batch, error)
         except DcmwebError as error:
-            yield from self._after_error(batch, as_multipart, error)
+            yield from self._after_error(batch, form, error)
         else:
-            self._form_is_sure = True
+            self._form_is_sure |= form is not Form.METADATA
             yield from self._reconcile(batch, answer, tries)
 
     def _send_each(self, batches: Iterable[Batch]) -> Iterator[Outcome]:
         for batch in batches:
             yield from self._send(batch)
 
-    def _post(self, batch: Batch, as_multipart: bool) -> _Answer:
+    def _form_for(self, batch: Batch) -> Form:
+        takes_it = self._takes_metadata and can_be_metadata(batch)
+        return Form.METADATA if takes_it else self._file_form
+
+    def _post(self, batch: Batch, form: Form) -> Answer:
         self._attempts.update(instance.path for instance in batch)
-        sources = [FileSource(instance, self._engine.meter) for instance in batch]
-        body = Body.related(sources, DICOM) if as_multipart else Body.single(sources[0], DICOM)
+        body, counted = body_of(batch, form, self._engine.meter)
+        session, path = self._client.session, Level.STUDIES.value
         try:
-            path = Level.STUDIES.value
-            with self._client.session.post(path, body, accept=self._accept) as response:
-                response.check(*_TELLING)
-                return _read_answer(response)
+            with session.post(path, body, accept=self._accept, headers=self._headers) as response:
+                response.check(*TELLING)
+                answer = read_answer(response)
+            if form is Form.METADATA and answer.refuses_form:
+                raise Refused(answer.words, status=415)
+            return answer
         except DcmwebError:
-            for source in sources:
+            for source in counted:
                 source.take_back()
             raise
 
@@ -134,18 +129,16 @@ class Sender:
         """Name the file that could not be sent, and send the others."""
         rest = []
         for instance in batch:
-            if instance.path == error.path:
+            if is_made_of(instance, error.path):
                 yield self._outcome(instance, Status.FAILED, error.message)
             else:
                 rest.append(instance)
         if rest:
             yield from self._send(rest)
 
-    def _after_error(
-        self, batch: Batch, as_multipart: bool, error: DcmwebError
-    ) -> Iterator[Outcome]:
+    def _after_error(self, batch: Batch, form: Form, error: DcmwebError) -> Iterator[Outcome]:
         """Go on after a request that failed as a whole: another form, smaller batches, or not."""
-        if self._adapts_to(error, batch, as_multipart):
+        if self._adapts_to(error, batch, form):
             yield from self._send(batch)
         elif not _is_about_content(error) or self._engine.gives_up(error):
             raise error
@@ -160,14 +153,19 @@ class Sender:
         else:
             yield self._outcome(batch[0], Status.FAILED, error.message)
 
-    def _adapts_to(self, error: DcmwebError, batch: Batch, as_multipart: bool) -> bool:
+    def _adapts_to(self, error: DcmwebError, batch: Batch, form: Form) -> bool:
         """Change the form of requests as a refusal tells to; False if that cannot help."""
         status = _status(error)
+        if status in (415, 501) and form is Form.METADATA:
+            is_news, self._takes_metadata = self._takes_metadata, False
+            if is_news:
+                self._client.notify(f"{_NO_METADATA} ({error.message})")
+            return True
         if status == 415 and not self._form_is_sure:
-            if as_multipart is not self._multipart:
+            if form is not self._file_form:
                 return True  # another worker has found out meanwhile
-            self._form_is_sure = not self._multipart  # the second form is the last
-            self._multipart = not self._multipart
+            self._form_is_sure = form is Form.SINGLE  # the second form is the last
+            self._file_form = Form.FILES if form is Form.SINGLE else Form.SINGLE
             return True
         if status == 406 and self._accept == DICOM_JSON:
             self._accept = DICOM_XML
@@ -177,7 +175,7 @@ class Sender:
             self.batch_bytes = min(self.batch_bytes, max(1, total // 2))
         return False
 
-    def _reconcile(self, batch: Batch, answer: _Answer, tries: int) -> Iterator[Outcome]:
+    def _reconcile(self, batch: Batch, answer: Answer, tries: int) -> Iterator[Outcome]:
         """Look up every instance in an answer, by name."""
         names = _names(batch)
         unmentioned: Batch = []
@@ -226,9 +224,9 @@ class Sender:
         self._engine.pause(delay)
         yield from self._send([instance for instance, _ in busy], tries + 1)
 
-    def _unmentioned(self, batch: Batch, unmentioned: Batch, answer: _Answer) -> Iterator[Outcome]:
+    def _unmentioned(self, batch: Batch, unmentioned: Batch, answer: Answer) -> Iterator[Outcome]:
         """Find out about instances that an answer does not mention, which is not success."""
-        if answer.status in _SUCCESS:
+        if answer.status in SUCCESS:
             rest = []
             for instance in unmentioned:
                 if self._is_there(instance):
@@ -246,8 +244,8 @@ class Sender:
         for instance in unmentioned:
             yield self._never_mentioned(instance, answer)
 
-    def _never_mentioned(self, instance: LocalInstance, answer: _Answer) -> Outcome:
-        if answer.status in _SUCCESS:
+    def _never_mentioned(self, instance: LocalInstance, answer: Answer) -> Outcome:
+        if answer.status in SUCCESS:
             words = f": {answer.words}" if answer.words else ""
             reason = f"answered {answer.status} without a word about it{words}"
             return self._outcome(instance, Status.UNKNOWN, reason)
@@ -323,23 +321,6 @@ class Planner:
                 series=found.series,
                 instance=found.instance,
             )
-
-
-def _read_answer(response: Response) -> _Answer:
-    """Read what a store request was answered; what says nothing of instances says nothing.
-
-    Raises ProtocolError for a web page in place of success: nothing was stored by that.
-    """
-    body = response.content()
-    words = server_words(response.headers, body)
-    try:
-        return _Answer(response.status, store_response.parse(body), words)
-    except Truncated:
-        raise
-    except ProtocolError:
-        if response.status in _SUCCESS and looks_like_html(body):
-            raise not_dicomweb(response, body) from None
-        return _Answer(response.status, StoreResponse(), words)
 
 
 def _names(batch: Batch) -> dict[str, tuple[str, ...]]:

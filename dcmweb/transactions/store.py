@@ -12,8 +12,9 @@ from itertools import chain
 from dcmweb.dicom import part10
 from dcmweb.dicom.masks import Found, find, find_listed, size_of
 from dcmweb.dicom.part10 import LocalInstance
-from dcmweb.errors import LocalError, NotDicom, NothingMatched
+from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
 from dcmweb.transactions.client import Client
+from dcmweb.transactions.composed import Composed, Metadata
 from dcmweb.transactions.sender import Batch, Planner, Sender
 from dcmweb.transactions.verification import Verification
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
@@ -23,32 +24,74 @@ HELD = 32 * 1024 * 1024  # bytes of small files that are kept in memory until th
 IsDone = Callable[[str, int, int], bool]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How to store: only to say what would be sent, to verify it afterwards, in which class.
+
+    The storage class is what Google Cloud Healthcare calls so; "" leaves it to the server.
+    """
+
+    dry_run: bool = False
+    verify: bool = False
+    storage_class: str = ""
+
+
 def store(
     client: Client,
     masks: Sequence[str],
     listed: Iterable[str] = (),
     is_done: IsDone = lambda _path, _size, _mtime_ns: False,
-    *,
-    dry_run: bool = False,
-    verify: bool = False,
+    manner: Manner = Manner(),
 ) -> Outcomes:
     """Store the instances in files, folders and masks; yield what became of each file.
 
     `listed` are paths without wildcards. Files of which `is_done` says so, by path, size in bytes
-    and time of modification in nanoseconds, are passed over. A dry run sends nothing. With
-    `verify`, the server is asked afterwards whether it has every instance. Raises NothingMatched if
-    there was no file at all, and what stopped the run otherwise.
+    and time of modification in nanoseconds, are passed over. A dry run sends nothing. To verify is
+    to ask the server afterwards whether it has every instance. Raises NothingMatched if there was
+    no file at all, and what stopped the run otherwise.
     """
     files = _Files(masks, listed)
-    sender = Planner(client) if dry_run else Sender(client)
-    held = 0 if dry_run else HELD // (client.settings.batch_count * client.settings.workers)
-    outcomes = client.engine.run(_jobs(files, sender, is_done, held))
-    yield from _verified(client, outcomes) if verify else outcomes
+    held = 0 if manner.dry_run else HELD // (client.settings.batch_count * client.settings.workers)
+    yield from deliver(client, _looked_at(files, is_done, held), manner)
     for mask in files.unmatched if files.any_found else ():
         yield Outcome(Status.FAILED, mask, reason="no such file, or nothing matches")
     if not files.any_found:
         raise NothingMatched(f"No files found matching {' '.join(masks)}", "check the path")
     client.engine.conclude()
+
+
+def store_metadata(
+    client: Client,
+    metadata: Metadata,
+    masks: Sequence[str],
+    listed: Iterable[str] = (),
+    is_done: IsDone = lambda _path, _size, _mtime_ns: False,
+    manner: Manner = Manner(),
+) -> Outcomes:
+    """Store instances made of metadata, and of images and documents; yield what became of each.
+
+    Where anything is wrong with the input, that is what is yielded, nothing is sent, and
+    UsageError raised. Otherwise as `store`.
+    """
+    from dcmweb.transactions.composing import compose
+
+    composed, problems = compose(metadata, chain(find(masks), find_listed(listed)))
+    for problem in problems:
+        yield Outcome(Status.FAILED, problem.item, reason=problem.words)
+    if problems:
+        raise UsageError("nothing was sent, since something is wrong with the input")
+    yield from deliver(client, (_composed_before(one, is_done) or one for one in composed), manner)
+    client.engine.conclude()
+
+
+def deliver(
+    client: Client, instances: Iterable[LocalInstance | Outcome], manner: Manner
+) -> Iterator[Outcome]:
+    """Send instances, and pass on what became of others already; yield what became of each."""
+    headers = {"Storage-Class": manner.storage_class} if manner.storage_class else None
+    sender = Planner(client) if manner.dry_run else Sender(client, headers)
+    outcomes = client.engine.run(_jobs(instances, sender))
+    yield from _verified(client, outcomes) if manner.verify else outcomes
 
 
 def _verified(client: Client, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
@@ -93,27 +136,33 @@ class _Files:
 
 
 def _jobs(
-    files: Iterable[Found], sender: Sender | Planner, is_done: IsDone, held: int
+    instances: Iterable[LocalInstance | Outcome], sender: Sender | Planner
 ) -> Iterator[Callable[[], Iterable[Outcome]]]:
-    """Look at files and put them together: small ones to batches, a large one alone."""
+    """Put instances together: small ones to batches, a large one alone."""
     batch: Batch = []
-    size, uids = 0, set[str]()
-    for found in files:
-        instance = _done_before(found, is_done) or _look(found, held)
+    size, names = 0, set[str]()
+    for instance in instances:
         if isinstance(instance, Outcome):
             yield partial(iter, (instance,))
             continue
-        uid = instance.identity.resource.instance
+        own = {instance.identity.resource.instance, instance.path}
         full = size + instance.size > sender.batch_bytes or len(batch) >= sender.batch_count
         # An answer names instances by UID: two of the same could not be told apart.
-        if batch and (full or uid in uids):
+        if batch and (full or own & names):
             yield partial(sender.deliver, batch)
-            batch, size, uids = [], 0, set()
+            batch, size, names = [], 0, set()
         batch.append(instance)
         size += instance.size
-        uids.add(uid)
+        names |= own
     if batch:
         yield partial(sender.deliver, batch)
+
+
+def _looked_at(
+    files: Iterable[Found], is_done: IsDone, held: int
+) -> Iterator[LocalInstance | Outcome]:
+    for found in files:
+        yield _done_before(found, is_done) or _look(found, held)
 
 
 def _done_before(found: Found, is_done: IsDone) -> Outcome | None:
@@ -125,6 +174,21 @@ def _done_before(found: Found, is_done: IsDone) -> Outcome | None:
     if not is_done(found.path, status.st_size, status.st_mtime_ns):
         return None
     return Outcome(Status.DONE_BEFORE, found.path, status.st_size)
+
+
+def _composed_before(instance: Composed, is_done: IsDone) -> Outcome | None:
+    """Pass over an instance that needs nothing more."""
+    if not is_done(instance.path, instance.size, instance.mtime_ns):
+        return None
+    found = instance.identity.resource
+    return Outcome(
+        Status.DONE_BEFORE,
+        instance.path,
+        instance.size,
+        study=found.study,
+        series=found.series,
+        instance=found.instance,
+    )
 
 
 def _look(found: Found, held: int) -> LocalInstance | Outcome:

@@ -20,7 +20,8 @@ from pydicom.uid import (
 )
 from werkzeug.exceptions import NotAcceptable, NotFound
 
-from dcmweb.archive.frames import FRAME_MEDIA_TYPES, Frames, frame_media_type
+from dcmweb.archive.frames import Frames
+from dcmweb.http.media_types import FRAME_MEDIA_TYPES, frame_media_type
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 READABLE = [
