@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
@@ -26,7 +25,7 @@ def as_json(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Write an array, indented by 2, keys sorted; what breaks off stays without its end."""
     opening = "["
     for row in rows:
-        yield f"{opening}\n" + textwrap.indent(json.dumps(row, indent=2, sort_keys=True), "  ")
+        yield opening + json.dumps([row], indent=2, sort_keys=True)[1:-2]
         opening = ","
     yield "[]\n" if opening == "[" else "\n]\n"
 
