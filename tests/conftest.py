@@ -40,6 +40,7 @@ def clean_environment() -> dict[str, str]:
     """The environment without what would change where requests go and with what."""
     dropped = ("DCMWEB_", "GOOGLE_", "CLOUDSDK_", "REQUESTS_", "CURL_", "SSL_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled once, not each time
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         kept.pop(name, None)
         kept.pop(name.upper(), None)
