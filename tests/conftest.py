@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +35,15 @@ class Result:
 
 
 Dcmweb = Callable[..., Result]
+
+
+def pytest_configure() -> None:
+    """Let commands be interrupted, also where a shell began the tests in the background.
+
+    What it begins so ignores SIGINT, and so would every command that the tests begin.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def clean_environment() -> dict[str, str]:
