@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -138,11 +139,26 @@ class FrameRetriever:
         return self._destination.there(str(frame), Resource(), places)
 
     def _rendered(self, resource: Resource, stem: str) -> Iterator[Outcome]:
+        yield from self._one_by_one(resource, stem, self._rendered_frame)
+
+    def _stored(self, resource: Resource, stem: str) -> Iterator[Outcome]:
+        """Retrieve frames in one answer; each in one of its own where that has not just these."""
+        together: list[Outcome] = []
+        if len(resource.frames) > 1:
+            together = self._engine.attempt(partial(self._stored_together, resource, stem))
+        if together:
+            yield from together
+        else:
+            yield from self._one_by_one(resource, stem, self._stored_frame)
+
+    def _one_by_one(
+        self, resource: Resource, stem: str, fetch: Callable[[Resource, str], Outcome]
+    ) -> Iterator[Outcome]:
         any_came = False
         for number in resource.frames:
             frame = resource.with_frames(number)
             try:
-                yield self._engine.attempt(partial(self._rendered_frame, frame, stem))
+                yield self._engine.attempt(partial(fetch, frame, stem))
                 any_came = True
             except (Refused, NothingMatched, ProtocolError) as error:
                 if not any_came:
@@ -152,44 +168,54 @@ class FrameRetriever:
     def _rendered_frame(self, frame: Resource, stem: str) -> Outcome:
         path, accept = f"{frame}/rendered{self._query}", str(self._wanted or ANY)
         with checked(self._client.session.get(path, accept=accept, bulk=True), 200) as response:
-            if response.media_type.is_multipart:
-                return next(self._save_parts(response, frame, stem))
-            if not response.media_type.name.startswith(("image/", "video/")):
+            kind = response.media_type
+            if not (kind.is_multipart or kind.name.startswith(("image/", "video/"))):
                 raise not_dicomweb(response, response.read(1024))
-            return self._saver.save_answer(response, frame_name(stem, frame.frames[0]), str(frame))
+            return self._save_frame(response, frame, stem)
 
-    def _stored(self, resource: Resource, stem: str) -> Iterator[Outcome]:
-        """Retrieve frames in one answer, a part for each, in the order asked for."""
-        got: list[Outcome] = []
+    def _stored_frame(self, frame: Resource, stem: str) -> Outcome:
+        with self._answer(frame) as response:
+            return self._save_frame(response, frame, stem)
 
-        def fetch() -> None:
-            got.clear()
-            accept = [multipart(self._wanted or AS_STORED)]
-            with ask(self._client, str(resource), accept, 200) as response:
-                got.extend(self._save_parts(response, resource, stem))
-                response.finish()
+    def _stored_together(self, resource: Resource, stem: str) -> list[Outcome]:
+        with self._answer(resource) as response:
+            is_multipart = response.media_type.is_multipart
+            return self._save_parts(response, resource, stem) if is_multipart else []
 
-        self._engine.attempt(fetch)
-        yield from got
-        for number in resource.frames[len(got) :]:
-            item = str(resource.with_frames(number))
-            yield Outcome(Status.FAILED, item, reason="the server did not send this frame")
+    def _save_frame(self, response: Response, frame: Resource, stem: str) -> Outcome:
+        """Write an answer of one frame."""
+        if not response.media_type.is_multipart:
+            name = frame_name(stem, frame.frames[0])
+            return self._saver.save_answer(response, name, str(frame))
+        if outcomes := self._save_parts(response, frame, stem):
+            return outcomes[0]
+        raise ProtocolError("the server sent other frames beside this one")
 
-    def _save_parts(self, response: Response, resource: Resource, stem: str) -> Iterator[Outcome]:
-        media_type = response.media_type
-        if not media_type.is_multipart:
-            if len(resource.frames) > 1 or media_type.name in ("", "text/html"):
+    def _save_parts(self, response: Response, resource: Resource, stem: str) -> list[Outcome]:
+        """Write the parts of an answer, one for each frame in the order asked for.
+
+        Of more or fewer, nothing is kept: nobody knows which frames they are.
+        """
+        parts = read_parts(response.read, response.media_type.parameters.get("boundary", ""))
+        outcomes = []
+        for number, part in zip(resource.frames, parts, strict=False):
+            item, name = str(resource.with_frames(number)), frame_name(stem, number)
+            outcomes.append(self._saver.save_part(part, self._wanted, name, item))
+        if len(outcomes) == len(resource.frames) and not next(parts, None):
+            response.finish()
+            return outcomes
+        for outcome in outcomes:
+            os.unlink(outcome.place)
+        return []
+
+    def _answer(self, resource: Resource) -> Response:
+        """Ask for frames as they are stored."""
+        accept = multipart(self._wanted or AS_STORED)
+        response = ask(self._client, str(resource), [accept], 200)
+        if response.media_type.name in ("", "text/html"):
+            with response:
                 raise not_dicomweb(response, response.read(1024))
-            name = frame_name(stem, resource.frames[0])
-            yield self._saver.save_answer(response, name, str(resource))
-            return
-        parts = read_parts(response.read, media_type.parameters.get("boundary", ""))
-        for index, part in enumerate(parts):
-            if index >= len(resource.frames):
-                raise ProtocolError("the server sent more frames than it was asked for")
-            number = resource.frames[index]
-            item = str(resource.with_frames(number))
-            yield self._saver.save_part(part, self._wanted, frame_name(stem, number), item)
+        return response
 
 
 def _shares(resource: Resource, size: int) -> Iterator[Resource]:

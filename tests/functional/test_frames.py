@@ -89,15 +89,47 @@ def test_what_is_no_list_of_frames_is_a_usage_error_before_any_request(
     assert origin.requests == []
 
 
-def test_frames_that_do_not_come_are_named(dcmweb: Dcmweb, tmp_path: Path) -> None:
-    answer = parts_answer((OCTETS, b"first"))
-    with serving(lambda _: answer) as origin:
+@pytest.mark.parametrize("together", [1, 2, 4])
+def test_frames_are_asked_for_one_by_one_where_others_come_together(
+    dcmweb: Dcmweb, tmp_path: Path, together: int
+) -> None:
+    """Nobody knows then which of them have come."""
+    wrong = parts_answer(*[(OCTETS, b"which one?")] * together)
+
+    def answer(request: Request) -> Answer:
+        named = request.path.rpartition("/")[2]
+        if "," in named:
+            return wrong
+        return Answer(404) if named == "6" else parts_answer((OCTETS, named.encode()))
+
+    with serving(answer) as origin:
         result = dcmweb(origin.url, "retrieve", f"{INSTANCE}/frames/4,6-7", "-o", "out")
     assert result.code == 1
-    for missing in (6, 7):
-        assert f"{INSTANCE}/frames/{missing} failed: the server did not send" in result.err
-    assert "retrieved 1, skipped 0, failed 2;" in result.last
-    assert tree(tmp_path / "out") == {f"{PLACE}_frame_4.raw": b"first"}
+    assert f"{INSTANCE}/frames/6 failed: " in result.err
+    assert "retrieved 2, skipped 0, failed 1;" in result.last
+    assert tree(tmp_path / "out") == {f"{PLACE}_frame_{n}.raw": b"%d" % n for n in (4, 7)}
+
+
+def test_one_part_for_several_frames_is_none_of_them(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    def answer(request: Request) -> Answer:
+        named = request.path.rpartition("/")[2]
+        return Answer(200, named.encode(), {"Content-Type": OCTETS})
+
+    with serving(answer) as origin:
+        result = dcmweb(origin.url, "retrieve", f"{INSTANCE}/frames/1,2", "-o", "out")
+    assert result.code == 0
+    assert tree(tmp_path / "out") == {f"{PLACE}_frame_{n}.raw": b"%d" % n for n in (1, 2)}
+
+
+def test_what_comes_beside_the_one_frame_asked_for_is_not_kept_in_its_place(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    answer = parts_answer((OCTETS, b"first"), (OCTETS, b"second"))
+    with serving(lambda _: answer) as origin:
+        result = dcmweb(origin.url, "retrieve", f"{INSTANCE}/frames/2", "-o", "out")
+    assert result.code == 8
+    assert "other frames" in result.err
+    assert tree(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize(
@@ -105,13 +137,12 @@ def test_frames_that_do_not_come_are_named(dcmweb: Dcmweb, tmp_path: Path) -> No
     [
         (parts_answer((OCTETS, b"a"), (OCTETS, b"b"), (OCTETS, b"c")), 8),
         (parts_answer(), 8),
-        (Answer(200, b"a", {"Content-Type": OCTETS}), 8),
         (Answer(200, b"<html>", {"Content-Type": "text/html"}), 8),
         (Answer(400, json.dumps({"Details": "no such frame"}).encode()), 5),
         (Answer(404), 3),
         (Answer(406), 5),
     ],
-    ids=["too many", "none", "one part for two", "a web page", "400", "404", "406"],
+    ids=["too many", "none", "a web page", "400", "404", "406"],
 )
 def test_an_answer_that_is_not_the_frames_asked_for_ends_with_the_code_of_its_kind(
     dcmweb: Dcmweb, tmp_path: Path, answer: Answer, code: int
