@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli.options import Run, with_client
-from dcmweb.cli.records import keeping, listed_paths, record_options
+from dcmweb.cli.records import keeping, listed_resources, record_options
 from dcmweb.cli.text import plural
 from dcmweb.dicom.paths import Resource, parse_resource
 from dcmweb.errors import NothingMatched, UsageError
@@ -88,7 +88,7 @@ def _resources(
         raise UsageError("paths come from stdin and from a file", "choose one")
     source = "-" if "-" in paths else paths_from
     if source:
-        texts += listed_paths(source, run.stop, null=null)
+        texts += listed_resources(source, run.stop, null=null)
         if not texts:
             raise NothingMatched("the list has no paths in it")
     resources = list(dict.fromkeys(map(parse_resource, texts)))

@@ -15,7 +15,7 @@ import click
 
 from dcmweb.cli.options import Run
 from dcmweb.dicom.files import writing_into
-from dcmweb.errors import LocalError
+from dcmweb.errors import LocalError, UsageError
 from dcmweb.transfer.outcomes import Outcome
 from dcmweb.transfer.stop import Stop
 
@@ -135,6 +135,15 @@ def listed_paths(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
             yield from (os.fsdecode(_bare(one, end)) for one in whole if _bare(one, end))
     if _bare(rest, end):
         yield os.fsdecode(_bare(rest, end))
+
+
+def listed_resources(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
+    """Yield the paths of resources in a list. Raises UsageError if that is rather DICOM JSON."""
+    for number, text in enumerate(listed_paths(path, stop, null=null)):
+        if number == 0 and text.lstrip().startswith(("[", "{")):
+            hint = "a search prints paths with --format uids"
+            raise UsageError("the list is JSON rather than paths, one in a line", hint)
+        yield text
 
 
 def read_some(file: BinaryIO, stop: Stop) -> bytes:

@@ -11,7 +11,7 @@ import click
 
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.printing import Targets, print_item, print_metadata
-from dcmweb.cli.records import Records, keeping, listed_paths, record_options
+from dcmweb.cli.records import Records, keeping, listed_resources, record_options
 from dcmweb.dicom.paths import Form, Target, parse_target
 from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status, Tally
@@ -89,7 +89,7 @@ def retrieve(
     if STDIN in texts and paths_from not in (None, STDIN):
         raise UsageError("paths come from stdin and from a file", "choose one")
     source = STDIN if STDIN in texts else paths_from
-    listed = listed_paths(source, run.stop, null=options["null"]) if source else None
+    listed = listed_resources(source, run.stop, null=options["null"]) if source else None
     first, targets = _targets(named, listed, base_url)
     if options["output"] in (None, STDOUT) and first.form is Form.METADATA:
         return print_metadata(run, client, targets, wanted, options)

@@ -10,6 +10,7 @@ from dcmweb.dicom.files import folder_path, safe_name
 from dcmweb.dicom.layout import digest, readable_name
 from dcmweb.dicom.model import Dataset
 from dcmweb.dicom.paths import Resource, Target
+from dcmweb.errors import AuthError, NetworkError
 from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, OTHER_EXTENSION, MediaType, multipart
 from dcmweb.http.multipart import read_parts
 from dcmweb.http.session import not_dicomweb
@@ -44,7 +45,12 @@ class BulkDataRetriever:
 
     def _named(self, target: Target) -> Iterator[Outcome]:
         stem = self._stem_of_named(target)
-        yield from self._one(target.address, target.resource, stem, str(target))
+        try:
+            yield from self._one(target.address, target.resource, stem, str(target))
+        except (NetworkError, AuthError) as error:
+            if not self._client.session.is_own(self._client.session.url(target.address)):
+                error.fatal, error.hint = False, ""  # another server's tells nothing of ours
+            raise
 
     def _stem_of_named(self, target: Target) -> str:
         """Name the file after what the address says beside the resource."""

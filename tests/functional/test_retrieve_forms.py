@@ -352,6 +352,21 @@ def test_bulk_data_on_another_server_is_named_and_not_asked_for(
     assert tree(tmp_path / "out") == {}
 
 
+@pytest.mark.parametrize("refusal", [None, Answer(401)], ids=["unreachable", "401"])
+def test_another_server_that_cannot_be_asked_does_not_end_the_run(
+    dcmweb: Dcmweb, tmp_path: Path, refusal: Answer | None
+) -> None:
+    content = Answer(200, b"data", {"Content-Type": "application/octet-stream"})
+    with serving(lambda _: content) as origin, serving(lambda _: refusal or content) as elsewhere:
+        url = elsewhere.url if refusal else "http://127.0.0.1:1"
+        text = f"{url}/there\n{INSTANCE}/bulkdata/1\n"
+        listed = dcmweb("--retries", "0", origin.url, "retrieve", "-", "-o", "out", text=text)
+    assert listed.code == 1
+    assert f"{url}/there failed: " in listed.err
+    assert "BASE_URL" not in listed.err
+    assert "retrieved 1, skipped 0, failed 1;" in listed.last
+
+
 def test_bulk_data_elsewhere_that_a_user_names_is_had_without_credentials(
     dcmweb: Dcmweb, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_instance, make_series, tree
-from tests.functional.archive import Archive, json_answer
+from tests.functional.archive import Archive, Scripted, json_answer
 from tests.functional.archives import changed
 from tests.functional.origin import Answer, Request, serving
 
@@ -424,3 +424,20 @@ def test_a_study_that_comes_with_each_request_is_no_ignored_offset(dcmweb: Dcmwe
         result = dcmweb(origin.url, "search", "--all", "--format", "uids")
     assert result.code == 0
     assert {f"studies/1.2.{n}" for n in range(40)} <= set(result.out.split())
+
+
+@pytest.mark.parametrize("command", [("retrieve",), ("delete", "--yes")])
+@pytest.mark.parametrize("format_", ["json", "ndjson"])
+def test_results_as_json_are_no_list_of_paths(
+    dcmweb: Dcmweb, command: tuple[str, ...], format_: str
+) -> None:
+    """Forgetting --format uids says so once, rather than in a failure for each line."""
+    scripted = Scripted(*make_series(3))
+    with serving(scripted) as origin:
+        found = dcmweb(origin.url, "search", "instances", "--format", format_)
+        before = len(origin.requests)
+        result = dcmweb(origin.url, *command, "-", text=found.out)
+        assert len(origin.requests) == before
+    assert result.code == 2
+    assert "--format uids" in result.last
+    assert len(result.err.splitlines()) == 1
