@@ -162,7 +162,8 @@ _TRANSLATIONS = (
 def from_exception(error: Exception, url: str, timeout: float) -> DcmwebError:
     """Translate an exception of requests, urllib3 or the socket."""
     causes = _causes(error)
-    known = {"host": urlsplit(url).netloc, "url": url, "reason": _plain(causes[-1])}
+    asked = getattr(getattr(error, "request", None), "url", None) or url  # another after a redirect
+    known = {"host": urlsplit(asked).netloc, "url": asked, "reason": _plain(causes[-1])}
     found = next(
         translation
         for translation in _TRANSLATIONS
@@ -184,7 +185,7 @@ def server_words(headers: Mapping[str, str], body: bytes) -> str:
     elif text[:1] == "<":
         title = re.search(r"<title[^<>]*>([^<]*)</title>", text, re.IGNORECASE)
         words = f"an HTML page, {title[1].strip()!r}" if title else "an HTML page"
-    else:
+    elif b"\0" not in body:  # as in what is no text
         words = text.splitlines()[0] if text else ""
     both = dict.fromkeys(filter(None, (html.unescape(words), warning)))
     return " ".join("; ".join(both).split())[:LONGEST_WORDS]

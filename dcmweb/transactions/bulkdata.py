@@ -31,7 +31,7 @@ class BulkDataRetriever:
     def __init__(self, client: Client, destination: Destination, wanted: MediaType | None) -> None:
         self._client = client
         self._destination = destination
-        self._saver = Saver(client, destination)
+        self._saver = Saver(client, destination, may_be_empty=True)
         forms = [multipart(wanted), str(wanted)] if wanted else ["*/*", multipart(_AS_STORED)]
         self._forms = forms
 

@@ -212,7 +212,9 @@ class FrameRetriever:
         """Ask for frames as they are stored."""
         accept = multipart(self._wanted or AS_STORED)
         response = ask(self._client, str(resource), [accept], 200)
-        if response.media_type.name in ("", "text/html"):
+        kind = response.media_type
+        is_frame = kind.name == OCTET_STREAM or kind.name.startswith(("image/", "video/"))
+        if not (kind.is_multipart or is_frame):
             with response:
                 raise not_dicomweb(response, response.read(1024))
         return response

@@ -35,11 +35,12 @@ _T = TypeVar("_T")
 def metadata(client: Client, resource: Resource) -> Iterator[Dataset]:
     """Yield the metadata of all instances of a study or series, or of one, as DICOM JSON.
 
-    Raises NothingMatched if there is no such resource, ProtocolError at the end if there are more
-    instances than came.
+    Raises NothingMatched if there is no such resource, ProtocolError for what is not of it, and at
+    the end if there are more instances than came.
     """
-    with _answer(client, resource, DICOM_JSON) as (file, _):
-        yield from _all_of(client, resource, model.read_json(file))
+    for dataset in _datasets(client, resource):
+        _instance_of(dataset, resource)
+        yield dataset
 
 
 def metadata_xml(client: Client, resource: Resource) -> Iterator[bytes]:
@@ -65,8 +66,8 @@ def metadata_xml(client: Client, resource: Resource) -> Iterator[bytes]:
 
 
 def describe(client: Client, instance: Resource) -> Dataset:
-    """Get the metadata of one instance."""
-    return next(metadata(client, instance))
+    """Get the metadata of one instance, as the server knows it: it may have other UIDs above."""
+    return next(_datasets(client, instance))
 
 
 def described(client: Client, instance: Resource, layout: Layout, row: Dataset) -> Dataset:
@@ -91,9 +92,7 @@ class MetadataRetriever:
 
     def _save_all(self, resource: Resource) -> Iterator[Outcome]:
         for dataset, content in self._contents(resource):
-            instance = qido.resource_of(dataset, Level.INSTANCES, Resource())
-            if instance is None or not resource.holds(instance):
-                raise ProtocolError(f"the server sent metadata of something else than {resource}")
+            instance = _instance_of(dataset, resource)
             item = f"{instance}/metadata"
             stem = self._destination.layout.place(instance, dataset)
             yield self._destination.there(
@@ -105,8 +104,21 @@ class MetadataRetriever:
             for document in metadata_xml(self._client, resource):
                 yield parse_native_xml(document), document
         else:
-            for dataset in metadata(self._client, resource):
+            for dataset in _datasets(self._client, resource):
                 yield dataset, json.dumps([dataset], indent=2, sort_keys=True).encode() + b"\n"
+
+
+def _datasets(client: Client, resource: Resource) -> Iterator[Dataset]:
+    with _answer(client, resource, DICOM_JSON) as (file, _):
+        yield from _all_of(client, resource, model.read_json(file))
+
+
+def _instance_of(dataset: Dataset, resource: Resource) -> Resource:
+    """Tell which instance metadata is of. Raises ProtocolError if that is none of the resource."""
+    instance = qido.resource_of(dataset, Level.INSTANCES, Resource())
+    if instance is None or not resource.holds(instance):
+        raise ProtocolError(f"the server sent metadata of something else than {resource}")
+    return instance
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from functools import partial
 from dcmweb.dicom.files import PartialFile, check_space, partial_file
 from dcmweb.dicom.layout import Layout
 from dcmweb.dicom.paths import Resource
-from dcmweb.errors import Damaged, Truncated
+from dcmweb.errors import Damaged, ProtocolError, Truncated
 from dcmweb.http.media_types import OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.session import Response
@@ -53,10 +53,16 @@ class Destination:
 
 
 class Saver:
-    """Writes what comes of a retrieval beside its place, and gives it its name once it is whole."""
+    """Writes what comes of a retrieval beside its place, and gives it its name once it is whole.
 
-    def __init__(self, client: Client, destination: Destination) -> None:
+    What comes empty is an error, unless it `may_be_empty`.
+    """
+
+    def __init__(
+        self, client: Client, destination: Destination, *, may_be_empty: bool = False
+    ) -> None:
         self._engine = client.engine
+        self._may_be_empty = may_be_empty
         self._folder = destination.folder
 
     @contextmanager
@@ -116,8 +122,9 @@ class Saver:
                 raise Truncated("the answer broke off, or does not say where it ends")
             return self._keep(file, stem, kind, item)
 
-    @staticmethod
-    def _keep(file: PartialFile, stem: str, kind: MediaType | None, item: str) -> Outcome:
+    def _keep(self, file: PartialFile, stem: str, kind: MediaType | None, item: str) -> Outcome:
+        if not (file.size or self._may_be_empty):
+            raise ProtocolError("the server sent nothing of it")
         status = file.status
         place = file.move_to(stem + (kind or MediaType(OCTET_STREAM)).extension)
         return outcome_of(Status.RETRIEVED, item, Resource(), place, status)

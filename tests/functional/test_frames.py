@@ -54,12 +54,12 @@ def test_frames_are_named_by_their_number_and_by_the_type_they_came_in(
 ) -> None:
     numbers = list(range(5, 5 + 2 * len(EXTENSIONS), 2))
     path = f"{INSTANCE}/frames/{','.join(map(str, numbers))}"
-    answer = parts_answer(*((kind, kind.encode()) for kind in EXTENSIONS))
+    answer = parts_answer(*((kind, b"of " + kind.encode()) for kind in EXTENSIONS))
     with serving(lambda _: answer) as origin:
         result = dcmweb(origin.url, "retrieve", f"/{path}", "-o", "out")
     assert result.code == 0
     assert tree(tmp_path / "out") == {
-        f"{PLACE}_frame_{number}{extension}": kind.encode()
+        f"{PLACE}_frame_{number}{extension}": b"of " + kind.encode()
         for number, (kind, extension) in zip(numbers, EXTENSIONS.items(), strict=True)
     }
     (request,) = origin.requests
@@ -137,12 +137,14 @@ def test_what_comes_beside_the_one_frame_asked_for_is_not_kept_in_its_place(
     [
         (parts_answer((OCTETS, b"a"), (OCTETS, b"b"), (OCTETS, b"c")), 8),
         (parts_answer(), 8),
+        (parts_answer((OCTETS, b""), (OCTETS, b"b")), 8),
+        (Answer(200, b'{"error": "busy"}', {"Content-Type": "application/json"}), 8),
         (Answer(200, b"<html>", {"Content-Type": "text/html"}), 8),
         (Answer(400, json.dumps({"Details": "no such frame"}).encode()), 5),
         (Answer(404), 3),
         (Answer(406), 5),
     ],
-    ids=["too many", "none", "a web page", "400", "404", "406"],
+    ids=["too many", "none", "an empty one", "an error", "a web page", "400", "404", "406"],
 )
 def test_an_answer_that_is_not_the_frames_asked_for_ends_with_the_code_of_its_kind(
     dcmweb: Dcmweb, tmp_path: Path, answer: Answer, code: int

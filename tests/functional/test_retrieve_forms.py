@@ -141,6 +141,24 @@ def test_a_login_page_is_no_rendition(dcmweb: Dcmweb, tmp_path: Path) -> None:
     assert tree(tmp_path / "out") == {}
 
 
+@pytest.mark.parametrize("form", ["rendered", "thumbnail", "frames/1", "frames/1/rendered"])
+def test_an_empty_picture_is_none(dcmweb: Dcmweb, tmp_path: Path, form: str) -> None:
+    empty = Answer(200, b"", {"Content-Type": "image/png"})
+    with serving(lambda _: empty) as origin:
+        result = dcmweb(origin.url, "retrieve", f"{INSTANCE}/{form}", "-o", "out")
+    assert result.code == 8
+    assert "sent nothing" in result.err
+    assert tree(tmp_path / "out") == {}
+
+
+def test_who_cannot_be_reached_after_a_redirect_is_named(dcmweb: Dcmweb) -> None:
+    moved = Answer(302, b"", {"Location": "http://127.0.0.1:1/moved"})
+    with serving(lambda _: moved) as origin:
+        result = dcmweb("--retries", "0", origin.url, "retrieve", f"{INSTANCE}/rendered")
+    assert result.code == 6
+    assert "no connection to 127.0.0.1:1:" in result.err
+
+
 def test_a_server_without_thumbnails_has_a_way_out(dcmweb: Dcmweb) -> None:
     with serving(lambda _: Answer(404)) as origin:
         result = dcmweb(origin.url, "retrieve", f"{INSTANCE}/thumbnail")
@@ -173,6 +191,21 @@ def test_a_rendition_that_breaks_off_is_asked_for_again(
 
 
 # Metadata.
+
+
+@pytest.mark.parametrize(
+    "body", [b'[{"a": 1}]', b'[{"0020000D": {"vr": "UI", "Value": ["1.2.4"]}}]'], ids=["?", "other"]
+)
+@pytest.mark.parametrize("output", [(), ("-o", "out")], ids=["stdout", "files"])
+def test_metadata_of_something_else_is_not_passed_on(
+    dcmweb: Dcmweb, tmp_path: Path, body: bytes, output: tuple[str, ...]
+) -> None:
+    with serving(lambda _: Answer(200, body)) as origin:
+        result = dcmweb(origin.url, "retrieve", f"{INSTANCE}/metadata", *output)
+    assert result.code == 8
+    assert "metadata of something else" in result.err
+    assert result.out == ""
+    assert not (tmp_path / "out").exists() or tree(tmp_path / "out") == {}
 
 
 def test_metadata_is_printed_as_the_server_has_it(dcmweb: Dcmweb) -> None:
