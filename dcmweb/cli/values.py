@@ -22,7 +22,10 @@ def readable(elements: Iterable[dict[str, Any]], *, names_uids: bool = False) ->
 
     With `names_uids`, SOP Classes and other UIDs that are registered are written as their names.
     """
-    return SEPARATOR.join(text for e in elements for text in _texts(e, names_uids))
+    try:
+        return SEPARATOR.join(text for e in elements for text in _texts(e, names_uids))
+    except RecursionError:
+        return "..."  # for the innermost of hundreds of sequences, one within the other
 
 
 def _texts(element: dict[str, Any], names_uids: bool) -> list[str]:

@@ -17,7 +17,9 @@ from dcmweb.errors import ProtocolError
 Dataset = dict[str, Any]
 
 _PIECE = 256 * 1024
-_DECODER = json.JSONDecoder()
+# How section F.2.3 of the standard has what is no number of JSON, but written by some.
+_NO_NUMBERS = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
+_DECODER = json.JSONDecoder(parse_constant=_NO_NUMBERS.get)
 
 
 def values(dataset: Dataset, tag: str) -> list[Any]:
@@ -58,7 +60,7 @@ def parse_json(body: bytes) -> list[Dataset]:
     Raises ProtocolError for anything else.
     """
     try:
-        parsed = json.loads(body)
+        parsed = _DECODER.decode(body.decode(json.detect_encoding(body)))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"the answer is not JSON: {error}") from None
     datasets = [parsed] if isinstance(parsed, dict) else parsed
@@ -90,7 +92,7 @@ def _objects(pieces: Iterator[str]) -> Iterator[Any]:
             break
     if not text.startswith("["):
         if text:
-            yield json.loads(text + "".join(pieces))
+            yield _DECODER.decode(text + "".join(pieces))
         return
     text, is_first = text[1:], True
     while True:

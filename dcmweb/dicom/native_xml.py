@@ -17,6 +17,7 @@ _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _INTEGERS = frozenset(["IS", "SL", "SS", "SV", "UL", "US", "UV"])
 _NUMBERS = _INTEGERS | {"DS", "FD", "FL"}
+_TAG = re.compile("[0-9A-Fa-f]{8}")
 _CREATOR = re.compile("([0-9A-F]{3}[13579BDF])00([1-9A-F][0-9A-F])")
 _LONGEST_NUMBER = 400  # digits; more are no number but an attack
 _WIDEST_GAP = 1000  # values left out before one that is numbered
@@ -133,8 +134,12 @@ def write_native_xml(dataset: Dataset) -> bytes:
 
     Private elements are named by their creator (table A.1.5-2). Null is an empty value, as is
     empty text; carets at the end of names go. Characters that XML 1.0 cannot hold become U+FFFD.
+    Raises ProtocolError for what is no data set of the model.
     """
-    content = "".join(_written(dataset))
+    try:
+        content = "".join(_written(dataset))
+    except RecursionError:
+        raise ProtocolError("sequences within sequences are too deep") from None
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<NativeDicomModel xmlns="{_NAMESPACE}" xml:space="preserve">{content}</NativeDicomModel>'
@@ -145,8 +150,8 @@ def _written(dataset: Dataset) -> Iterator[str]:
     from pydicom.datadict import keyword_for_tag
 
     creators = _creators(dataset)
-    for tag, element in sorted(dataset.items()):
-        names = {"tag": tag, "vr": element.get("vr", "UN")}
+    for tag, element in sorted(_elements(dataset)):
+        names = {"tag": tag, "vr": element.get("vr") or "UN"}
         creator = element.get("privateCreator")
         if not creator and (creator := creators.get(tag[:6])):
             names["tag"] = f"{tag[:4]}00{tag[6:]}"
@@ -157,12 +162,20 @@ def _written(dataset: Dataset) -> Iterator[str]:
         yield _tagged("DicomAttribute", "".join(_written_content(element)), names)
 
 
+def _elements(dataset: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Take a data set apart; null is an empty element, and an empty item."""
+    found = {} if dataset is None else dataset
+    if not isinstance(found, dict) or not all(map(_TAG.fullmatch, found)):
+        raise ProtocolError(f"{str(found)[:60]!r} is no data set in DICOM JSON")
+    return [(tag, element if isinstance(element, dict) else {}) for tag, element in found.items()]
+
+
 def _creators(dataset: Dataset) -> dict[str, str]:
     """Find the private creators by group and block, of those that have reserved but one."""
     found: dict[str, str] = {}
-    for tag, element in dataset.items():
+    for tag, element in _elements(dataset):
         match = _CREATOR.fullmatch(tag)
-        creator = next(iter(element.get("Value") or ()), None)
+        creator = next(iter(_values(element)), None)
         if match and isinstance(creator, str) and creator:
             found[match[1] + match[2]] = creator
     names = Counter((block[:4], creator) for block, creator in found.items())
@@ -174,16 +187,21 @@ def _written_content(element: dict[str, Any]) -> Iterator[str]:
         yield _tagged("BulkData", "", {"uri": element["BulkDataURI"]})
     elif "InlineBinary" in element:
         yield _tagged("InlineBinary", _text(element["InlineBinary"]))
-    for number, value in enumerate(element.get("Value") or (), start=1):
+    for number, value in enumerate(_values(element), start=1):
         numbered = {"number": str(number)}
         if element.get("vr") == "SQ":
-            yield _tagged("Item", "".join(_written(value or {})), numbered)
+            yield _tagged("Item", "".join(_written(value)), numbered)
         elif isinstance(value, dict):
             yield _tagged("PersonName", "".join(_written_groups(value)), numbered)
         elif value is None:
             yield _tagged("Value", "", numbered)
         else:
             yield _tagged("Value", _text(value), numbered)
+
+
+def _values(element: dict[str, Any]) -> list[Any]:
+    found = element.get("Value")
+    return found if isinstance(found, list) else [] if found is None else [found]
 
 
 def _written_groups(name: dict[str, Any]) -> Iterator[str]:

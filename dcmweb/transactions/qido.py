@@ -99,7 +99,10 @@ def _rows(response: Response, body: bytes) -> list[Dataset]:
         return []
     try:
         return model.parse_json(body)
-    except ProtocolError:
+    except ProtocolError as error:
+        if body.lstrip()[:1] in (b"[", b"{"):
+            hint = "is BASE_URL the root of the DICOMweb service?"
+            raise ProtocolError(f"{response.url}: {error.message}", hint) from None
         raise not_dicomweb(response, body) from None
 
 

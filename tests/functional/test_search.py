@@ -227,7 +227,7 @@ def test_more_results_than_a_server_ignoring_offset_gives_are_told_of(dcmweb: Dc
 @pytest.mark.parametrize(
     ("answer", "code", "words"),
     [
-        (Answer(200, b'["a", "b"]', {"Content-Type": "application/json"}), 8, "not answer with"),
+        (Answer(200, b'["a", "b"]', {"Content-Type": "application/json"}), 8, "not DICOM JSON"),
         (Answer(200, b"<!DOCTYPE html>login", {"Content-Type": "text/html"}), 8, "web page"),
         (Answer(200, b'[{"0020000D":', JSON), 8, ""),
         (Answer(200, b"[" * 100_000, JSON), 8, ""),

@@ -441,3 +441,30 @@ def test_results_as_json_are_no_list_of_paths(
     assert result.code == 2
     assert "--format uids" in result.last
     assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(b'[{"00100020": {"vr": "LO", "Value": ["M\xfcller"]}}]', "utf-8"), (b'[{"0020', "not JSON")],
+)
+def test_an_answer_that_is_almost_json_is_said_to_be_so(
+    dcmweb: Dcmweb, body: bytes, words: str
+) -> None:
+    with serving(lambda _: Answer(200, body)) as origin:
+        result = dcmweb(origin.url, "search")
+    assert result.code == 8
+    assert words in result.last
+    assert result.out == ""
+
+
+def test_an_empty_element_is_none_in_any_format(dcmweb: Dcmweb) -> None:
+    row = study(1, **{"00100010": None, "00080020": {"vr": "DA", "Value": None}})
+
+    def handle(request: Request) -> Answer:
+        return Answer(204) if "offset" in request.query else json_answer([row])
+
+    with serving(handle) as origin:
+        for format_ in ("json", "ndjson", "table", "csv", "tsv", "xml", "uids"):
+            result = dcmweb(origin.url, "search", "--format", format_)
+            assert result.code == 0, result.err
+            assert "1.2.1" in result.out

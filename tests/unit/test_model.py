@@ -82,6 +82,12 @@ def test_json(body: bytes, datasets: list[dict[str, Any]]) -> None:
     assert parse_json(body) == datasets
 
 
+def test_what_json_has_no_numbers_for_is_text() -> None:
+    body = b'[{"00101030": {"vr": "FD", "Value": [NaN, Infinity, -Infinity]}}]'
+    for (dataset,) in (parse_json(body), read_json(io.BytesIO(body))):
+        assert dataset["00101030"]["Value"] == ["NaN", "inf", "-inf"]
+
+
 @pytest.mark.parametrize(
     "body",
     [

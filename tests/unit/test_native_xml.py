@@ -260,3 +260,35 @@ def test_what_is_written_is_read_back(seed: int) -> None:
     before = json.dumps(dataset)
     assert parse_native_xml(write_native_xml(dataset)) == dataset
     assert json.dumps(dataset) == before
+
+
+@pytest.mark.parametrize(
+    "element",
+    [None, 5, {"vr": None, "Value": None}, {"vr": "LO"}, {"vr": "SQ", "Value": [None]}],
+)
+def test_what_has_no_value_is_written_empty(element: Any) -> None:
+    written = write_native_xml({TAG: element})
+    (attribute,) = ElementTree.fromstring(written)
+    assert attribute.get("vr")
+    assert not [text for text in attribute.itertext() if text]
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"error": {"vr": "LO"}},
+        {TAG: {"vr": "SQ", "Value": ["no item"]}},
+        {TAG: {"vr": "SQ", "Value": [{"x": {}}]}},
+    ],
+)
+def test_what_is_no_data_set_is_not_written(dataset: Dataset) -> None:
+    with pytest.raises(ProtocolError, match="no data set"):
+        write_native_xml(dataset)
+
+
+def test_sequences_that_are_too_deep_are_not_written() -> None:
+    dataset: Dataset = {}
+    for _ in range(5000):
+        dataset = {TAG: {"vr": "SQ", "Value": [dataset]}}
+    with pytest.raises(ProtocolError, match="deep"):
+        write_native_xml(dataset)

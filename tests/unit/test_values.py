@@ -92,3 +92,10 @@ def test_registered_uids_may_be_named() -> None:
 )
 def test_malformed_elements_do_no_harm(element: dict[str, Any]) -> None:
     readable([element])
+
+
+def test_sequences_that_are_too_deep_end_somewhere() -> None:
+    element: dict[str, Any] = {"vr": "LO", "Value": ["deep"]}
+    for _ in range(5000):
+        element = {"vr": "SQ", "Value": [{"00081032": element}]}
+    assert "..." in readable([element])
