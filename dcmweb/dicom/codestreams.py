@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 _TAIL = 64 * 1024  # bytes at the end of a JPEG file in which its end is looked for
 
-_SOI, _EOI, _SOS, _JPEG_LS_FRAME, _APP0, _APP14 = 0xD8, 0xD9, 0xDA, 0xF7, 0xE0, 0xEE
+_SOI, _EOI, _SOS, _JPEG_LS_FRAME, _APP0, _APP1, _APP14 = 0xD8, 0xD9, 0xDA, 0xF7, 0xE0, 0xE1, 0xEE
 _BASELINE, _EXTENDED, _PROGRESSIVE, _LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {_JPEG_LS_FRAME}
+_EXIF = b"Exif\0\0"
+_ORIENTATION = 0x0112
 _END = b"\xff\xd9"
 _STANDALONE = (0x01, *range(0xD0, 0xD8))
 
@@ -29,7 +31,8 @@ class Pixels:
     """What an image is, in the terms of PS3.3 section C.7.6.3.
 
     `syntaxes` are the transfer syntaxes it can be in, the usual one first; `bits` those of a
-    sample. `method` is that of Lossy Image Compression, "" where nothing was lost.
+    sample. `method` is that of Lossy Image Compression, "" where nothing was lost. `orientation` is
+    that of Exif (CIPA DC-008 section 4.6.4), of which DICOM knows nothing; 1 is upright.
     """
 
     syntaxes: tuple[str, ...]
@@ -40,6 +43,7 @@ class Pixels:
     photometric: str
     is_signed: bool = False
     method: str = ""
+    orientation: int = field(default=1, compare=False)
 
     def __post_init__(self) -> None:
         if not (0 < self.rows <= 0xFFFF and 0 < self.columns <= 0xFFFF):
@@ -50,7 +54,7 @@ class Pixels:
 def read_jpeg(file: BinaryIO, size: int) -> Pixels:
     """Read what a JPEG or JPEG-LS file of so many bytes says of itself. Raises BadImage."""
     frame, content, transform, is_jfif = 0, b"", -1, False
-    scan = b""
+    scan, orientation = b"", 1
     file.seek(0)
     for marker, payload in _segments(file):
         if marker in _FRAMES:
@@ -59,6 +63,8 @@ def read_jpeg(file: BinaryIO, size: int) -> Pixels:
             transform = payload[11]
         elif marker == _APP0:
             is_jfif |= payload.startswith(b"JFIF\0")
+        elif marker == _APP1 and payload.startswith(_EXIF):
+            orientation = _orientation(payload.removeprefix(_EXIF))
         elif marker == _SOS:
             scan = payload
     if not frame or len(content) < 6 or len(content) < 6 + 3 * content[5]:
@@ -72,7 +78,9 @@ def read_jpeg(file: BinaryIO, size: int) -> Pixels:
     is_transformed = transform == 1 or (transform < 0 and _is_usually_ycc(frame, names, is_jfif))
     is_reduced = len({factors for _, factors in components}) > 1
     photometric = _photometric(samples, is_transformed, is_reduced)
-    return Pixels(syntaxes, rows, columns, samples, precision, photometric, method=method)
+    return Pixels(
+        syntaxes, rows, columns, samples, precision, photometric, False, method, orientation
+    )
 
 
 def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -94,6 +102,21 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         if marker == _EOI or length < 0 or len(payload) < length:
             raise BadImage("it breaks off within its header")
         yield marker, payload
+
+
+def _orientation(tiff: bytes) -> int:
+    """Find the orientation among the tags of an image (TIFF 6.0 section 2); 1 if it is not told."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return 1
+    start = int(struct.unpack(f"{order}L", tiff[4:8])[0])
+    count, entries = tiff[start : start + 2], tiff[start + 2 :]
+    end = 12 * struct.unpack(f"{order}H", count)[0] if len(count) == 2 else 0
+    for at in range(0, min(end, len(entries) - 11), 12):
+        tag, _, _, value = struct.unpack_from(f"{order}HHLH", entries, at)
+        if tag == _ORIENTATION:
+            return int(value) if 1 <= value <= 8 else 1
+    return 1
 
 
 def _check_end(file: BinaryIO, size: int) -> None:

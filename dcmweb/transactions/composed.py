@@ -76,7 +76,7 @@ class Composed(LocalInstance):
 
     `path` is what it is called by: the file, or the metadata where there is none, or several.
     `target` is the tag of the element that the bulk data is of, "" if there is none; `frames` are
-    its one value, or compressed frames.
+    its one value, or compressed frames. `note` is what people should know of it.
     """
 
     dataset: Dataset
@@ -84,6 +84,7 @@ class Composed(LocalInstance):
     frames: tuple[FileRange, ...] = ()
     media_type: str = ""
     is_encapsulated: bool = False
+    note: str = ""
 
     @property
     def location(self) -> str:

@@ -229,6 +229,7 @@ def _composed(plan: _Plan, metadata: Metadata, problems: list[Problem]) -> Compo
         media_type=str(media_type) if is_encapsulated else OCTET_STREAM,
         target=target,
         is_encapsulated=is_encapsulated,
+        note=_note(plan.contents),
     )
     try:
         check_uids(dataset)
@@ -237,6 +238,17 @@ def _composed(plan: _Plan, metadata: Metadata, problems: list[Problem]) -> Compo
         problems.append(Problem(plan.item, str(error)))
         return None
     return composed
+
+
+def _note(contents: Iterable[Content]) -> str:
+    for content in contents:
+        orientation = content.pixels.orientation if content.pixels else 1
+        if orientation != 1:
+            return (
+                f"{content.path} is to be shown turned or mirrored (Exif orientation {orientation})"
+                ", of which DICOM knows nothing: turn the image itself to have it upright"
+            )
+    return ""
 
 
 def _doubles(composed: Iterable[Composed]) -> Iterator[Problem]:

@@ -80,6 +80,9 @@ def store_metadata(
         yield Outcome(Status.FAILED, problem.item, reason=problem.words)
     if problems:
         raise UsageError("nothing was sent, since something is wrong with the input")
+    for one in composed:
+        if one.note:
+            client.notify(one.note)
     yield from deliver(client, (_composed_before(one, is_done) or one for one in composed), manner)
     client.engine.conclude()
 

@@ -145,6 +145,17 @@ def test_what_the_metadata_says_is_kept(dcmweb: Dcmweb, tmp_path: Path) -> None:
     assert "ConversionType" not in found
 
 
+def test_an_image_that_is_to_be_shown_turned_is_named(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    orientation = Image.Exif()
+    orientation[0x0112] = 6
+    turned = encoded(picture(), exif=orientation)
+    result, (found,) = made(dcmweb, tmp_path, uids(), "a.jpg", a__jpg=turned)
+    assert "a.jpg is to be shown turned or mirrored" in result.err
+    assert found.PixelData.rstrip(b"\0").endswith(turned[-8:])
+    again, _ = made(dcmweb, tmp_path, uids(), "b.jpg", b__jpg=jpeg())
+    assert "turned" not in again.err
+
+
 def test_several_images_make_a_series(dcmweb: Dcmweb, tmp_path: Path) -> None:
     files = {f"{n}__jpg": jpeg(n) for n in range(3)}
     result, found = made(dcmweb, tmp_path, {}, "?.jpg", **files)

@@ -70,6 +70,41 @@ def test_images_tell_what_they_are(
     assert (found.photometric, found.method) == (photometric, method)
 
 
+def exif(tiff: bytes) -> bytes:
+    """A JPEG with an Exif segment."""
+    plain, payload = encoded(GREY), b"Exif\0\0" + tiff
+    return plain[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(payload)) + payload + plain[2:]
+
+
+def tiff(order: str, *entries: tuple[int, int], start: int = 8) -> bytes:
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}L", start)
+    body = struct.pack(f"{order}H", len(entries))
+    return head + body + b"".join(struct.pack(f"{order}HHLHH", t, 3, 1, v, 0) for t, v in entries)
+
+
+@pytest.mark.parametrize(
+    ("data", "orientation"),
+    [
+        (tiff("<", (0x0100, 7), (0x0112, 6)), 6),
+        (tiff(">", (0x0112, 3)), 3),
+        (tiff(">", (0x0112, 9)), 1),
+        (tiff(">", (0x0100, 6)), 1),
+        (tiff("<") + tiff("<", (0x0112, 6))[10:], 1),  # behind what is counted
+        (tiff("<", (0x0112, 6), start=0xFFFFFFFF), 1),
+        (tiff("<", (0x0112, 6))[:-3], 1),
+        (b"II*\0\x08", 1),
+        (b"", 1),
+    ],
+)
+def test_the_orientation_of_an_image_is_found_where_it_is_told(
+    tmp_path: Path, data: bytes, orientation: int
+) -> None:
+    turned, upright = looked_at(tmp_path, exif(data)), looked_at(tmp_path, encoded(GREY))
+    assert turned.pixels is not None
+    assert turned.pixels.orientation == orientation
+    assert turned.pixels == upright.pixels  # so both can be frames of one instance
+
+
 def test_deep_images_have_more_bits(tmp_path: Path) -> None:
     content = looked_at(tmp_path, encoded(DEEP, "JPEG2000"))
     assert content.pixels is not None
