@@ -82,7 +82,10 @@ def delete(
 def _resources(
     run: Run, paths: tuple[str, ...], paths_from: str | None, *, null: bool
 ) -> list[Resource]:
-    """Read the paths, each once; all of them, so that none is deleted if one is malformed."""
+    """Read the paths, each once; all of them, so that none is deleted if one is malformed.
+
+    What goes with a study or series that is named as well is left out: it would not be found then.
+    """
     texts: list[str] = [path for path in paths if path != "-"]
     if "-" in paths and paths_from not in (None, "-"):
         raise UsageError("paths come from stdin and from a file", "choose one")
@@ -91,7 +94,8 @@ def _resources(
         texts += listed_resources(source, run.stop, null=null)
         if not texts:
             raise NothingMatched("the list has no paths in it")
-    resources = list(dict.fromkeys(map(parse_resource, texts)))
+    named = dict.fromkeys(map(parse_resource, texts))
+    resources = [one for one in named if not any(above in named for above in one.above)]
     if not resources:
         raise UsageError("there is nothing to delete", "name a study, series or instance")
     return resources

@@ -78,6 +78,13 @@ class Resource:
             )
         )
 
+    @property
+    def above(self) -> list[Resource]:
+        """The study and the series that this one is in."""
+        return [
+            one for one in (Resource(self.study), Resource(self.study, self.series)) if one != self
+        ]
+
     def with_frames(self, *frames: int) -> Resource:
         """Name frames of this instance, counted from 1."""
         return replace(self, frames=frames)

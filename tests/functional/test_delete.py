@@ -99,6 +99,20 @@ def test_paths_come_from_a_list(dcmweb: Dcmweb, tmp_path: Path, list_: list[str]
     assert {key[0] for key in archive.files} == {"1.3"}
 
 
+@pytest.mark.parametrize("options", [(), ("-m",)])
+def test_what_goes_with_its_study_is_not_looked_for_after_that(
+    dcmweb: Dcmweb, options: tuple[str, ...]
+) -> None:
+    archive = three_studies()
+    instance = "studies/1.1/series/1.1.1/instances/1.1.1.1"
+    paths = [instance, "studies/1.1", "studies/1.1/series/1.1.1", "studies/1.2/series/1.2.1"]
+    with serving(archive) as origin:
+        result = dcmweb(*options, origin.url, "delete", *paths, "--yes")
+    assert result.code == 0
+    assert result.last.startswith("deleted 2, ")
+    assert {key[0] for key in archive.files} == {"1.3"}
+
+
 def test_a_dry_run_counts_what_would_go(dcmweb: Dcmweb) -> None:
     archive = three_studies()
     with serving(archive) as origin:
