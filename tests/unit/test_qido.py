@@ -80,7 +80,7 @@ def test_pages_however_a_server_answers(answer: Answer, page: Page, serve: Serve
     [
         (Answer(200, b"<html><title>Login</title>"), ProtocolError, "web page"),
         (Answer(200, b"hello", {"Content-Type": "text/plain"}), ProtocolError, "text/plain"),
-        (Answer(200, b'["1.2"]'), ProtocolError, "does not answer with DICOMweb"),
+        (Answer(200, b'["1.2"]'), ProtocolError, "the answer is JSON, but not DICOM JSON"),
         (Answer(404, b""), NothingMatched, "404"),
         (Answer(400, b"bad parameter"), Refused, "bad parameter"),
     ],
