@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dcmweb.dicom.reasons import FAILURES, WARNINGS, Reason
 from dcmweb.errors import ExitCode
 from dcmweb.http.media_types import EXTENSIONS, OTHER_EXTENSION
+from dcmweb.transactions.store.failure_reasons import FAILURES, WARNINGS, Reason
 
 ROOT = Path(__file__).parent.parent
 FILES = (ROOT / "README.md", ROOT / "docs" / "reference.md")

@@ -14,7 +14,8 @@ PACKAGE = Path(dcmweb.__file__).parent
 FLOORS = {
     "errors": 0,
     "settings": 1,
-    "dicom": 2,
+    "dicom": 1,
+    "local": 2,
     "http": 2,
     "transfer": 2,
     "transactions": 3,
@@ -76,7 +77,7 @@ def test_modules_import_from_their_own_room_and_from_floors_below(path: Path) ->
 
 
 def test_the_archive_knows_no_client() -> None:
-    for path in (PACKAGE / "archive").glob("*.py"):
+    for path in (PACKAGE / "archive").rglob("*.py"):
         for module in imports(path):
             if room(module) in ("http", "transfer") and module.startswith("dcmweb."):
                 assert module.startswith(SHARED_WITH_THE_ARCHIVE), f"{path.name} imports {module}"

@@ -20,16 +20,16 @@ from werkzeug.exceptions import (
 from werkzeug.wrappers import Request, Response
 
 from dcmweb.archive.access import Access
-from dcmweb.archive.answers import as_json, as_xml_parts
-from dcmweb.archive.faces import Face, Google, Standard, json_answer
+from dcmweb.archive.dialects import Face, Google, Standard, json_answer
 from dcmweb.archive.negotiation import JSON_TYPES, accepted, not_acceptable
 from dcmweb.archive.operations import Operations
-from dcmweb.archive.query import Query, Search
+from dcmweb.archive.responses import as_json, as_xml_parts
 from dcmweb.archive.retrieve import Retrieve, parse_frames
 from dcmweb.archive.routes import STANDARD_PATH, URLS, base_url, dataset_name, is_google, root_url
-from dcmweb.archive.storage import Storage
+from dcmweb.archive.search import Query, Search
+from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.store import Store
-from dcmweb.dicom.paths import Level, Resource
+from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.http import media_types
 from dcmweb.http.multipart import PIECE

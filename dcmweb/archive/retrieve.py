@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
 from werkzeug.wrappers import Request, Response
 
-from dcmweb.archive.answers import as_json, as_parts, as_single, as_xml_parts, file_pieces
-from dcmweb.archive.bulkdata import find_bulkdata
-from dcmweb.archive.frames import Frames
-from dcmweb.archive.index import Entry
-from dcmweb.archive.metadata import read_metadata
 from dcmweb.archive.negotiation import ANY, JSON_TYPES, Range, accepted, choose, not_acceptable
-from dcmweb.archive.rendering import RENDERED, parse_rendering, render, thumbnail
-from dcmweb.archive.storage import Storage
-from dcmweb.archive.transcode import TARGETS, transcoded
-from dcmweb.dicom.elements import EXPLICIT_VR_LITTLE_ENDIAN
-from dcmweb.dicom.model import Dataset
-from dcmweb.dicom.paths import Level, Resource
+from dcmweb.archive.representations.bulkdata import find_bulkdata
+from dcmweb.archive.representations.frames import Frames
+from dcmweb.archive.representations.metadata import read_metadata
+from dcmweb.archive.representations.rendering import RENDERED, parse_rendering, render, thumbnail
+from dcmweb.archive.representations.transcode import TARGETS, transcoded
+from dcmweb.archive.responses import as_json, as_parts, as_single, as_xml_parts, file_pieces
+from dcmweb.archive.storage.folder import Storage
+from dcmweb.archive.storage.index import Entry
+from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Level, Resource
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MediaType, frame_media_type
 

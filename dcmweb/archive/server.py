@@ -16,7 +16,7 @@ from dcmweb import __version__
 from dcmweb.archive.access import Access
 from dcmweb.archive.app import Archive
 from dcmweb.archive.routes import STANDARD_PATH
-from dcmweb.archive.storage import Storage
+from dcmweb.archive.storage.folder import Storage
 from dcmweb.errors import LocalError
 
 _THREADS = 32  # requests that are answered at a time

@@ -10,17 +10,17 @@ from typing import IO
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from werkzeug.wrappers import Request
 
-from dcmweb.archive.compose import BulkFile, compose
-from dcmweb.archive.storage import Kept, Received, Storage
-from dcmweb.dicom.files import PartialFile
-from dcmweb.dicom.model import Dataset, parse_json, text
+from dcmweb.archive.from_metadata import BulkFile, compose
+from dcmweb.archive.storage.folder import Kept, Received, Storage
+from dcmweb.dicom.json_model import Dataset, parse_json, text
 from dcmweb.dicom.native_xml import parse_native_xml
 from dcmweb.dicom.part10 import Identity
-from dcmweb.dicom.paths import Resource
+from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, NotDicom, ProtocolError
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
 from dcmweb.http.multipart import PIECE, Part, Piece, read_parts
+from dcmweb.local.partial_files import PartialFile
 
 CANNOT_UNDERSTAND = 0xC000
 OTHER_STUDY = 0xA901

@@ -10,12 +10,12 @@ import click
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.records import keeping, listed_resources, record_options
 from dcmweb.cli.text import plural
-from dcmweb.dicom.paths import Resource, parse_resource
+from dcmweb.dicom.resources import Resource, parse_resource
 from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
-    from dcmweb.transactions import Client
+    from dcmweb.transactions.context import Client
 
 
 @click.command()
@@ -53,7 +53,7 @@ def delete(
     delete - --yes < paths.txt
     delete studies/1.2.3 --no-wait > operations.txt
     """
-    from dcmweb import transactions
+    from dcmweb.transactions.delete.run import delete as begin
 
     resources = _resources(run, (*paths, *named_paths), paths_from, null=options["null"])
     dry_run = options["dry_run"]
@@ -66,9 +66,7 @@ def delete(
             run.console.data(outcome.place)
 
     with keeping(run, client.settings.base_url, "delete", options) as records:
-        outcomes = transactions.delete(
-            client, resources, records.is_done, dry_run=dry_run, waits=waits
-        )
+        outcomes = begin(client, resources, records.is_done, dry_run=dry_run, waits=waits)
         tally = run.console.follow(
             outcomes,
             client.engine,

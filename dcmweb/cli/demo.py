@@ -18,7 +18,7 @@ import click
 from dcmweb.cli.options import Run
 from dcmweb.cli.serve import archive_module
 from dcmweb.dicom.part10 import look
-from dcmweb.dicom.paths import Resource
+from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, ExitCode, ProtocolError
 
 _SHOWN_LINES = 14

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dcmweb.dicom import model
+from dcmweb.dicom import json_model
 from dcmweb.dicom.dictionary import Attribute, attributes
-from dcmweb.dicom.model import Dataset
-from dcmweb.dicom.paths import Level
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Level
 
 _STUDY = (
     "StudyDate",
@@ -69,7 +69,7 @@ class Field:
         *above, last = self.path
         datasets = [dataset]
         for attribute in above:
-            datasets = [item for one in datasets for item in model.items(one, attribute.tag)]
+            datasets = [item for one in datasets for item in json_model.items(one, attribute.tag)]
         for one in datasets:
             if isinstance(element := one.get(last.tag), dict):
                 yield element

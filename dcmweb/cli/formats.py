@@ -13,7 +13,7 @@ from typing import Any
 from dcmweb.cli.fields import Field
 from dcmweb.cli.text import visible
 from dcmweb.cli.values import readable
-from dcmweb.dicom.model import Dataset
+from dcmweb.dicom.json_model import Dataset
 
 MEASURED = 1000  # rows whose widths are those of a table's columns
 

@@ -18,7 +18,7 @@ from dcmweb.settings import AuthScheme, Credentials, Settings, parse_base_url
 from dcmweb.transfer.stop import Stop
 
 if TYPE_CHECKING:
-    from dcmweb.transactions import Client
+    from dcmweb.transactions.context import Client
 
 MOST_WORKERS = 20  # that -m tries; what Google advises
 
@@ -149,7 +149,7 @@ _SHARED = (
 
 
 def _client(run: Run, settings: Settings) -> Client:
-    from dcmweb.transactions import Client
+    from dcmweb.transactions.context import Client
 
     return Client(settings, stop=run.stop, notify=run.console.line, tick=run.console.tick)
 

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Literal, TypeVar
 import click
 
 from dcmweb.cli.options import Run
-from dcmweb.dicom.files import writing_into
 from dcmweb.errors import LocalError, UsageError
+from dcmweb.local.partial_files import writing_into
 from dcmweb.transfer.outcomes import Outcome
 from dcmweb.transfer.stop import Stop
 

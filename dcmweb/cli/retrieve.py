@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli.options import Run, with_client
-from dcmweb.cli.printing import Targets, print_item, print_metadata
 from dcmweb.cli.records import Records, keeping, listed_resources, record_options
-from dcmweb.dicom.paths import Form, Target, parse_target
+from dcmweb.cli.stdout import Targets, print_item, print_metadata
+from dcmweb.dicom.resources import Form, Target, parse_target
 from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status, Tally
 
 if TYPE_CHECKING:
     from dcmweb.http.media_types import MediaType
-    from dcmweb.transactions import Client
+    from dcmweb.transactions.context import Client
 
 STDOUT = STDIN = "-"
 
@@ -136,17 +136,19 @@ def _save(
     *writers: Callable[[Outcome], None],
 ) -> Tally:
     """Retrieve into a folder, and follow that."""
-    from dcmweb import transactions
-    from dcmweb.dicom.layout import DEFAULT_TEMPLATE, Layout
+    from dcmweb.local.layout import DEFAULT_TEMPLATE, Layout
+    from dcmweb.transactions.retrieve.output import Destination
+    from dcmweb.transactions.retrieve.rendered import parse_rendering
+    from dcmweb.transactions.retrieve.run import retrieve as begin
 
     names = ("viewport", "window", "quality")
-    rendering = transactions.parse_rendering(**{name: options[name] for name in names})
+    rendering = parse_rendering(**{name: options[name] for name in names})
     layout = Layout(DEFAULT_TEMPLATE if options["layout"] is None else options["layout"])
     dry_run = options["dry_run"]
     with keeping(run, client.settings.base_url, "retrieve", options) as records:
-        destination = transactions.Destination(folder, layout, _has(records, options))
+        destination = Destination(folder, layout, _has(records, options))
         return run.console.follow(
-            transactions.retrieve(client, targets, destination, wanted, rendering, dry_run=dry_run),
+            begin(client, targets, destination, wanted, rendering, dry_run=dry_run),
             client.engine,
             purpose=Status.PLANNED if dry_run else Status.RETRIEVED,
             describe=_describe,

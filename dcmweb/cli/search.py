@@ -12,11 +12,12 @@ from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.paths import one_path
 from dcmweb.cli.text import plural
-from dcmweb.dicom.model import Dataset
+from dcmweb.dicom.json_model import Dataset
 from dcmweb.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from dcmweb.transactions import Client, Search
+    from dcmweb.transactions.context import Client
+    from dcmweb.transactions.search.run import Search
 
 
 @click.command()
@@ -60,8 +61,8 @@ def search(run: Run, client: Client, words: tuple[str, ...], **options: Any) -> 
     search studies StudyDate=2024-01-01..2024-03-31 --format uids
     search studies/1.2.3/series "limit=1&offset=2"
     """
-    from dcmweb import transactions
-    from dcmweb.transactions.query_keys import checked, parse_parameters
+    from dcmweb.transactions.search.parameters import checked, parse_parameters
+    from dcmweb.transactions.search.run import Search
 
     path, rest = _path_and_parameters(words, options["named_path"])
     pairs = parse_parameters((*rest, *options["parameters"]))
@@ -70,8 +71,8 @@ def search(run: Run, client: Client, words: tuple[str, ...], **options: Any) -> 
     fields = parse_fields(options["fields"])
     _check(options, fields)
     if options["form"] in formats.WITH_COLUMNS and not options["count"]:
-        fields = fields or default_fields(transactions.Search(client, path, pairs).level)
-    found = transactions.Search(
+        fields = fields or default_fields(Search(client, path, pairs).level)
+    found = Search(
         client,
         path,
         pairs,
@@ -138,7 +139,7 @@ def _path_and_parameters(
     words: tuple[str, ...], named_path: str | None
 ) -> tuple[str, tuple[str, ...]]:
     """Tell the path from the parameters."""
-    from dcmweb.transactions.query_keys import is_parameter
+    from dcmweb.transactions.search.parameters import is_parameter
 
     if words and "?" in words[0] and not words[0].startswith("?"):
         path, _, parameters = words[0].partition("?")

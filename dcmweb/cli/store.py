@@ -13,12 +13,13 @@ import click
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.progress import Census, Share
 from dcmweb.cli.records import keeping, listed_paths, read_some, record_options
-from dcmweb.dicom.masks import find, find_listed, size_of
 from dcmweb.errors import LocalError, UsageError
+from dcmweb.local.masks import find, find_listed, size_of
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
-    from dcmweb.transactions import Client, Metadata
+    from dcmweb.transactions.context import Client
+    from dcmweb.transactions.store.metadata_instance import Metadata
     from dcmweb.transfer.stop import Stop
 
 
@@ -69,7 +70,7 @@ def store(
     store --metadata instance.json image.jpg
                                an instance made of both
     """
-    from dcmweb import transactions
+    from dcmweb.transactions.store import run as transaction
 
     if not masks and not files_from and not metadata:
         raise UsageError("there is nothing to store", "name files, folders or masks")
@@ -77,14 +78,14 @@ def store(
         which = "--files-from -" if files_from == "-" else "--manifest"
         raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
     listed = listed_paths(files_from, run.stop, null=options["null"]) if files_from else ()
-    manner = transactions.Manner(
+    manner = transaction.Manner(
         dry_run=options["dry_run"],
         verify=options["verify"] and not options["dry_run"],
         storage_class=options["storage_class"] or "",
     )
-    begin = transactions.store
+    begin = transaction.store
     if metadata:
-        begin = partial(transactions.store_metadata, metadata=_read(metadata, run.stop))
+        begin = partial(transaction.store_metadata, metadata=_read(metadata, run.stop))
     with keeping(run, client.settings.base_url, "store", options) as records:
         tally = run.console.follow(
             begin(client, masks=masks, listed=listed, is_done=records.is_done, manner=manner),
@@ -99,7 +100,7 @@ def store(
 
 def _read(path: str, stop: Stop) -> Metadata:
     """Read a file of metadata, or stdin."""
-    from dcmweb.transactions import Metadata
+    from dcmweb.transactions.store.metadata_instance import Metadata
 
     if path == "-":
         return Metadata("stdin", b"".join(iter(partial(read_some, sys.stdin.buffer, stop), b"")))

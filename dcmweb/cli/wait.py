@@ -13,7 +13,7 @@ from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
-    from dcmweb.transactions import Client
+    from dcmweb.transactions.context import Client
 
 
 @click.command()
@@ -35,7 +35,7 @@ def wait(
     wait projects/P/locations/L/datasets/D/operations/123
     wait - < operations.txt
     """
-    from dcmweb import transactions
+    from dcmweb.transactions.delete.operations import wait as begin
 
     named = [name for name in operations if name != "-"]
     source = "-" if "-" in operations else listed_in
@@ -44,7 +44,7 @@ def wait(
     names = chain(named, listed_paths(source, run.stop, null=options["null"]) if source else ())
     with keeping(run, client.settings.base_url, "wait", options) as records:
         tally = run.console.follow(
-            transactions.wait(client, names, alone=len(operations) == 1 and not source),
+            begin(client, names, alone=len(operations) == 1 and not source),
             client.engine,
             purpose=Status.FINISHED,
             describe=_describe,

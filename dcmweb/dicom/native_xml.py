@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 from xml.etree import ElementTree
 
-from dcmweb.dicom.model import Dataset
+from dcmweb.dicom.json_model import Dataset
 from dcmweb.errors import ProtocolError
 
 _NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"

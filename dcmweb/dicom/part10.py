@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from dcmweb.dicom import model
-from dcmweb.dicom.elements import (
+from dcmweb.dicom import json_model
+from dcmweb.dicom.element_walk import (
     DEFLATED,
     META_SOP_CLASS,
     META_SOP_INSTANCE,
@@ -29,7 +29,7 @@ from dcmweb.dicom.elements import (
     skip_preamble,
     text,
 )
-from dcmweb.dicom.paths import Resource, is_usable_uid
+from dcmweb.dicom.resources import Resource, is_usable_uid
 from dcmweb.errors import BrokenDicom, LocalError, Nameless, NotDicom
 
 if TYPE_CHECKING:
@@ -271,9 +271,9 @@ def _ask_pydicom(file: BinaryIO) -> dict[int, str]:
     return {}
 
 
-def attributes(file: BinaryIO, tags: Collection[str]) -> model.Dataset:
+def attributes(file: BinaryIO, tags: Collection[str]) -> json_model.Dataset:
     """Read elements, by tags, into the DICOM JSON model; those that cannot be read are left out."""
-    found: model.Dataset = {}
+    found: json_model.Dataset = {}
     if not tags:
         return found
     with _whatever_pydicom_meets():

@@ -16,8 +16,8 @@ from requests_toolbelt.utils.user_agent import UserAgentBuilder
 
 from dcmweb import __version__
 from dcmweb.errors import DcmwebError, Interrupted, NetworkError, ProtocolError, UsageError
-from dcmweb.http import auth, exchanges, media_types, problems
-from dcmweb.http.connections import Adapter
+from dcmweb.http import auth, error_mapping, exchange_log, media_types
+from dcmweb.http.adapter import Adapter
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Body
 from dcmweb.settings import Settings
@@ -134,7 +134,7 @@ class Session:
         try:
             prepared = self._http.prepare_request(request)
             environment = self._http.merge_environment_settings(url, {}, True, self._verify, None)
-            exchanges.log_headers(">", prepared.headers)
+            exchange_log.log_headers(">", prepared.headers)
             answer = self._http.send(
                 prepared,
                 timeout=timeouts,
@@ -147,15 +147,15 @@ class Session:
         except ValueError as error:  # of an address that BASE_URL did not have: it was checked
             raise ProtocolError(f"{url} redirects to what is no address: {error}") from error
         seconds = time.monotonic() - began
-        exchanges.log_answer(method, url, len(body or ()), answer.status_code, seconds)
-        exchanges.log_headers("<", answer.headers)
+        exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
+        exchange_log.log_headers("<", answer.headers)
         return Response(answer, self, prepared)
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Translate an exception; after a cut, whatever it was, it was the cut."""
         if self.is_cut:
             return Interrupted()
-        return problems.from_exception(error, url, self._settings.idle_timeout)
+        return error_mapping.from_exception(error, url, self._settings.idle_timeout)
 
 
 class Response:
@@ -235,7 +235,7 @@ class Response:
             body = self.read(LONGEST_PROBLEM)
         except (NetworkError, ProtocolError):
             body = b""
-        error = problems.from_status(self.status, self.headers, body)
+        error = error_mapping.from_status(self.status, self.headers, body)
         # Without the query: there may be a patient's name in it.
         error.request = f"{self.request.method} {self.url.partition('?')[0]}"
         return error
@@ -252,7 +252,7 @@ class Response:
 
 def not_dicomweb(response: Response, body: bytes) -> ProtocolError:
     """Make the error for an answer that is something else than DICOMweb, a login page perhaps."""
-    if problems.looks_like_html(body) or response.media_type.name == "text/html":
+    if error_mapping.looks_like_html(body) or response.media_type.name == "text/html":
         return ProtocolError(
             f"{response.url} answers with a web page, not with DICOMweb",
             "is BASE_URL the root of the DICOMweb service, or does it want a login first?",

@@ -17,7 +17,7 @@ from threading import Lock, Thread, current_thread
 from typing import Generic, TypeVar
 
 from dcmweb.errors import DcmwebError, Interrupted, Refused, Stalled
-from dcmweb.transfer.pace import Pace
+from dcmweb.transfer.concurrency import Pace
 from dcmweb.transfer.stop import Stop
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ import pydicom
 from werkzeug.test import create_environ, run_wsgi_app
 
 from dcmweb.archive.app import Archive as App
-from dcmweb.archive.storage import Storage
-from dcmweb.dicom.paths import Resource
+from dcmweb.archive.storage.folder import Storage
+from dcmweb.dicom.resources import Resource
 from dcmweb.http import media_types
 from dcmweb.http.multipart import read_parts
 from tests.functional.origin import Answer, Request

@@ -56,10 +56,10 @@ def raising(dcmweb: Dcmweb, folder: Path) -> Result:
     """A run of the command in which a transaction has a defect."""
     code = """
 import sys
-from dcmweb import transactions
+from dcmweb.transactions.search import run
 def search(*_, **__):
     raise RuntimeError("boom\\x1b[2J")
-transactions.Search = search
+run.Search = search
 from dcmweb.cli import main
 main(sys.argv[1:])
 """

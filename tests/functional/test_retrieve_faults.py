@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dcmweb.dicom.files import safe_name
+from dcmweb.local.partial_files import safe_name
 from tests.conftest import Dcmweb, make_instance, make_series, tree
 from tests.functional.archive import (
     BOUNDARY,

@@ -13,10 +13,10 @@ import pytest
 import requests
 import urllib3
 
-from dcmweb.http.connections import Adapter
+from dcmweb.http.adapter import Adapter
 from dcmweb.settings import AuthScheme, Credentials, Settings
-from dcmweb.transactions.client import Client
-from dcmweb.transactions.qido import INSTANCE_UID, SERIES_UID, STUDY_UID
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.search.paging import INSTANCE_UID, SERIES_UID, STUDY_UID
 from dcmweb.transfer import engine
 
 BASE_URL = "http://server.example/dicomweb"

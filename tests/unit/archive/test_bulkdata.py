@@ -23,9 +23,9 @@ from pydicom.uid import (
 )
 from werkzeug.exceptions import BadRequest, NotFound
 
-from dcmweb.archive.bulkdata import Bulk, find_bulkdata
-from dcmweb.archive.metadata import read_metadata
-from dcmweb.dicom.model import Dataset
+from dcmweb.archive.representations.bulkdata import Bulk, find_bulkdata
+from dcmweb.archive.representations.metadata import read_metadata
+from dcmweb.dicom.json_model import Dataset
 from dcmweb.http.multipart import PIECE
 
 NATIVE = [

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 from werkzeug.exceptions import NotAcceptable, NotFound
 
-from dcmweb.archive.frames import Frames
+from dcmweb.archive.representations.frames import Frames
 from dcmweb.http.media_types import FRAME_MEDIA_TYPES, frame_media_type
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"

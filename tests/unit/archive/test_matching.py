@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.exceptions import BadRequest
 
-from dcmweb.archive.matching import matcher
+from dcmweb.archive.storage.matching import matcher
 
 FITTING = [
     ("LO", "MR-1", "MR-1"),

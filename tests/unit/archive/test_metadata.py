@@ -27,8 +27,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from dcmweb.archive.metadata import LARGEST_INLINE, read_elements, read_metadata
-from dcmweb.dicom.model import Dataset
+from dcmweb.archive.representations.metadata import LARGEST_INLINE, read_elements, read_metadata
+from dcmweb.dicom.json_model import Dataset
 from dcmweb.errors import BrokenDicom
 
 URL = "https://example.org/studies/1/series/2/instances/3"

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
 
-from dcmweb.archive.rendering import (
+from dcmweb.archive.representations.rendering import (
     Rendering,
     Viewport,
     Window,

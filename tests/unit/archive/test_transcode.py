@@ -12,7 +12,7 @@ import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from werkzeug.exceptions import NotAcceptable
 
-from dcmweb.archive.transcode import TARGETS, transcoded
+from dcmweb.archive.representations.transcode import TARGETS, transcoded
 from dcmweb.dicom.part10 import find_damage
 from tests.unit.archive.test_frames import JPEGS, READABLE, SHIPPED, make
 

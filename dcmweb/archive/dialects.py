@@ -1,0 +1,263 @@
+"""The two faces of the archive: what answers to the same request look like.
+
+`Standard` is PS3.18. `Google` is the Cloud Healthcare API, as its conformance statement, its
+error model and answers of its own say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.wrappers import Request, Response
+
+from dcmweb.archive.negotiation import accepted, choose
+from dcmweb.archive.operations import Operations
+from dcmweb.archive.search import Query
+from dcmweb.archive.store import DUPLICATE, Result
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.native_xml import write_native_xml
+from dcmweb.dicom.resources import Level, Resource
+from dcmweb.http import media_types
+
+_STANDARD_ANSWERS = (media_types.DICOM_JSON, "application/json", media_types.DICOM_XML)
+_GOOGLE_ANSWERS = (media_types.DICOM_XML, media_types.DICOM_JSON)
+STORAGE_CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
+
+
+class Face(Protocol):
+    """What depends on whom the archive plays."""
+
+    all_levels: bool  # whether rows of a search have the attributes of the levels above
+
+    def check_store(self, request: Request) -> None:
+        """Turn a store request away because of its header."""
+
+    def stored(self, request: Request, results: Sequence[Result], base_url: str) -> Response:
+        """Say what became of each instance."""
+
+    def most(self, query: Query) -> int:
+        """Tell how many rows a search may have; raises BadRequest for one that asks for more."""
+
+    def nothing_found(self) -> Response:
+        """Answer a search without results."""
+
+    def remaining(self, response: Response, base_url: str, count: int) -> None:
+        """Say that there are more results than were sent."""
+
+    def deleted(self, resource: Resource, count: int, dataset: str) -> Response:
+        """Say that a resource is gone, with a number of instances."""
+
+    def error(self, error: HTTPException, request: Request) -> Response:
+        """Say what went wrong."""
+
+
+class Standard:
+    """Answers as PS3.18 says."""
+
+    all_levels = True
+    _MOST = 10_000
+
+    def check_store(self, request: Request) -> None:
+        """Make sure that the answer can be had as it is wanted."""
+        choose(accepted(request), _STANDARD_ANSWERS)
+
+    def stored(self, request: Request, results: Sequence[Result], base_url: str) -> Response:
+        """Answer 200 for all, 202 for some, 409 for none (PS3.18 section 10.5.3)."""
+        name = choose(accepted(request), _STANDARD_ANSWERS)
+        stored = sum(result.is_stored for result in results)
+        status = 200 if stored == len(results) else 202 if stored else 409
+        module = response_module(results, base_url, _standard_detail)
+        return _module_response(module, name, status)
+
+    def most(self, query: Query) -> int:
+        """Cap what is asked for; the rest is told of by a Warning."""
+        return self._MOST
+
+    def nothing_found(self) -> Response:
+        """Answer 204 (PS3.18 section 10.6.3)."""
+        return Response(status=204)
+
+    def remaining(self, response: Response, base_url: str, count: int) -> None:
+        """Add the Warning of PS3.18 section 8.3.4.4."""
+        response.headers["Warning"] = (
+            f'299 {base_url} "There are {count} additional results that can be requested"'
+        )
+
+    def deleted(self, resource: Resource, count: int, dataset: str) -> Response:
+        """Answer 204."""
+        return Response(status=204)
+
+    def error(self, error: HTTPException, request: Request) -> Response:
+        """Answer with a line of text."""
+        response = Response(f"{error.description}\n", error.code, content_type="text/plain")
+        return _with_headers_of(error, response)
+
+
+_DEFAULT_LIMITS = {Level.STUDIES: 100, Level.SERIES: 100, Level.INSTANCES: 1000}
+_LIMITS = {Level.STUDIES: 5000, Level.SERIES: 5000, Level.INSTANCES: 50_000}
+_MOST_OFFSET = 1_000_000
+_PROCESSING_FAILURE = 0x0110
+
+
+class Google:
+    """Answers as the Cloud Healthcare API gives them."""
+
+    all_levels = False
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def check_store(self, request: Request) -> None:
+        """Know the storage class, if one is named, and how the answer is wanted."""
+        choose(accepted(request), _GOOGLE_ANSWERS)
+        name = request.headers.get("Storage-Class")
+        if name is not None and name not in STORAGE_CLASSES:
+            raise BadRequest(f"Storage-Class {name} is none of {', '.join(STORAGE_CLASSES)}")
+
+    def stored(self, request: Request, results: Sequence[Result], base_url: str) -> Response:
+        """Answer 200 for all, 409 if any failed; XML unless JSON is asked for."""
+        name = choose(accepted(request), _GOOGLE_ANSWERS)
+        status = 200 if all(result.is_stored for result in results) else 409
+        is_json = name == media_types.DICOM_JSON
+        module = response_module(results, base_url, self._json_detail if is_json else self._detail)
+        return _module_response(module, name, status)
+
+    def _json_detail(self, result: Result) -> Dataset:
+        return self._failure(result, "00091097")
+
+    def _detail(self, result: Result) -> Dataset:
+        return self._failure(result, "00090097")
+
+    def _failure(self, result: Result, tag: str) -> Dataset:
+        reason = _PROCESSING_FAILURE if result.reason == DUPLICATE else result.reason
+        return {
+            "00081197": {"vr": "US", "Value": [reason]},
+            tag: {"vr": "LT", "Value": [result.detail], "privateCreator": "GOOGLE"},
+        }
+
+    def most(self, query: Query) -> int:
+        """Use the default where no limit is given; turn away what is over the limits."""
+        most = _LIMITS[query.level]
+        if query.limit is not None and query.limit > most:
+            raise BadRequest(
+                f"limit {query.limit} is over {most}, the most for {query.level.value}"
+            )
+        if query.offset > _MOST_OFFSET:
+            raise BadRequest(f"offset {query.offset} is over {_MOST_OFFSET}")
+        return most if query.limit is not None else _DEFAULT_LIMITS[query.level]
+
+    def nothing_found(self) -> Response:
+        """Answer 204, as Google's own clients expect it."""
+        return Response(status=204)
+
+    def remaining(self, response: Response, base_url: str, count: int) -> None:
+        """Say nothing: a client has to ask on."""
+
+    def deleted(self, resource: Resource, count: int, dataset: str) -> Response:
+        """Answer `{}` for an instance, an operation for a study or a series."""
+        if resource.level is Level.INSTANCES:
+            return json_answer({})
+        method = "DeleteSeries" if resource.series else "DeleteStudy"
+        return json_answer({"name": self._operations.add(dataset, method, count)})
+
+    def error(self, error: HTTPException, request: Request) -> Response:
+        """Answer with Google's error object; reading requests get it in an array."""
+        code = 400 if error.code == 415 else error.code or 500  # as its documentation has it
+        body: Any = {
+            "error": {
+                "code": code,
+                "message": error.description,
+                "status": _GOOGLE_STATUSES.get(code, "UNKNOWN"),
+            }
+        }
+        if request.method == "GET" and "/dicomWeb" in request.path:
+            body = [body]
+        return _with_headers_of(error, json_answer(body, code))
+
+
+_GOOGLE_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    406: "INVALID_ARGUMENT",
+    409: "ALREADY_EXISTS",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
+
+
+def response_module(results: Sequence[Result], base_url: str, failure: Any) -> Dataset:
+    """Make the store response module (PS3.18 table I.2.1-1); `failure` words why one failed."""
+    stored = [r for r in results if r.is_stored]
+    failed = [r for r in results if not r.is_stored and r.resource.instance]
+    others = [r for r in results if not r.is_stored and not r.resource.instance]
+    module: Dataset = {}
+    studies = {r.resource.study for r in stored}
+    if len(studies) == 1:
+        module["00081190"] = _url(f"{base_url}/{Resource(studies.pop())}")
+    for tag, items in (
+        ("00081198", [{**_reference(r), **failure(r)} for r in failed]),
+        (
+            "00081199",
+            [_reference(r) | {"00081190": _url(f"{base_url}/{r.resource}")} for r in stored],
+        ),
+        ("0008119A", [failure(r) for r in others]),
+    ):
+        if items:
+            module[tag] = {"vr": "SQ", "Value": items}
+    return module
+
+
+def _reference(result: Result) -> Dataset:
+    return {
+        "00081150": {"vr": "UI", "Value": [result.sop_class]},
+        "00081155": {"vr": "UI", "Value": [result.resource.instance]},
+    }
+
+
+def _url(url: str) -> dict[str, Any]:
+    return {"vr": "UR", "Value": [url]}
+
+
+def _standard_detail(result: Result) -> Dataset:
+    """Give the reason, and in words an Error Comment, where Azure has it and PS3.18 nothing."""
+    return {
+        "00081197": {"vr": "US", "Value": [result.reason]},
+        "00741048": {
+            "vr": "SQ",
+            "Value": [{"00000902": {"vr": "LO", "Value": [result.detail]}}],
+        },
+    }
+
+
+def _module_response(module: Dataset, name: str, status: int) -> Response:
+    if name == media_types.DICOM_XML:
+        return Response(write_native_xml(module), status, content_type=name)
+    body = json.dumps(_without_creators(module))
+    return Response(body, status, content_type=name)
+
+
+def _without_creators(value: Any) -> Any:
+    """Leave out private creators, which the JSON model has no place for."""
+    if isinstance(value, dict):
+        return {k: _without_creators(v) for k, v in value.items() if k != "privateCreator"}
+    return [_without_creators(v) for v in value] if isinstance(value, list) else value
+
+
+def json_answer(content: Any, status: int = 200) -> Response:
+    """Answer with JSON that is no DICOM JSON."""
+    body = json.dumps(content, indent=2) + "\n"
+    return Response(body, status, content_type="application/json; charset=utf-8")
+
+
+def _with_headers_of(error: HTTPException, response: Response) -> Response:
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers.add(name, value)
+    return response

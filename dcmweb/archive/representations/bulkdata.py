@@ -1,0 +1,128 @@
+"""Bulk data: the value of one element, as a stream (PS3.18 section 10.4.1.1.5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset as Elements
+from pydicom.encaps import generate_frames
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
+from werkzeug.exceptions import BadRequest, NotFound
+
+from dcmweb.archive.representations.frames import VIDEO, FileRanges, Frames, Swapped
+from dcmweb.archive.representations.metadata import (
+    UNDEFINED,
+    Content,
+    as_read,
+    is_deferred,
+    opened,
+    vr_of,
+)
+from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
+from dcmweb.dicom.json_to_part10 import WORDS, swapped
+from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
+from dcmweb.http.multipart import PIECE, Source
+
+_LOCATION = re.compile("[0-9A-Fa-f]{8}(/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8})*")
+_PIXEL_DATA = 0x7FE00010
+_NATIVE = MediaType(OCTET_STREAM, {"transfer-syntax": EXPLICIT_VR_LITTLE_ENDIAN})
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """Bulk data to be sent: what it is, and where its bytes, in little endian, come from."""
+
+    media_type: MediaType
+    source: Source
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+        return len(self.data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield them."""
+        for start in range(0, len(self.data), PIECE):
+            yield self.data[start : start + PIECE]
+
+
+def find_bulkdata(path: str, location: str) -> list[Bulk]:
+    """Find the value of the element at `TAG`, or at `TAG/ITEM/TAG` in items counted from 1.
+
+    It is one stream, or one for each frame of encapsulated pixel data. Raises NotFound if there
+    is no such element or it has no value, BadRequest if the location is malformed, NotAcceptable
+    if frames cannot be told apart, BrokenDicom if the file cannot be read.
+    """
+    if not _LOCATION.fullmatch(location):
+        raise BadRequest(f"{location!r} is no location of bulk data, like 7FE00010")
+    with opened(path) as content:
+        *above, last = location.split("/")
+        elements = content.elements
+        for tag, item in zip(above[::2], above[1::2], strict=True):
+            elements = _item(content, elements, tag, int(item))
+        raw = _element(elements, last)
+        if raw.tag == _PIXEL_DATA and _is_encapsulated(raw):
+            return _frames(path, content, raw)
+        return [Bulk(_NATIVE, _source(path, content, raw))]
+
+
+def _element(elements: Elements, tag: str) -> RawDataElement | DataElement:
+    number = BaseTag(int(tag, 16))
+    if number not in elements:
+        raise NotFound(f"there is no element {tag.upper()}")
+    raw = as_read(elements, number)
+    if vr_of(raw) == "SQ" or (not is_deferred(raw) and not raw.value):
+        raise NotFound(f"element {tag.upper()} has no bulk data")
+    return raw
+
+
+def _item(content: Content, elements: Elements, tag: str, number: int) -> Elements:
+    place = BaseTag(int(tag, 16))
+    with suppress(Exception):  # on noise, pydicom raises whatever it meets
+        content.raw(elements, place)
+        items = elements[place].value
+        if isinstance(items, Sequence) and number <= len(items):
+            item: Elements = items[number - 1]
+            return item
+    raise NotFound(f"there is no item {number} of element {tag.upper()}")
+
+
+def _is_encapsulated(raw: RawDataElement | DataElement) -> bool:
+    if isinstance(raw, RawDataElement):
+        return raw.length == UNDEFINED
+    return raw.is_undefined_length
+
+
+def _frames(path: str, content: Content, raw: RawDataElement | DataElement) -> list[Bulk]:
+    """Find the frames of the image itself, or the one of an icon."""
+    syntax = content.transfer_syntax
+    media_type = MediaType(frame_media_type(syntax), {"transfer-syntax": syntax})
+    if not is_deferred(raw):
+        frames = generate_frames(bytes(raw.value or b""), number_of_frames=1)
+        return [Bulk(media_type, Held(frame)) for frame in frames]
+    found = Frames(path)
+    count = 1 if syntax in VIDEO else found.count  # a video is one stream
+    return [Bulk(media_type, found.stored(number)) for number in range(1, count + 1)]
+
+
+def _source(path: str, content: Content, raw: RawDataElement | DataElement) -> Source:
+    vr = vr_of(raw)
+    if isinstance(raw, RawDataElement) and is_deferred(raw):
+        source: Source = FileRanges(path, ((raw.value_tell, raw.length),))
+        word = WORDS.get(vr, 1) if content.is_big_endian else 1
+        return Swapped(source, word, 0, raw.length) if word > 1 else source
+    if not isinstance(raw.value, bytes):
+        raise NotFound(f"element {raw.tag:08X} has no bulk data")
+    return Held(swapped(raw.value, vr) if content.is_big_endian else raw.value)

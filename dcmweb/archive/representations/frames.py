@@ -1,0 +1,374 @@
+"""Frames of the pixel data of a DICOM file (PS3.18 section 10.4.3, PS3.5 section 8 and annex A.4).
+
+Only the header is read into memory; pixel data is found by its place in the file.
+"""
+
+from __future__ import annotations
+
+import bisect
+import struct
+import tempfile
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import as_pixel_options
+from pydicom.uid import UID
+from werkzeug.exceptions import NotAcceptable, NotFound
+
+from dcmweb.dicom.element_walk import (
+    DEFLATED,
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    META_SYNTAX,
+    read_meta,
+    skip_preamble,
+)
+from dcmweb.errors import BrokenDicom
+from dcmweb.http.media_types import FRAME_MEDIA_TYPES
+from dcmweb.http.multipart import PIECE, Source
+
+_KINDS = ("FloatPixelData", "DoubleFloatPixelData", "PixelData")
+TAGS = dict(zip(_KINDS, (0x7FE00008, 0x7FE00009, 0x7FE00010), strict=True))
+_UNDEFINED = 0xFFFFFFFF
+ITEM = b"\xfe\xff\x00\xe0"
+VIDEO = frozenset(s for s, name in FRAME_MEDIA_TYPES.items() if name.startswith("video/"))
+_LARGEST_IN_MEMORY = 16 * 1024 * 1024
+_TAIL = 10  # bytes at the end of a codestream that may hold its end marker and padding
+_END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000
+
+Range = tuple[int, int]
+Array = npt.NDArray[Any]
+
+
+def open_plain(path: str) -> IO[bytes]:
+    """Open a DICOM file for reading; a deflated one as if it had never been deflated.
+
+    What is inflated goes to the disk where it is large.
+    """
+    file = open(path, "rb")  # noqa: SIM115
+    syntax = read_meta(file).get(META_SYNTAX) if skip_preamble(file) else None
+    if syntax != DEFLATED:
+        file.seek(0)
+        return file
+    spool = tempfile.SpooledTemporaryFile(max_size=_LARGEST_IN_MEMORY)  # noqa: SIM115
+    plain = cast("IO[bytes]", spool)
+    with file:
+        meta = bytearray(file.tell())
+        file.seek(0)
+        file.readinto(meta)
+        length = len(DEFLATED)
+        plain.write(
+            meta.replace(DEFLATED.encode(), EXPLICIT_VR_LITTLE_ENDIAN.ljust(length, "\0").encode())
+        )
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(PIECE)):
+            plain.write(inflater.decompress(piece, 4 * PIECE))
+        plain.write(inflater.flush())
+    plain.seek(0)
+    return plain
+
+
+@dataclass(frozen=True)
+class PixelElement:
+    """Where the element of the pixel data stands: offset and length of its value, in bytes.
+
+    The length of encapsulated pixel data is not known.
+    """
+
+    keyword: str
+    vr: str
+    start: int
+    length: int
+
+    @property
+    def is_encapsulated(self) -> bool:
+        """Whether it is made of fragments."""
+        return self.length == _UNDEFINED
+
+
+@dataclass(frozen=True)
+class FileRanges:
+    """Bytes of a file, by offset and length in it."""
+
+    path: str
+    ranges: tuple[Range, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+        return sum(length for _, length in self.ranges)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes; raises BrokenDicom if the file is shorter."""
+        with open_plain(self.path) as file:
+            for start, length in self.ranges:
+                file.seek(start)
+                left = length
+                while left:
+                    piece = file.read(min(left, PIECE))
+                    if not piece:
+                        raise BrokenDicom("it ends inside its pixel data", path=self.path)
+                    left -= len(piece)
+                    yield piece
+
+
+@dataclass(frozen=True)
+class PackedBits:
+    """A frame of one bit per sample that need not begin with a byte (PS3.5 section 8.1.1).
+
+    Yielded with its first pixel in the lowest bit of the first byte, unused bits of the last zero.
+    """
+
+    data: Source
+    shift: int  # bits of the first byte that belong to the frame before
+    bits: int
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+        return -(-self.bits // 8)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the frame, which is small, at once."""
+        packed = np.frombuffer(b"".join(self.data.pieces()) + b"\0", np.uint8)
+        shifted = packed[:-1] >> self.shift | packed[1:].astype(np.uint16) << (8 - self.shift)
+        frame = shifted.astype(np.uint8)[: self.size]
+        if self.bits % 8:
+            frame[-1] &= (1 << self.bits % 8) - 1
+        yield frame.tobytes()
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """A source of words of so many bytes in the other byte order; `skip` and `size` cut it."""
+
+    data: Source
+    width: int
+    skip: int
+    size: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes in the other order."""
+        skip, left = self.skip, self.size
+        for piece in self.data.pieces():
+            whole = piece + b"\0" * (-len(piece) % self.width)
+            swapped = np.frombuffer(whole, f"u{self.width}").byteswap().tobytes()
+            cut = swapped[skip : skip + left]
+            skip, left = 0, left - len(cut)
+            yield cut
+
+
+class Frames:
+    """The frames of one file, counted from 1; `header` is its data set before the pixel data.
+
+    Raises OSError if the file cannot be read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with open_plain(path) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            self.plain_syntax = self._syntax()
+            self.element = self._find_element(file)
+        with open(path, "rb") as source:
+            meta = read_meta(source) if skip_preamble(source) else {}
+        self.transfer_syntax = meta.get(META_SYNTAX) or self.plain_syntax
+        self.count = self._count()
+        self._fragments: list[Range] = []
+        self._offsets: list[int] = []
+        self._groups_found: list[list[Range]] = []
+
+    def _syntax(self) -> str:
+        implicit, little = self.header.original_encoding
+        guess = EXPLICIT_VR_LITTLE_ENDIAN if little else EXPLICIT_VR_BIG_ENDIAN
+        guess = IMPLICIT_VR_LITTLE_ENDIAN if implicit else guess
+        return str(self.header.file_meta.get("TransferSyntaxUID", "") or guess)
+
+    def _count(self) -> int:
+        with suppress(TypeError, ValueError):
+            return max(int(self.header.get("NumberOfFrames", 1) or 1), 1)
+        return 1
+
+    def _find_element(self, file: IO[bytes]) -> PixelElement | None:
+        order = ">" if self.plain_syntax == EXPLICIT_VR_BIG_ENDIAN else "<"
+        head = file.read(8)
+        if len(head) < 8:
+            return None
+        group, element = struct.unpack(order + "HH", head[:4])
+        keyword = {tag: name for name, tag in TAGS.items()}.get(group << 16 | element)
+        vr = "" if self.plain_syntax == IMPLICIT_VR_LITTLE_ENDIAN else head[4:6].decode("latin-1")
+        long = file.read(4) if vr else head[4:]
+        if keyword is None or len(long) < 4:
+            return None
+        (length,) = struct.unpack(order + "L", long)
+        return PixelElement(keyword, vr, file.tell(), length) if length else None
+
+    @property
+    def frame_bits(self) -> int:
+        """Bits of a frame that is not compressed; raises NotAcceptable if that is not told."""
+        header = self.header
+        try:
+            bits = int(header.Rows * header.Columns * header.SamplesPerPixel)
+            bits *= int(header.BitsAllocated)
+        except (AttributeError, TypeError, ValueError):
+            raise NotAcceptable("the instance does not tell the size of its frames") from None
+        if not bits:
+            raise NotAcceptable("the frames of the instance are empty")
+        is_halved = header.get("PhotometricInterpretation") == "YBR_FULL_422"
+        is_native = self.element is not None and not self.element.is_encapsulated
+        return bits // 3 * 2 if is_halved and is_native else bits
+
+    def stored(self, number: int) -> Source:
+        """Find a frame as it is in the file: its codestream, or its bytes.
+
+        Raises NotFound if there is none, NotAcceptable if it cannot be told from the others.
+        """
+        element = self._present(number)
+        if element.is_encapsulated:
+            return FileRanges(self.path, tuple(self._encapsulated(element, number)))
+        return self._plain(element, number, 1)
+
+    def native(self, number: int) -> bytes:
+        """Give a frame uncompressed, in little endian.
+
+        Samples are arranged as the header's Planar Configuration says. Colours of compressed
+        frames are RGB whatever the header says, as `PhotometricInterpretation` of `decoded`.
+        Raises NotFound if there is none, NotAcceptable if it cannot be decoded.
+        """
+        element = self._present(number)
+        if not element.is_encapsulated:
+            return b"".join(self._plain(element, number, self.swap_width).pieces())
+        array, _ = self.decoded(number)
+        if array.ndim == 3 and self.header.get("PlanarConfiguration") == 1:
+            array = array.transpose(2, 0, 1)
+        if self.header.BitsAllocated == 1:
+            return np.packbits(array.astype(bool), bitorder="little").tobytes()
+        return array.astype(array.dtype.newbyteorder("<")).tobytes()
+
+    def decoded(self, number: int) -> tuple[Array, str]:
+        """Give a frame as an array, and its Photometric Interpretation: never one of YBR_*.
+
+        Its shape is rows, columns and, if there are several, samples; errors as for `native`.
+        """
+        element = self._present(number)
+        if element.is_encapsulated:
+            codestream = b"".join(self.stored(number).pieces())
+            source, syntax = encapsulate([codestream]), self.transfer_syntax
+        else:
+            source, syntax = self.native(number), EXPLICIT_VR_LITTLE_ENDIAN
+            source += b"\0" * (len(source) % 2)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                options = as_pixel_options(
+                    self.header, number_of_frames=1, pixel_keyword=element.keyword
+                )
+                options.pop("extended_offsets", None)
+                decoder = get_decoder(UID(syntax))
+                array, facts = decoder.as_array(source, index=0, **options)
+        except Exception as error:  # decoders raise whatever they meet
+            reason = " ".join(str(error).split())
+            raise NotAcceptable(f"frame {number} cannot be decoded: {reason}") from error
+        return array, str(facts["photometric_interpretation"])
+
+    @property
+    def swap_width(self) -> int:
+        """Bytes that stand in another order than little endian: 1 if none do."""
+        if self.plain_syntax != EXPLICIT_VR_BIG_ENDIAN or self.element is None:
+            return 1
+        if self.element.keyword != "PixelData":
+            return 4 if self.element.keyword == "FloatPixelData" else 8
+        allocated = int(self.header.get("BitsAllocated") or 8)
+        return allocated // 8 if allocated > 8 else 2 if self.element.vr == "OW" else 1
+
+    def _present(self, number: int) -> PixelElement:
+        if self.element is None:
+            raise NotFound("the instance has no pixel data")
+        if not 1 <= number <= self.count:
+            raise NotFound(f"frame {number}: the instance has only {self.count}")
+        return self.element
+
+    def _plain(self, element: PixelElement, number: int, width: int) -> Source:
+        bits = self.frame_bits
+        first = (number - 1) * bits
+        start, end = first // 8, -(-(first + bits) // 8)
+        if end > element.length:
+            raise NotFound(f"frame {number}: the pixel data of the instance ends before it")
+        aligned = start - start % width
+        until = min(end + -end % width, element.length)
+        data: Source = FileRanges(self.path, ((element.start + aligned, until - aligned),))
+        if width > 1:
+            data = Swapped(data, width, start - aligned, end - start)
+        return PackedBits(data, first % 8, bits) if bits % 8 or first % 8 else data
+
+    def _encapsulated(self, element: PixelElement, number: int) -> list[Range]:
+        fragments = self._fragments or self._read_fragments(element.start)
+        if self.transfer_syntax in VIDEO:
+            if number > 1:
+                raise NotAcceptable("the frames of a video are not stored one by one")
+            return fragments
+        extended = self.header.get("ExtendedOffsetTable")
+        lengths = self.header.get("ExtendedOffsetTableLengths")
+        if extended and lengths and min(len(extended), len(lengths)) >= 8 * number:
+            origin = fragments[0][0]
+            (offset,) = struct.unpack_from("<Q", extended, 8 * (number - 1))
+            (length,) = struct.unpack_from("<Q", lengths, 8 * (number - 1))
+            return [(origin + offset, length)]
+        self._groups_found = groups = self._groups_found or self._groups()
+        if number > len(groups):
+            raise NotAcceptable(f"frame {number} cannot be told from the others")
+        return groups[number - 1]
+
+    def _groups(self) -> list[list[Range]]:
+        """Group the fragments by frames: by the offset table, their number, or how they end."""
+        fragments, offsets = self._fragments, self._offsets
+        if self.count == 1:
+            return [fragments]
+        if len(offsets) >= self.count:
+            starts = [start - fragments[0][0] for start, _ in fragments]
+            cuts = [bisect.bisect_left(starts, offset) for offset in offsets]
+            return [fragments[a:b] for a, b in zip(cuts, [*cuts[1:], None], strict=True)]
+        if len(fragments) <= self.count:
+            return [[one] for one in fragments]
+        groups: list[list[Range]] = [[]]
+        with open_plain(self.path) as file:
+            for start, length in fragments:
+                groups[-1].append((start, length))
+                file.seek(start + max(length - _TAIL, 0))
+                if _END_OF_IMAGE in file.read(min(length, _TAIL)):
+                    groups.append([])
+        return groups if groups[-1] else groups[:-1]
+
+    def _read_fragments(self, start: int) -> list[Range]:
+        """Walk through the fragments, and read the basic offset table (PS3.5 table A.4-1)."""
+        with open_plain(self.path) as file:
+            file.seek(start)
+            found = list(walk_items(file))
+            if not found or len(found) < 2:
+                raise NotAcceptable("the pixel data of the instance has no fragments")
+            start, length = found[0]
+            file.seek(start)
+            table = file.read(length - length % 4)
+        self._offsets = list(struct.unpack(f"<{len(table) // 4}L", table))
+        self._fragments = found[1:]
+        return self._fragments
+
+
+def walk_items(file: IO[bytes]) -> Iterator[Range]:
+    """Yield where the items of encapsulated pixel data are; leaves the file behind the last."""
+    while len(head := file.read(8)) == 8 and head[:4] == ITEM:
+        (length,) = struct.unpack("<L", head[4:])
+        start = file.tell()
+        yield start, length
+        file.seek(start + length)

@@ -1,0 +1,279 @@
+"""Frames rendered as pictures (PS3.18 sections 8.3.5.1 and 10.4.1.1, PS3.3 section C.11)."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from PIL import Image
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
+
+from dcmweb.archive.representations.frames import Array, Frames
+
+LARGEST_SIDE = 10_000
+THUMBNAIL_SIDE = 200
+_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
+RENDERED = tuple(_FORMATS)  # media types, the one that is sent by default first
+_FUNCTIONS = ("linear", "linear-exact", "sigmoid")
+_DEFAULT_QUALITY = 90
+_Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Viewport:
+    """Size to fit into, in pixels, and the region of the frame shown in it.
+
+    A negative `source_width` or `source_height` flips the picture; None is all there is.
+    """
+
+    width: int
+    height: int
+    x: float = 0
+    y: float = 0
+    source_width: float | None = None
+    source_height: float | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A VOI window in units of the modality LUT's output: PS3.3 section C.11.2.1."""
+
+    center: float
+    width: float
+    function: str = "linear"
+
+    def apply(self, values: _Floats) -> _Floats:
+        """Map values to 0..1."""
+        if self.function == "sigmoid":
+            exponent = np.clip(-4 * (values - self.center) / self.width, -80, 80)
+            return np.asarray(1 / (1 + np.exp(exponent)))
+        if self.function == "linear-exact":
+            return np.asarray(np.clip((values - self.center) / self.width + 0.5, 0, 1))
+        if self.width <= 1:
+            return np.asarray(values > self.center - 0.5, values.dtype)
+        share = (values - (self.center - 0.5)) / (self.width - 1) + 0.5
+        return np.asarray(np.clip(share, 0, 1))
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How a picture is wanted; None leaves it to the file."""
+
+    viewport: Viewport | None = None
+    window: Window | None = None
+    quality: int | None = None
+
+
+def parse_rendering(args: Mapping[str, str]) -> Rendering:
+    """Read the query parameters viewport, window and quality; raises BadRequest if malformed."""
+    viewport, window, quality = (args.get(name) for name in ("viewport", "window", "quality"))
+    return Rendering(
+        None if viewport is None else _parse_viewport(viewport),
+        None if window is None else _parse_window(window),
+        None if quality is None else _whole("quality", quality, 100),
+    )
+
+
+def _parse_viewport(text: str) -> Viewport:
+    values = text.split(",")
+    if len(values) not in (2, 6):
+        raise BadRequest("viewport is written as width,height or width,height,sx,sy,sw,sh")
+    width, height = (_whole("viewport", value, LARGEST_SIDE) for value in values[:2])
+    region = [_number("viewport", value) if value.strip() else None for value in values[2:]]
+    x, y, source_width, source_height = region or [None] * 4
+    if (x or 0) < 0 or (y or 0) < 0 or 0 in (source_width, source_height):
+        raise BadRequest("viewport: the region is empty or outside of the picture")
+    return Viewport(width, height, x or 0, y or 0, source_width, source_height)
+
+
+def _parse_window(text: str) -> Window:
+    values = text.split(",")
+    if len(values) != 3:
+        raise BadRequest("window is written as center,width,function")
+    center, width = (_number("window", value) for value in values[:2])
+    function = values[2].strip().lower()
+    if function not in _FUNCTIONS:
+        raise BadRequest(f"window: the function is one of {', '.join(_FUNCTIONS)}")
+    if width < 1 if function == "linear" else width <= 0:
+        raise BadRequest("window: the width is too small")
+    return Window(center, width, function)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadRequest(f"{name}: {text!r} is no number")
+    return value
+
+
+def _whole(name: str, text: str, most: int) -> int:
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        raise BadRequest(f"{name}: {text!r} is not a whole number from 1 to {most}")
+    return int(text)
+
+
+def render(path: str, frame: int, media_type: str, rendering: Rendering) -> bytes:
+    """Render a frame, counted from 1, as PNG, JPEG or GIF with 8 bits per sample.
+
+    Raises NotFound if there is none, NotAcceptable if it cannot be decoded or written,
+    BadRequest if the region asked for is outside of it.
+    """
+    picture = _picture(path, frame, rendering.window)
+    if rendering.viewport:
+        picture = _fitted(picture, rendering.viewport)
+    return _encoded(picture, media_type, rendering.quality)
+
+
+def thumbnail(
+    path: str,
+    frame: int = 1,
+    media_type: str = "image/jpeg",
+    size: int = THUMBNAIL_SIDE,
+    viewport: Viewport | None = None,
+) -> bytes:
+    """Render a frame so that its longest side has at most `size` pixels, or to fit a viewport."""
+    if viewport:
+        return render(path, frame, media_type, Rendering(viewport))
+    picture = _picture(path, frame, None)
+    if max(picture.size) > size:
+        picture = _fitted(picture, Viewport(size, size))
+    return _encoded(picture, media_type, None)
+
+
+def _picture(path: str, frame: int, window: Window | None) -> Image.Image:
+    frames = Frames(path)
+    if frames.element is None:
+        raise NotFound("the instance has no pixel data to render")
+    array, colours = frames.decoded(frame)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shown = _shown(array, colours, frames.header, frame, window)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise NotAcceptable(f"frame {frame} cannot be rendered: {error}") from error
+    return Image.fromarray(np.ascontiguousarray(shown))
+
+
+def _shown(
+    array: Array, colours: str, header: pydicom.Dataset, frame: int, window: Window | None
+) -> npt.NDArray[np.uint8]:
+    if colours == "PALETTE COLOR":
+        palette = apply_color_lut(array, header)
+        return (palette if palette.dtype == np.uint8 else palette >> 8).astype(np.uint8)
+    if array.ndim == 3:
+        stored = int(header.get("BitsStored") or 8)
+        whole = array if stored == 8 else array * (255 / (2**stored - 1)) + 0.5
+        return np.clip(whole, 0, 255).astype(np.uint8)
+    gray = _gray(array, header, frame, window)
+    if (colours == "MONOCHROME1") or header.get("PresentationLUTShape") == "INVERSE":
+        gray = 1 - gray
+    return (np.nan_to_num(gray, nan=0) * 255 + 0.5).astype(np.uint8)
+
+
+def _gray(array: Array, header: pydicom.Dataset, frame: int, window: Window | None) -> _Floats:
+    """Map stored values to 0..1 through modality and VOI (PS3.3 sections C.11.1 and C.11.2)."""
+    values = _modality(array, header, frame)
+    if window:
+        return window.apply(values)
+    if header.get("VOILUTSequence"):
+        output = apply_voi(np.nan_to_num(values).astype(np.int64), header)
+        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
+        return np.asarray(np.clip(output / (2**bits - 1), 0, 1))
+    voi = _group(header, frame, "FrameVOILUTSequence")
+    center, width = _first(voi.get("WindowCenter")), _first(voi.get("WindowWidth"))
+    if center is not None and width is not None and width > 0:
+        function = str(voi.get("VOILUTFunction") or "linear").lower().replace("_", "-")
+        return Window(center, width, function).apply(values)
+    if header.get("BitsAllocated") == 1:
+        return np.asarray(array, np.float32)
+    return _stretched(values, ~_padding(array, header) & np.isfinite(values))
+
+
+def _modality(array: Array, header: pydicom.Dataset, frame: int) -> _Floats:
+    if header.get("ModalityLUTSequence"):
+        return np.asarray(apply_modality_lut(array, header), np.float64)
+    exact = array.dtype.itemsize > 2
+    values: _Floats = array.astype(np.float64 if exact else np.float32)
+    rescale = _group(header, frame, "PixelValueTransformationSequence")
+    slope, intercept = _first(rescale.get("RescaleSlope")), _first(rescale.get("RescaleIntercept"))
+    return values * (1 if slope is None else slope) + (intercept or 0)
+
+
+def _stretched(values: _Floats, counted: npt.NDArray[np.bool_]) -> _Floats:
+    """Map the least of the values that count to 0, the greatest to 1."""
+    if not counted.any():
+        return np.zeros_like(values)
+    low, high = values[counted].min(), values[counted].max()
+    return np.asarray(np.clip((values - low) / ((high - low) or 1), 0, 1))
+
+
+def _padding(array: Array, header: pydicom.Dataset) -> npt.NDArray[np.bool_]:
+    """Tell which values pad the frame (PS3.3 section C.7.5.1.1.2)."""
+    names = [n for n in ("PixelPaddingValue", "FloatPixelPaddingValue") if n in header]
+    value = header.get(names[0]) if names else None
+    if value is None:
+        return np.zeros(array.shape, np.bool_)
+    limit = header.get(names[0].replace("Value", "RangeLimit"), value)
+    limit = value if limit is None else limit
+    return np.asarray((array >= min(value, limit)) & (array <= max(value, limit)))
+
+
+def _group(header: pydicom.Dataset, frame: int, name: str) -> pydicom.Dataset:
+    """Find a functional group of a frame (PS3.3 section C.7.6.16); else the data set itself."""
+    each = header.get("PerFrameFunctionalGroupsSequence") or ()
+    shared = header.get("SharedFunctionalGroupsSequence") or ()
+    for groups in (*each[frame - 1 : frame], *shared[:1]):
+        if items := groups.get(name):
+            found: pydicom.Dataset = items[0]
+            return found
+    return header
+
+
+def _first(value: Any) -> float | None:
+    if isinstance(value, pydicom.multival.MultiValue):
+        value = value[0] if value else None
+    return None if value in (None, "") else float(value)
+
+
+def _fitted(picture: Image.Image, viewport: Viewport) -> Image.Image:
+    """Cut out the region, flip it, and scale it into the viewport, its proportions kept."""
+    width, height = picture.size
+    across = viewport.source_width or width - viewport.x
+    down = viewport.source_height or height - viewport.y
+    left, top = int(viewport.x), int(viewport.y)
+    right = min(width, math.ceil(viewport.x + abs(across)))
+    bottom = min(height, math.ceil(viewport.y + abs(down)))
+    if left >= right or top >= bottom:
+        raise BadRequest(f"viewport: the region is outside of the {width} x {height} pixels")
+    picture = picture.crop((left, top, right, bottom))
+    if across < 0:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if down < 0:
+        picture = picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    scale = min(viewport.width / picture.width, viewport.height / picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR)
+
+
+def _encoded(picture: Image.Image, media_type: str, quality: int | None) -> bytes:
+    if media_type not in _FORMATS:
+        raise NotAcceptable(f"pictures cannot be had as {media_type}")
+    options = {"quality": quality or _DEFAULT_QUALITY} if media_type == "image/jpeg" else {}
+    file = io.BytesIO()
+    try:
+        picture.save(file, _FORMATS[media_type], **options)
+    except (OSError, ValueError) as error:
+        raise NotAcceptable(f"the picture cannot be written: {error}") from error
+    return file.getvalue()

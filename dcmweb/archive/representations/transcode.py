@@ -1,0 +1,198 @@
+"""DICOM files in another transfer syntax, as streams (PS3.18 section 8.7.3.5.2, PS3.10 section 7).
+
+Only the header is held in memory, and of the pixel data a piece or a frame.
+"""
+
+from __future__ import annotations
+
+import copy
+import struct
+import warnings
+from collections.abc import Iterator
+from typing import IO, Any, BinaryIO, cast
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.uid import UID
+from werkzeug.exceptions import NotAcceptable
+
+from dcmweb.archive.representations.frames import (
+    TAGS,
+    VIDEO,
+    FileRanges,
+    Frames,
+    PixelElement,
+    Swapped,
+    open_plain,
+    walk_items,
+)
+from dcmweb.dicom.element_walk import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
+from dcmweb.dicom.json_to_part10 import BINARY, swapped
+from dcmweb.http.multipart import Source
+
+TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+
+_OFFSET_TABLES = (0x7FE00001, 0x7FE00002, 0x7FE00003)  # of no use without fragments
+_LONGEST = 2**32 - 2
+_Value = tuple[bytes, Iterator[bytes]]
+
+
+def transcoded(path: str, transfer_syntax: str) -> Iterator[bytes]:
+    """Yield the Part 10 file in Explicit or Implicit VR Little Endian.
+
+    Raises NotAcceptable before the first byte for what cannot be had: another transfer syntax,
+    pixel data that cannot be decoded. A later frame may raise it while the file is yielded.
+    """
+    if transfer_syntax not in TARGETS:
+        raise NotAcceptable(f"instances cannot be had in transfer syntax {transfer_syntax}")
+    frames = Frames(path)
+    if frames.transfer_syntax in VIDEO:
+        raise NotAcceptable("videos can only be had as they are stored")
+    changes: dict[str, Any] = {}
+    value: _Value = b"", iter(())
+    if frames.element:
+        value, changes = _pixel_data(frames, frames.element, transfer_syntax)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            start = _start(frames, transfer_syntax, changes)
+            end = _end(frames, transfer_syntax)
+    except Exception as error:  # pydicom raises whatever it meets in odd values
+        reason = " ".join(str(error).split())
+        raise NotAcceptable(f"the instance cannot be transcoded: {reason}") from error
+    return _joined(start, value, end)
+
+
+def _joined(start: bytes, value: _Value, end: bytes) -> Iterator[bytes]:
+    yield start + value[0]
+    yield from value[1]
+    if end:
+        yield end
+
+
+def _start(frames: Frames, syntax: str, changes: dict[str, Any]) -> bytes:
+    """Write preamble, file meta information, and the data set before the pixel data."""
+    header = frames.header
+    meta = copy.deepcopy(header.file_meta)
+    if not isinstance(meta, FileMetaDataset):
+        meta = FileMetaDataset(meta)
+    meta.TransferSyntaxUID = UID(syntax)
+    if "MediaStorageSOPClassUID" not in meta:
+        meta.MediaStorageSOPClassUID = header.SOPClassUID
+    if "MediaStorageSOPInstanceUID" not in meta:
+        meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
+    for tag in _OFFSET_TABLES:
+        if tag in header:
+            del header[tag]
+    for keyword, value in changes.items():
+        setattr(header, keyword, value)
+    file = DicomBytesIO()
+    file.write((header.preamble or b"").ljust(128, b"\0") + b"DICM")
+    write_file_meta_info(file, meta, enforce_standard=True)
+    return file.getvalue() + _written(header, frames, syntax)
+
+
+def _end(frames: Frames, syntax: str) -> bytes:
+    """Write the elements behind the pixel data."""
+    if not frames.element:
+        return b""
+    implicit, little = frames.header.original_encoding
+    charset = frames.header.original_character_set
+    with open_plain(frames.path) as file:
+        _skip(file, frames.element)
+        source = cast(BinaryIO, file)
+        rest = read_dataset(source, bool(implicit), bool(little), parent_encoding=charset)
+        return _written(rest, frames, syntax) if len(rest) else b""
+
+
+def _skip(file: IO[bytes], element: PixelElement) -> None:
+    file.seek(element.start)
+    if not element.is_encapsulated:
+        file.seek(element.length, 1)
+        return
+    for _ in walk_items(file):
+        pass
+
+
+def _written(dataset: Dataset, frames: Frames, syntax: str) -> bytes:
+    """Encode a data set; pydicom leaves words of big endian values as they are."""
+    if frames.plain_syntax == EXPLICIT_VR_BIG_ENDIAN:
+        _swap_words(dataset)
+    buffer = DicomBytesIO()
+    buffer.is_little_endian = True
+    buffer.is_implicit_VR = syntax == IMPLICIT_VR_LITTLE_ENDIAN
+    charset = frames.header.original_character_set
+    write_dataset(buffer, dataset, charset if isinstance(charset, str) else list(charset))
+    return buffer.getvalue()
+
+
+def _swap_words(dataset: Dataset) -> None:
+    for element in dataset:
+        if element.VR == "SQ":
+            for item in element.value or ():
+                _swap_words(item)
+        elif isinstance(element.value, bytes) and element.VR in BINARY:
+            element.value = swapped(element.value, element.VR)
+
+
+def _pixel_data(
+    frames: Frames, element: PixelElement, syntax: str
+) -> tuple[_Value, dict[str, Any]]:
+    """Give the element of the pixel data, and what else changes in the data set with it."""
+    if not element.is_encapsulated:
+        data: Source = FileRanges(frames.path, ((element.start, element.length),))
+        if frames.swap_width > 1:
+            data = Swapped(data, frames.swap_width, 0, element.length)
+        return (_element_head(frames, element, syntax, element.length), data.pieces()), {}
+    bits = frames.frame_bits
+    if bits % 8 and frames.count > 1:
+        raise NotAcceptable("compressed frames whose bits fill no bytes cannot be transcoded")
+    size = -(-bits // 8)
+    length = size * frames.count
+    if length > _LONGEST:
+        raise NotAcceptable("the pixel data is too large to be uncompressed")
+    _, colours = frames.decoded(1)
+    changes: dict[str, Any] = {}
+    if colours != frames.header.get("PhotometricInterpretation"):
+        changes["PhotometricInterpretation"] = colours
+    if frames.header.SamplesPerPixel > 1 and "PlanarConfiguration" not in frames.header:
+        changes["PlanarConfiguration"] = 0
+    first = frames.native(1)
+    _check(first, size, 1)
+    head = _element_head(frames, element, syntax, length + length % 2)
+    return (head, _decoded(frames, first)), changes
+
+
+def _decoded(frames: Frames, first: bytes) -> Iterator[bytes]:
+    """Yield the frames uncompressed, and what makes their length even (PS3.5 section 8.1.1)."""
+    yield first
+    for number in range(2, frames.count + 1):
+        frame = frames.native(number)
+        _check(frame, len(first), number)
+        yield frame
+    if len(first) * frames.count % 2:
+        yield b"\0"
+
+
+def _check(frame: bytes, size: int, number: int) -> None:
+    if len(frame) != size:
+        raise NotAcceptable(f"frame {number} has {len(frame)} bytes where {size} are announced")
+
+
+def _element_head(frames: Frames, element: PixelElement, syntax: str, length: int) -> bytes:
+    """Write tag, VR and length of the pixel data (PS3.5 section 7.1.2 and annex A.2)."""
+    tag = TAGS[element.keyword]
+    head = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    if syntax != IMPLICIT_VR_LITTLE_ENDIAN:
+        vr = {"FloatPixelData": "OF", "DoubleFloatPixelData": "OD"}.get(element.keyword, "")
+        if not vr and element.vr in ("OB", "OW") and not element.is_encapsulated:
+            vr = element.vr
+        allocated = int(frames.header.get("BitsAllocated") or 16)
+        head += (vr or ("OB" if allocated <= 8 else "OW")).encode() + b"\0\0"
+    return head + struct.pack("<L", length)

@@ -1,0 +1,73 @@
+"""Answers in the forms of PS3.18: DICOM JSON, native XML, and multipart bodies, as streams."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from io import RawIOBase
+
+from werkzeug.wrappers import Response
+
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.native_xml import write_native_xml
+from dcmweb.http import media_types
+from dcmweb.http.media_types import MediaType, multipart
+from dcmweb.http.multipart import PIECE, write_parts
+
+_TOGETHER = 100  # data sets to a piece of a body
+
+
+def file_pieces(path: str) -> Iterator[bytes]:
+    """Give the bytes of a file, which is opened at once; raises OSError if it is not there."""
+    return _pieces(open(path, "rb", buffering=0))
+
+
+def _pieces(file: RawIOBase) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def as_json(datasets: Iterable[Dataset]) -> Response:
+    """Answer with an array of data sets in the DICOM JSON model."""
+    return Response(_json_pieces(datasets), content_type=media_types.DICOM_JSON)
+
+
+def _json_pieces(datasets: Iterable[Dataset]) -> Iterator[bytes]:
+    waiting: list[str] = []
+    start = "["
+    for dataset in datasets:
+        waiting.append(json.dumps(dataset, ensure_ascii=False, allow_nan=False))
+        if len(waiting) >= _TOGETHER:
+            yield (start + ",\n".join(waiting)).encode("utf-8", "replace")
+            start, waiting = ",\n", []
+    yield ((start if waiting or start == "[" else "") + ",\n".join(waiting) + "]").encode(
+        "utf-8", "replace"
+    )
+
+
+def as_xml_parts(datasets: Iterable[Dataset]) -> Response:
+    """Answer with a part for each data set in the native XML model."""
+    headers = {"Content-Type": media_types.DICOM_XML}
+    parts = ((headers, [write_native_xml(dataset)]) for dataset in datasets)
+    return as_parts(parts, MediaType(media_types.DICOM_XML))
+
+
+def as_parts(
+    parts: Iterable[tuple[Mapping[str, str], Iterable[bytes]]], media_type: MediaType
+) -> Response:
+    """Answer with parts of a media type."""
+    boundary = secrets.token_hex(16)
+    return Response(
+        write_parts(parts, boundary),
+        content_type=multipart(MediaType(media_type.name), boundary=boundary),
+    )
+
+
+def as_single(media_type: MediaType, pieces: Iterable[bytes], size: int | None) -> Response:
+    """Answer with one body; its size in bytes is told if it is known."""
+    response = Response(pieces, content_type=str(media_type))
+    if size is not None:
+        response.content_length = size
+    return response

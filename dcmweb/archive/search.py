@@ -1,0 +1,311 @@
+"""QIDO-RS: a search as it was asked for, and its rows (PS3.18 section 10.6)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from werkzeug.exceptions import BadRequest
+
+from dcmweb.archive.representations.metadata import read_elements, read_metadata
+from dcmweb.archive.storage.attributes import (
+    INDEXED,
+    INSTANCE_LEVEL,
+    LEVELS,
+    MODALITIES_IN_STUDY,
+    SERIES_LEVEL,
+    SOP_CLASSES_IN_STUDY,
+    STUDY_LEVEL,
+    Attribute,
+    added_by_all,
+    attribute,
+    returned,
+)
+from dcmweb.archive.storage.folder import Storage
+from dcmweb.archive.storage.index import Entry, below, entry
+from dcmweb.archive.storage.matching import Matches, matcher
+from dcmweb.dicom.json_model import Dataset, items, values
+from dcmweb.dicom.resources import Level, Resource
+
+_NOT_KEYS = ("limit", "offset", "includefield", "fuzzymatching", "accept", "charset")
+# What there is one of for each row: the first of its instances stands for it.
+_GROUP = {
+    STUDY_LEVEL: "StudyInstanceUID",
+    SERIES_LEVEL: "StudyInstanceUID, SeriesInstanceUID",
+    INSTANCE_LEVEL: "id",
+}
+_INSTEAD = {MODALITIES_IN_STUDY.keyword: "Modality", SOP_CLASSES_IN_STUDY.keyword: "SOPClassUID"}
+_AVAILABILITY = ("00080056", "CS", ["ONLINE"])
+_CHARACTER_SET = ("00080005", "CS", ["ISO_IR 192"])
+
+
+@dataclass(frozen=True)
+class Key:
+    """A search key: the attribute, or one within the items of a sequence, and what it must be."""
+
+    path: tuple[Attribute, ...]
+    wanted: str
+
+    @property
+    def column(self) -> str:
+        """The column of the index that answers it; "" if the files have to."""
+        keyword = _INSTEAD.get(self.path[0].keyword, self.path[0].keyword)
+        return keyword if len(self.path) == 1 and keyword in INDEXED else ""
+
+
+@dataclass(frozen=True)
+class Query:
+    """A search; `limit` None is as many as the server gives."""
+
+    resource: Resource
+    level: Level
+    keys: Sequence[Key] = ()
+    include: Sequence[Attribute] = ()
+    include_all: bool = False
+    limit: int | None = None
+    offset: int = 0
+    fuzzy: bool = False
+
+    @classmethod
+    def parse(cls, resource: Resource, level: Level, args: Iterable[tuple[str, str]]) -> Query:
+        """Read the query parameters; raises BadRequest for what cannot be searched for."""
+        given = list(args)
+        single = {name: value for name, value in given if name in _NOT_KEYS}
+        names = [n for k, v in given if k == "includefield" for n in v.split(",") if n]
+        keys = [_key(name, value) for name, value in given if name not in _NOT_KEYS]
+        fuzzy = single.get("fuzzymatching", "false").lower() == "true"
+        for key in keys:
+            matcher(key.path[-1].vr, key.wanted, fuzzy=fuzzy)
+        return cls(
+            resource,
+            level,
+            keys,
+            [attribute(name.rpartition(".")[2]) for name in names if name != "all"],
+            "all" in names,
+            _number(single, "limit"),
+            _number(single, "offset") or 0,
+            fuzzy,
+        )
+
+
+def _key(name: str, wanted: str) -> Key:
+    return Key(tuple(attribute(part) for part in name.split(".")), wanted)
+
+
+def _number(args: Mapping[str, str], name: str) -> int | None:
+    text = args.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise BadRequest(f"{name} is no number: {text!r}")
+    return int(text)
+
+
+@dataclass
+class Search:
+    """The rows of a query; `remaining` is known once all rows are read."""
+
+    storage: Storage
+    query: Query
+    most: int  # rows that the server gives at most
+    all_levels: bool = True  # whether rows have the attributes of the levels above, too
+    remaining: int = field(default=0, init=False)
+
+    def entries(self) -> list[Entry]:
+        """Find the first instance of each row of this page."""
+        most = self.most if self.query.limit is None else min(self.query.limit, self.most)
+        if all(key.column for key in self.query.keys):
+            return self._page(most)
+        return self._page_with_files(most)
+
+    def _selection(self) -> tuple[str, list[object]]:
+        """Make the SQL that selects one instance for each row, without order."""
+        where, given = self._conditions()
+        group = _GROUP[self.query.level]
+        return f"SELECT MIN(id) FROM instances WHERE {where} GROUP BY {group}", given
+
+    def _conditions(self) -> tuple[str, list[object]]:
+        """Make the SQL of all conditions that the index can answer."""
+        where, parameters = below(self.query.resource)
+        conditions, given = [where], list[object](parameters)
+        for key in self.query.keys:
+            if key.column:
+                conditions.append(f'fits("{key.column}", ?, ?, ?)')
+                given += [INDEXED[key.column].vr, key.wanted, self.query.fuzzy]
+        return " AND ".join(conditions), given
+
+    def _page(self, most: int) -> list[Entry]:
+        ids, given = self._selection()
+        connection = self.storage.index.connection()
+        rows = connection.execute(
+            f"SELECT * FROM instances WHERE id IN ({ids}) ORDER BY id LIMIT ? OFFSET ?",
+            [*given, most, self.query.offset],
+        ).fetchall()
+        if len(rows) == most:
+            (total,) = connection.execute(f"SELECT COUNT(*) FROM ({ids})", given).fetchone()
+            self.remaining = max(0, total - self.query.offset - len(rows))
+        return [entry(row) for row in rows]
+
+    def _page_with_files(self, most: int) -> list[Entry]:
+        """Find the rows where keys are not in the index: ask the files of all candidates.
+
+        The first instance that fits stands for its study or series.
+        """
+        where, given = self._conditions()
+        found: list[Entry] = []
+        passed = set[Resource]()
+        rows = self.storage.index.connection().execute(
+            f"SELECT * FROM instances WHERE {where} ORDER BY id", given
+        )
+        for candidate in map(entry, rows):
+            stands_for = self._at_level(candidate.resource)
+            if stands_for not in passed and self._fits_in_file(candidate):
+                passed.add(stands_for)
+                if len(passed) > self.query.offset and len(found) < most:
+                    found.append(candidate)
+        self.remaining = max(0, len(passed) - self.query.offset - len(found))
+        return found
+
+    def _at_level(self, whole: Resource) -> Resource:
+        """Name the study, series or instance that a row stands for."""
+        depth = LEVELS.index(self.query.level)
+        return Resource(
+            whole.study,
+            whole.series if depth > 0 else "",
+            whole.instance if depth > 1 else "",
+        )
+
+    def _fits_in_file(self, candidate: Entry) -> bool:
+        keys = [key for key in self.query.keys if not key.column]
+        try:
+            there = read_elements(self.storage.path(candidate), [key.path[0].tag for key in keys])
+        except FileNotFoundError:
+            return False
+        return all(_fits(there, key.path, self._matcher(key)) for key in keys)
+
+    def _matcher(self, key: Key) -> Matches:
+        return matcher(key.path[-1].vr, key.wanted, fuzzy=self.query.fuzzy)
+
+    def rows(self, entries: Iterable[Entry], base_url: str) -> Iterator[Dataset]:
+        """Make the data set that is returned for each row."""
+        for one in entries:
+            with suppress(FileNotFoundError):  # of what was deleted meanwhile
+                yield dict(sorted(self._row(one, base_url).items()))
+
+    @cached_property
+    def _levels(self) -> list[Level]:
+        """The levels whose attributes are returned: those that the path does not tell."""
+        depth = LEVELS.index(self.query.level)
+        given = {STUDY_LEVEL: self.query.resource.study, SERIES_LEVEL: self.query.resource.series}
+        above = [level for level in LEVELS[:depth] if self.all_levels and not given.get(level)]
+        return [*above, self.query.level]
+
+    @cached_property
+    def _attributes(self) -> list[Attribute]:
+        above = [INDEXED["StudyInstanceUID"], INDEXED["SeriesInstanceUID"]]
+        depth = LEVELS.index(self.query.level)
+        named = [key.path[0] for key in self.query.keys]
+        more = added_by_all(self._levels) if self.query.include_all else []
+        everything = [*above[:depth], *returned(self._levels), *more, *self.query.include, *named]
+        return list({a.tag: a for a in everything}.values())
+
+    def _row(self, one: Entry, base_url: str) -> Dataset:
+        row: Dataset = {}
+        if self.query.include_all and self.query.level is INSTANCE_LEVEL:
+            row |= _without_bulk_data(read_metadata(self.storage.path(one), ""))
+        from_file = [a.tag for a in self._attributes if not a.is_indexed and a.tag not in row]
+        if from_file:
+            row |= _without_bulk_data(read_elements(self.storage.path(one), from_file))
+        for a in self._attributes:
+            if a.is_indexed and a.keyword in one.values:
+                row[a.tag] = element(a.vr, one.values[a.keyword])
+        for tag, vr, value in (_AVAILABILITY, _CHARACTER_SET):
+            row[tag] = {"vr": vr, "Value": value}
+        return row | self._counted(one) | self._retrieve_url(one, base_url)
+
+    def _retrieve_url(self, one: Entry, base_url: str) -> Dataset:
+        url = f"{base_url}/{self._at_level(one.resource)}"
+        return {"00081190": {"vr": "UR", "Value": [url]}}
+
+    def _counted(self, one: Entry) -> Dataset:
+        """Count what belongs to the study or series of a row."""
+        whole = one.resource
+        connection = self.storage.index.connection()
+        if SERIES_LEVEL in self._levels and self.query.level is not INSTANCE_LEVEL:
+            number = _count(connection, Resource(whole.study, whole.series))["instances"]
+            counted = {"00201209": _integer(number)}
+        else:
+            counted = {}
+        if STUDY_LEVEL not in self._levels or self.query.level is INSTANCE_LEVEL:
+            return counted
+        study = _count(connection, Resource(whole.study))
+        modalities = sorted(filter(None, (study["modalities"] or "").split(",")))
+        classes = sorted(filter(None, (study["classes"] or "").split(",")))
+        return counted | {
+            MODALITIES_IN_STUDY.tag: {"vr": "CS", "Value": modalities}
+            if modalities
+            else {"vr": "CS"},
+            SOP_CLASSES_IN_STUDY.tag: {"vr": "UI", "Value": classes},
+            "00201206": _integer(study["series"]),
+            "00201208": _integer(study["instances"]),
+        }
+
+
+def _count(connection: sqlite3.Connection, resource: Resource) -> sqlite3.Row:
+    where, parameters = below(resource)
+    row: sqlite3.Row = connection.execute(
+        "SELECT COUNT(*) AS instances, COUNT(DISTINCT SeriesInstanceUID) AS series, "
+        "GROUP_CONCAT(DISTINCT Modality) AS modalities, "
+        f"GROUP_CONCAT(DISTINCT SOPClassUID) AS classes FROM instances WHERE {where}",
+        parameters,
+    ).fetchone()
+    return row
+
+
+def _integer(number: int) -> dict[str, object]:
+    return {"vr": "IS", "Value": [number]}
+
+
+def element(vr: str, text: str) -> dict[str, object]:
+    """Write a value of the index in the DICOM JSON model (PS3.18 section F.2.2)."""
+    if not text:
+        return {"vr": vr}
+    return {"vr": vr, "Value": [_value(vr, part) for part in text.split("\\")]}
+
+
+def _value(vr: str, text: str) -> object:
+    if vr == "PN":
+        groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("="), strict=False)
+        return {name: group for name, group in groups if group} or None
+    if vr in ("IS", "US"):
+        try:
+            return int(text)
+        except ValueError:
+            return text or None
+    return text or None
+
+
+def _fits(dataset: Dataset, path: Sequence[Attribute], fits: Matches) -> bool:
+    """Test a value in a data set; one in the items of a sequence fits if any of them does."""
+    first, *rest = path
+    if rest:
+        return any(_fits(item, rest, fits) for item in items(dataset, first.tag))
+    found = values(dataset, first.tag)
+    if not found:
+        return fits(None)
+    return any(fits(_as_text(value)) for value in found)
+
+
+def _as_text(value: object) -> str:
+    """Write a value as the index would have it."""
+    if isinstance(value, dict):
+        groups = (str(value.get(name, "")) for name in ("Alphabetic", "Ideographic", "Phonetic"))
+        return "=".join(groups).rstrip("=")
+    return "" if value is None else str(value)
+
+
+def _without_bulk_data(dataset: Dataset) -> Dataset:
+    return {tag: found for tag, found in dataset.items() if "BulkDataURI" not in found}

@@ -1,0 +1,1 @@
+"""The folder of DICOM files, and the index of what is in it."""

@@ -1,0 +1,158 @@
+"""The attributes of QIDO-RS: the one table of what the index keeps, searches and returns.
+
+Sources: PS3.18 tables 10.6.1-5 (matching) and 10.6.3-3 to 10.6.3-5 (returned).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from werkzeug.exceptions import BadRequest
+
+from dcmweb.dicom.resources import Level
+
+STUDY_LEVEL, SERIES_LEVEL, INSTANCE_LEVEL = Level.STUDIES, Level.SERIES, Level.INSTANCES
+LEVELS = (STUDY_LEVEL, SERIES_LEVEL, INSTANCE_LEVEL)
+
+# Kept in the index, in the order of their tags. Those of a level are returned by default.
+_INDEXED = {
+    STUDY_LEVEL: (
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+        "TimezoneOffsetFromUTC",
+        "StudyDescription",
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyInstanceUID",
+        "StudyID",
+    ),
+    SERIES_LEVEL: (
+        "Modality",
+        "SeriesDescription",
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "PerformedProcedureStepStartDate",
+        "PerformedProcedureStepStartTime",
+    ),
+    INSTANCE_LEVEL: (
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "InstanceNumber",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+    ),
+}
+
+# Read from the files when they are asked for, with the attributes of a level or by `all`.
+_BY_DEFAULT = {SERIES_LEVEL: ("RequestAttributesSequence",)}
+_WITH_ALL = {
+    STUDY_LEVEL: (
+        "PersonIdentificationCodeSequence",
+        "InstitutionName",
+        "InstitutionAddress",
+        "InstitutionCodeSequence",
+        "ReferringPhysicianIdentificationSequence",
+        "ConsultingPhysicianName",
+        "IssuerOfAccessionNumberSequence",
+        "PhysiciansOfRecord",
+        "NameOfPhysiciansReadingStudy",
+        "RequestingServiceCodeSequence",
+        "ReferencedStudySequence",
+        "ProcedureCodeSequence",
+        "ReasonForPerformedProcedureCodeSequence",
+        "IssuerOfPatientID",
+        "OtherPatientIDs",
+        "PatientBirthTime",
+        "PatientAge",
+        "PatientSize",
+        "PatientWeight",
+        "EthnicGroup",
+        "PatientComments",
+        "AdmittingDiagnosesDescription",
+    ),
+    SERIES_LEVEL: (
+        "SeriesDate",
+        "SeriesTime",
+        "Laterality",
+        "BodyPartExamined",
+        "ProtocolName",
+        "PatientPosition",
+        "FrameOfReferenceUID",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "StationName",
+        "PerformingPhysicianName",
+        "OperatorsName",
+        "PerformedProcedureStepID",
+        "PerformedProcedureStepDescription",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute: the tag as eight hexadecimal digits, and what the dictionary says of it."""
+
+    tag: str
+    keyword: str
+    vr: str
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the index has a column for it, named by its keyword."""
+        return self.keyword in INDEXED
+
+
+def attribute(name: str) -> Attribute:
+    """Find an attribute by keyword or by tag.
+
+    Raises BadRequest for a keyword that PS3.6 does not have; any tag will do.
+    """
+    tag = tag_for_keyword(name)
+    if tag is None:
+        if not re.fullmatch(r"[0-9A-Fa-f]{8}", name):
+            raise BadRequest(f"unknown attribute {name}")
+        tag = int(name, 16)
+    try:
+        vr = dictionary_VR(tag)[:2]
+    except KeyError:
+        vr = "UN"
+    return Attribute(f"{tag:08X}", keyword_for_tag(tag), vr)
+
+
+def _attributes(keywords: Iterable[str]) -> tuple[Attribute, ...]:
+    return tuple(sorted(map(attribute, keywords), key=lambda a: a.tag))
+
+
+INDEXED: Mapping[str, Attribute] = {
+    a.keyword: a for a in _attributes(k for level in LEVELS for k in _INDEXED[level])
+}
+_INDEXED_AT = {level: _attributes(_INDEXED[level]) for level in LEVELS}
+_FROM_FILES = {level: _attributes(_BY_DEFAULT.get(level, ())) for level in LEVELS}
+_ALL_FROM_FILES = {level: _attributes(_WITH_ALL.get(level, ())) for level in LEVELS}
+
+MODALITIES_IN_STUDY = attribute("ModalitiesInStudy")
+SOP_CLASSES_IN_STUDY = attribute("SOPClassesInStudy")
+
+
+def returned(levels: Sequence[Level]) -> list[Attribute]:
+    """List what a search returns by default: of these levels, the last is searched at.
+
+    Only what that has is read from files; of the others, the index gives what it has.
+    """
+    indexed = [a for level in levels for a in _INDEXED_AT[level]]
+    return [*indexed, *_FROM_FILES[levels[-1]]]
+
+
+def added_by_all(levels: Iterable[Level]) -> list[Attribute]:
+    """List what `includefield=all` adds to them; for instances, that is all there is."""
+    return [a for level in levels for a in _ALL_FROM_FILES[level]]

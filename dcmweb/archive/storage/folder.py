@@ -1,0 +1,261 @@
+"""The folder: files that lie in it are served where they are, what is stored comes beside them.
+
+What is acknowledged is durable: a file is on disk, under its final name, before the index knows
+it; the index forgets an instance before its file goes. So whatever moment the process dies at,
+the next start finds whole files, and brings the index up to date with them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import filecmp
+import io
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+
+from dcmweb.archive.storage.header import Header, read_header
+from dcmweb.archive.storage.index import DELETED, SERVED, Entry, Index
+from dcmweb.dicom.resources import Resource
+from dcmweb.errors import BrokenDicom, LocalError, NotDicom
+from dcmweb.local.partial_files import (
+    OWN_FOLDER,
+    PartialFile,
+    instance_path,
+    is_of_our_own,
+    make_folder,
+    writing_into,
+)
+
+_INDEX, _LOCK = "index.sqlite3", "lock"
+_TOGETHER = 1000  # files to a transaction when indexing
+
+Notify = Callable[[str], None]
+
+
+class Kept(Enum):
+    """What became of a file that was to be stored."""
+
+    NEW = "new"
+    SAME = "the same bytes are there"
+    DIFFERENT = "it is there with other bytes"
+
+
+@dataclass
+class Received:
+    """A file that was received whole, with nothing but a partial name yet."""
+
+    partial: PartialFile
+    header: Header
+
+
+class Storage:
+    """A folder and its index; raises LocalError if it cannot be used."""
+
+    def __init__(self, folder: str, notify: Notify = lambda _line: None) -> None:
+        self.folder = os.path.abspath(folder)
+        self._own = os.path.join(self.folder, OWN_FOLDER)
+        if not os.path.isdir(self.folder):
+            raise LocalError("there is no such folder", path=folder)
+        with writing_into(self.folder):
+            os.makedirs(self._own, exist_ok=True)
+            self._lock = self._locked()
+        make_folder(self._own)
+        self.index = Index(os.path.join(self._own, _INDEX))
+        self._finish_deletions()
+        Scan(self, notify).run()
+
+    def _locked(self) -> io.BufferedWriter:
+        """Keep other archives off the folder for as long as this one lives."""
+        lock = open(os.path.join(self._own, _LOCK), "wb")  # noqa: SIM115
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise LocalError("another archive is serving this folder", path=self.folder) from None
+        return lock
+
+    def _finish_deletions(self) -> None:
+        query = f"SELECT path FROM files WHERE own AND note = '{DELETED}'"
+        self._unlink(os.fsdecode(path) for (path,) in self.index.connection().execute(query))
+
+    def close(self) -> None:
+        """Let go of the index and the folder."""
+        self.index.close()
+        self._lock.close()
+
+    def path(self, entry: Entry) -> str:
+        """Where a file is."""
+        return os.path.join(self.folder, entry.path)
+
+    def new_file(self) -> PartialFile:
+        """Open a partial file that lives until it is kept or discarded."""
+        with writing_into(self._own):
+            return PartialFile(self._own)
+
+    @staticmethod
+    def look_at(partial: PartialFile) -> Received:
+        """Read the header of a file that was received, and write it to the disk for good.
+
+        Raises NotDicom or BrokenDicom, as `read_header` does.
+        """
+        with partial.reader() as reader:
+            header = read_header(reader)
+        os.fsync(partial.file.fileno())
+        partial.file.close()
+        return Received(partial, header)
+
+    def keep(self, received: Iterable[Received]) -> list[Kept]:
+        """Give files their final names, and note them; all of them are durable at the end."""
+        with writing_into(self.folder), self.index.writing():
+            folders: set[str] = set()
+            kept = [self._keep(one, folders) for one in received]
+            for folder in folders:
+                _sync_folder(folder)
+        return kept
+
+    def _keep(self, received: Received, folders: set[str]) -> Kept:
+        header = received.header
+        there = self.index.find(header.identity.resource)
+        if there and not os.path.exists(self.path(there)):
+            self.index.remove([there.path])
+            there = None
+        if there:
+            same = filecmp.cmp(received.partial.path, self.path(there), shallow=False)
+            received.partial.discard()
+            return Kept.SAME if same else Kept.DIFFERENT
+        path = self._free_path(header.identity.resource)
+        final = received.partial.move_to(os.path.join(self.folder, path))
+        folders.update(_folders_between(self.folder, os.path.dirname(final)))
+        self.index.add(path, header, own=True)
+        return Kept.NEW
+
+    def _free_path(self, resource: Resource) -> str:
+        """Choose a path in the tree that retrieve writes; what lies there stays."""
+        path = instance_path(resource, ".dcm")
+        number = 1
+        while os.path.lexists(os.path.join(self.folder, path)):
+            number += 1
+            path = instance_path(resource, f"-{number}.dcm")
+        return path
+
+    def delete(self, resource: Resource) -> int:
+        """Serve a resource no more; returns the number of instances that were deleted.
+
+        Files the archive stored are removed. Those that lay in the folder before stay there.
+        """
+        with self.index.writing():
+            gone = self.index.mark_deleted(resource)
+        self._unlink(entry.path for entry in gone if entry.own)
+        return sum(entry.note == SERVED for entry in gone)
+
+    def _unlink(self, paths: Iterable[str]) -> None:
+        removed = list(paths)
+        for path in removed:
+            final = os.path.join(self.folder, path)
+            with suppress(FileNotFoundError):
+                os.unlink(final)
+            with suppress(OSError):  # which folders are that are not empty
+                os.removedirs(os.path.dirname(final))
+        self.index.forget_deleted(removed)
+
+
+class Scan:
+    """Brings the index up to date with the folder; reads only what is new or changed."""
+
+    def __init__(self, storage: Storage, notify: Notify) -> None:
+        self._storage = storage
+        self._index = storage.index
+        self._notify = notify
+        self._waiting: list[tuple[str, int, int]] = []
+        self._read = self._no_dicom = 0
+
+    def run(self) -> None:
+        """Look at all files, and forget those that are gone."""
+        connection = self._index.connection()
+        connection.execute("CREATE TEMP TABLE seen (path BLOB PRIMARY KEY) WITHOUT ROWID")
+        for path, status in self._files():
+            connection.execute("INSERT INTO seen VALUES (?)", [os.fsencode(path)])
+            known = self._index.file(path)
+            if not known or (known.size, known.mtime_ns) != (status.st_size, status.st_mtime_ns):
+                self._waiting.append((path, status.st_size, status.st_mtime_ns))
+            if len(self._waiting) >= _TOGETHER:
+                self._read_waiting()
+        self._read_waiting()
+        query = "SELECT path FROM files WHERE path NOT IN (SELECT path FROM seen)"
+        vanished = [os.fsdecode(path) for (path,) in connection.execute(query).fetchall()]
+        with self._index.writing():
+            self._index.remove(vanished)
+        connection.execute("DROP TABLE seen")
+        if self._no_dicom:
+            self._notify(f"{self._no_dicom} new files are not served: no DICOM instances")
+        (served,) = connection.execute("SELECT COUNT(*) FROM instances").fetchone()
+        self._notify(f"Serving {served} instances in {self._storage.folder}")
+
+    def _read_waiting(self) -> None:
+        if not self._waiting:
+            return
+        with self._index.writing():
+            for path, size, mtime_ns in self._waiting:
+                self._index.remove([path])
+                note = self._note(path, size, mtime_ns)
+                if note != SERVED:
+                    self._notify(f"{path} is not served: {note}")
+        self._read += len(self._waiting)
+        self._waiting.clear()
+        if self._read % (10 * _TOGETHER) == 0:
+            self._notify(f"{self._read} files indexed")
+
+    def _note(self, path: str, size: int, mtime_ns: int) -> str:
+        """Read a file and note what is in it; returns why it is not served, if so."""
+        try:
+            with open(os.path.join(self._storage.folder, path), "rb", buffering=16 * 1024) as file:
+                return self._index.add(path, read_header(file))
+        except NotDicom as error:
+            self._no_dicom += 1
+            self._index.add_other(path, size, mtime_ns, error.message)
+            return SERVED  # as far as anyone has to be told
+        except BrokenDicom as error:
+            self._index.add_other(path, size, mtime_ns, error.message)
+            return error.message
+        except OSError as error:  # which may be otherwise at the next start
+            return error.strerror or str(error)
+
+    def _files(self, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the regular files of the folder, relative to it, in a stable order."""
+        try:
+            with os.scandir(os.path.join(self._storage.folder, below)) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            self._notify(f"{below} cannot be read: {error.strerror}")
+            return
+        for found in ordered:
+            path = os.path.join(below, found.name)
+            if is_of_our_own(found.name):
+                continue
+            if found.is_dir(follow_symlinks=False):
+                yield from self._files(path)
+                continue
+            try:
+                status = found.stat()
+            except OSError:
+                continue  # a link that leads nowhere, or a file that has just gone
+            if stat.S_ISREG(status.st_mode):
+                yield path, status
+
+
+def _folders_between(top: str, folder: str) -> Iterator[str]:
+    while len(folder) >= len(top):
+        yield folder
+        folder = os.path.dirname(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

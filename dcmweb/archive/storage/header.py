@@ -1,0 +1,89 @@
+"""What the index keeps of a file: its identity, and the values that searches ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+from pydicom.charset import convert_encodings, decode_bytes
+
+from dcmweb.archive.storage.attributes import INDEXED
+from dcmweb.dicom.element_walk import EXPLICIT_VR_BIG_ENDIAN
+from dcmweb.dicom.part10 import (
+    Identity,
+    find_damage,
+    fingerprint,
+    identify,
+    read_values,
+)
+from dcmweb.errors import BrokenDicom
+
+_CHARACTER_SET = 0x00080005
+_KEYWORDS = {int(a.tag, 16): a.keyword for a in INDEXED.values()}
+_WANTED = frozenset([*_KEYWORDS, _CHARACTER_SET])
+_UIDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}
+_PN_AND_TEXT_DELIMITERS = {0x5C, 0x5E, 0x3D}  # where ISO 2022 goes back to its first character set
+
+
+@dataclass(frozen=True)
+class Header:
+    """Identity of an instance, and its indexed values by keyword, as one string each.
+
+    Several values are joined by backslashes, as in the file; an attribute that is absent has no
+    entry.
+    """
+
+    identity: Identity
+    size: int
+    mtime_ns: int
+    values: Mapping[str, str]
+
+
+def read_header(file: BinaryIO) -> Header:
+    """Read the header of a file, and look whether its structure is whole.
+
+    Raises NotDicom for what is no DICOM file, BrokenDicom for one that cannot be archived: one
+    without file meta information, without UIDs, or cut short.
+    """
+    identity = identify(file)
+    if damage := find_damage(file):
+        raise BrokenDicom(damage)
+    resource = identity.resource
+    for keyword, name in _UIDS.items():
+        if not getattr(resource, name):
+            raise BrokenDicom(f"it has no {keyword}")
+    if not identity.sop_class:
+        raise BrokenDicom("it has no SOPClassUID")
+    values = _decoded(read_values(file, _WANTED), identity.transfer_syntax)
+    values.update({keyword: getattr(resource, name) for keyword, name in _UIDS.items()})
+    values["SOPClassUID"] = identity.sop_class
+    return Header(identity, *fingerprint(file.fileno()), values)
+
+
+def _decoded(raw: Mapping[int, bytes], transfer_syntax: str) -> dict[str, str]:
+    character_set = raw.get(_CHARACTER_SET, b"").decode("ascii", "replace").strip("\0 ")
+    order: Literal["big", "little"] = (
+        "big" if transfer_syntax == EXPLICIT_VR_BIG_ENDIAN else "little"
+    )
+    values: dict[str, str] = {}
+    for tag, value in raw.items():
+        keyword = _KEYWORDS.get(tag)
+        if keyword and INDEXED[keyword].vr == "US":
+            values[keyword] = str(int.from_bytes(value[:2], order)) if value else ""
+        elif keyword:
+            values[keyword] = _text(value, character_set)
+    return values
+
+
+def _text(value: bytes, character_set: str) -> str:
+    """Decode a value by Specific Character Set (PS3.5 section 6.1.2); padding goes."""
+    if value.isascii() and b"\x1b" not in value:
+        text = value.decode("ascii")
+    else:
+        try:
+            encodings = convert_encodings(character_set.split("\\"))
+            text = decode_bytes(value, encodings, _PN_AND_TEXT_DELIMITERS)
+        except (LookupError, UnicodeError, ValueError):
+            text = value.decode("latin-1")
+    return "\\".join(part.strip("\0 ") for part in text.split("\\"))

@@ -1,0 +1,238 @@
+"""The index: what is known of the files, in SQLite, so that searches need not read them.
+
+One row for each file of the folder, those that are not served included, so that the next start
+need not look at them again. It can be thrown away: all but the deletions of files that are not
+the archive's own comes back from the files.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dcmweb.archive.storage.attributes import INDEXED
+from dcmweb.archive.storage.header import Header
+from dcmweb.archive.storage.matching import Matches, matcher
+from dcmweb.dicom.resources import Resource
+
+_VERSION = 1  # of the schema: an index of another version is made anew
+SERVED, DELETED, DUPLICATE = "", "deleted", "duplicate"  # else, note says why it is not served
+
+_COLUMNS = ", ".join(f'"{keyword}" TEXT' for keyword in INDEXED)
+_SCHEMA = f"""
+CREATE TABLE files (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  path BLOB NOT NULL UNIQUE,
+  size INTEGER NOT NULL,
+  mtime_ns INTEGER NOT NULL,
+  own INTEGER NOT NULL DEFAULT 0,
+  note TEXT NOT NULL DEFAULT '',
+  transfer_syntax TEXT,
+  {_COLUMNS}
+);
+CREATE UNIQUE INDEX served ON files (StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID)
+  WHERE note = '';
+CREATE INDEX copies ON files (SOPInstanceUID);
+CREATE INDEX series ON files (SeriesInstanceUID);
+CREATE VIEW instances AS SELECT * FROM files WHERE note = '';
+PRAGMA user_version = {_VERSION};
+"""
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the folder; its path is relative to that."""
+
+    id: int
+    path: str
+    size: int
+    mtime_ns: int
+    own: bool
+    note: str
+    transfer_syntax: str
+    values: dict[str, str]
+
+    @property
+    def resource(self) -> Resource:
+        """The instance in it."""
+        study, series, instance = (self.values[keyword] for keyword in _UIDS)
+        return Resource(study, series, instance)
+
+
+class Index:
+    """The index in a file. Every thread reads on its own; one writes at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._lock = threading.RLock()
+        self._connections: list[sqlite3.Connection] = []
+        if not self._is_usable():
+            for suffix in ("", "-wal", "-shm"):
+                if os.path.exists(path + suffix):
+                    os.unlink(path + suffix)
+            self._local = threading.local()
+            self.connection().executescript(_SCHEMA)
+
+    def _is_usable(self) -> bool:
+        """Tell whether there is an index of this version that is not damaged."""
+        if not os.path.exists(self._path):
+            return False
+        try:
+            connection = self.connection()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (check,) = connection.execute("PRAGMA quick_check").fetchone()
+        except sqlite3.DatabaseError:
+            return False
+        return bool(version == _VERSION and check == "ok")
+
+    def connection(self) -> sqlite3.Connection:
+        """Return the connection of this thread."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(
+                self._path, timeout=60, isolation_level=None, check_same_thread=False
+            )
+            self._connections.append(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.row_factory = sqlite3.Row
+            connection.create_function("fits", 4, _fits, deterministic=True)
+            self._local.connection = connection
+        return connection
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._connections:
+            connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the index for changes, which are durable at the end, all or none of them."""
+        with self._lock:
+            connection = self.connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+
+    def find(self, resource: Resource) -> Entry | None:
+        """Find the file that an instance is served from."""
+        return next(self.entries(resource), None)
+
+    def entries(self, resource: Resource) -> Iterator[Entry]:
+        """Yield what is served of a resource, in the order in which it came."""
+        where, values = below(resource)
+        rows = self.connection().execute(
+            f"SELECT * FROM instances WHERE {where} ORDER BY id",
+            values,
+        )
+        yield from map(entry, rows)
+
+    def file(self, path: str) -> Entry | None:
+        """Find what is known of a file."""
+        query = "SELECT * FROM files WHERE path = ?"
+        row = self.connection().execute(query, [os.fsencode(path)]).fetchone()
+        return entry(row) if row else None
+
+    def add(self, path: str, header: Header, *, own: bool = False) -> str:
+        """Note an instance, within `writing`; returns whether it is served or a duplicate."""
+        resource = header.identity.resource
+        note = DUPLICATE if self.find(resource) else SERVED
+        names = ["path", "size", "mtime_ns", "own", "note", "transfer_syntax", *header.values]
+        values = [
+            os.fsencode(path),
+            header.size,
+            header.mtime_ns,
+            own,
+            note,
+            header.identity.transfer_syntax,
+            *header.values.values(),
+        ]
+        self._insert(names, values)
+        return note
+
+    def add_other(self, path: str, size: int, mtime_ns: int, note: str) -> None:
+        """Note a file that is not served, and why, within `writing`."""
+        self._insert(
+            ["path", "size", "mtime_ns", "note"], [os.fsencode(path), size, mtime_ns, note]
+        )
+
+    def _insert(self, names: Sequence[str], values: Sequence[object]) -> None:
+        columns = ", ".join(f'"{name}"' for name in names)
+        marks = ", ".join("?" * len(values))
+        self.connection().execute(
+            f"INSERT OR REPLACE INTO files ({columns}) VALUES ({marks})",
+            values,
+        )
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Forget files, within `writing`; a duplicate takes the place of what is gone."""
+        connection = self.connection()
+        for path in paths:
+            gone = self.file(path)
+            connection.execute("DELETE FROM files WHERE path = ?", [os.fsencode(path)])
+            if gone and gone.note == SERVED:
+                self._promote(gone.resource)
+
+    def _promote(self, resource: Resource) -> None:
+        where, values = below(resource)
+        self.connection().execute(
+            "UPDATE files SET note = '' WHERE id = "
+            f"(SELECT MIN(id) FROM files WHERE note = '{DUPLICATE}' AND {where})",
+            values,
+        )
+
+    def mark_deleted(self, resource: Resource) -> list[Entry]:
+        """Serve nothing of a resource any more, within `writing`; returns its files."""
+        where, values = below(resource)
+        where += f" AND note IN ('{SERVED}', '{DUPLICATE}')"
+        connection = self.connection()
+        gone = connection.execute(f"SELECT * FROM files WHERE {where}", values).fetchall()
+        connection.execute(f"UPDATE files SET note = '{DELETED}' WHERE {where}", values)
+        return [entry(row) for row in gone]
+
+    def forget_deleted(self, paths: Iterable[str]) -> None:
+        """Forget files that were marked as deleted and are gone."""
+        query = f"DELETE FROM files WHERE path = ? AND note = '{DELETED}'"
+        with self.writing() as connection:
+            connection.executemany(query, ([os.fsencode(path)] for path in paths))
+
+
+def below(resource: Resource) -> tuple[str, list[str]]:
+    """Make the SQL condition for all that belongs to a resource."""
+    uids = zip(_UIDS, (resource.study, resource.series, resource.instance), strict=True)
+    given = [(name, uid) for name, uid in uids if uid]
+    return " AND ".join(f"{name} = ?" for name, _ in given) or "1", [uid for _, uid in given]
+
+
+def entry(row: sqlite3.Row) -> Entry:
+    """Make an entry of a row of the table."""
+    return Entry(
+        row["id"],
+        os.fsdecode(row["path"]),
+        row["size"],
+        row["mtime_ns"],
+        bool(row["own"]),
+        row["note"],
+        row["transfer_syntax"] or "",
+        {keyword: row[keyword] for keyword in INDEXED if row[keyword] is not None},
+    )
+
+
+def _fits(value: str | None, vr: str, wanted: str, fuzzy: int) -> bool:
+    return _matcher(vr, wanted, bool(fuzzy))(value)
+
+
+@functools.lru_cache(maxsize=256)
+def _matcher(vr: str, wanted: str, fuzzy: bool) -> Matches:
+    return matcher(vr, wanted, fuzzy=fuzzy)

@@ -1,0 +1,1 @@
+"""Images and documents that are not DICOM: what they are, and the attributes that follow."""

@@ -1,0 +1,118 @@
+"""Where instances are put in a folder: by their UIDs, or by other attributes as a user wants it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import string
+from collections.abc import Mapping
+
+from dcmweb.dicom import json_model
+from dcmweb.dicom.dictionary import attribute
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Resource
+from dcmweb.errors import UsageError
+from dcmweb.local.partial_files import instance_path, safe_name
+
+DEFAULT_TEMPLATE = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}"
+MISSING = "unknown"
+LONGEST_NAME = 200  # bytes; file systems have 255, and something is yet to be added
+
+_UID_TAGS: Mapping[str, str] = {
+    "0020000D": "study",
+    "0020000E": "series",
+    "00080018": "instance",
+}
+_INSTANCE = "00080018"
+_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+_UNSAFE = re.compile(r"[^\w.,^+=@() -]")
+_WRITE_IT = "write it like {PatientID}/{StudyDate}/{SOPInstanceUID}"
+
+
+class Layout:
+    """A template of paths: attributes in braces, by keyword or tag, with text between them.
+
+    Instances that a template does not tell apart get their SOP Instance UID as the name of the
+    file. What is put in place of an attribute can be nothing but part of a name.
+    """
+
+    def __init__(self, template: str = DEFAULT_TEMPLATE) -> None:
+        """Read a template; raises UsageError for one that is malformed or leaves the folder."""
+        self._is_default = template == DEFAULT_TEMPLATE
+        names = [part for part in template.removesuffix(".dcm").split("/") if part != "."]
+        if template.startswith("/") or not all(names) or ".." in names or "\0" in template:
+            raise UsageError(f"layout {template!r} is no path below a folder", _WRITE_IT)
+        self._names = [_parse(name, template) for name in names]
+        if not any(tag == _INSTANCE for _, tag in self._names[-1]):
+            self._names.append([("", _INSTANCE)])
+        used = {tag for name in self._names for _, tag in name if tag}
+        self.tags = tuple(sorted(used - _UID_TAGS.keys()))
+        self.tells_all_apart = used >= _UID_TAGS.keys()
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is that of study, series and instance UIDs."""
+        return self._is_default
+
+    def place(self, instance: Resource, attributes: Dataset) -> str:
+        """Tell the path of an instance, relative, without an extension.
+
+        `attributes` hold what the template names beside UIDs, in the DICOM JSON model.
+        """
+        if self._is_default:
+            return instance_path(instance)
+        return os.path.join(*(self._name(name, instance, attributes) for name in self._names))
+
+    @staticmethod
+    def _name(parts: list[tuple[str, str]], instance: Resource, attributes: Dataset) -> str:
+        name = "".join(text + _value(tag, instance, attributes) for text, tag in parts)
+        if name.startswith("."):
+            name = f"_{name[1:]}"
+        if len(name.encode()) > LONGEST_NAME:
+            name = name.encode()[:LONGEST_NAME].decode(errors="ignore") + digest(name)
+        return name
+
+
+def _parse(name: str, template: str) -> list[tuple[str, str]]:
+    """Read one name of a template: texts, each with the tag that follows it, or ""."""
+    try:
+        fields = list(string.Formatter().parse(name))
+    except ValueError as error:
+        raise UsageError(f"layout {template!r} is malformed: {error}", _WRITE_IT) from None
+    parts = []
+    for text, field, spec, conversion in fields:
+        if spec or conversion or field == "":
+            raise UsageError(f"layout {template!r} is malformed", _WRITE_IT)
+        parts.append((text, "" if field is None else attribute(field).tag))
+    return parts
+
+
+def _value(tag: str, instance: Resource, attributes: Dataset) -> str:
+    if not tag:
+        return ""
+    if tag in _UID_TAGS:
+        return safe_name(getattr(instance, _UID_TAGS[tag]))
+    texts = [_text(value) for value in json_model.values(attributes, tag)]
+    return readable_name("+".join(filter(None, texts)) or MISSING)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):  # a person's name
+        value = next((value[group] for group in _GROUPS if value.get(group)), "")
+    return str(value).strip("\0 ") if isinstance(value, (str, int, float)) else ""
+
+
+def readable_name(text: str) -> str:
+    """Make a value into part of a name that people can read, letters of all scripts included.
+
+    What has to be changed gets a digest of the original, so that two values, two patients
+    perhaps, never share a name.
+    """
+    name = _UNSAFE.sub("_", text).strip(" .")
+    return name if name == text else name + digest(text)
+
+
+def digest(text: str) -> str:
+    """Make what tells a changed name from others."""
+    return "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -1,0 +1,200 @@
+"""Finding files: names, folders and masks, visited lazily and in a stable order.
+
+`*`, `?` and `[...]` match within one name; `**` matches any number of folders. A `**` glued to
+other text (`./**.dcm`) is recursive too. Like a shell's, a wildcard skips names beginning with a
+dot; a folder means all below it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import translate
+
+from dcmweb.local.partial_files import is_of_our_own
+
+NAMES_AT_ONCE = 50_000  # names of one folder held in memory; a larger folder is read in passes
+
+_MAGIC = re.compile(r"[*?[]")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to look at, or what stood in the way of one."""
+
+    path: str
+    named: bool = False  # given outright, rather than met in a folder or by a wildcard
+    error: OSError | None = None
+    missing: bool = False  # the mask or name matched nothing
+
+
+def find(masks: Iterable[str]) -> Iterator[Found]:
+    """Yield the files of all masks, folders and names; a mask without a match yields `missing`."""
+    for mask in masks:
+        empty = True
+        for found in _find_one(mask):
+            empty = False
+            yield found
+        if empty:
+            yield Found(mask, named=True, missing=True)
+
+
+def find_listed(paths: Iterable[str]) -> Iterator[Found]:
+    """Yield files that are listed by their paths, in which no character has a meaning of its own.
+
+    A folder means all below it; a path where there is nothing yields an error.
+    """
+    for path in paths:
+        try:
+            is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+        except (OSError, ValueError) as error:
+            cause = error if isinstance(error, OSError) else OSError(0, str(error))
+            yield Found(path, named=True, error=cause)
+            continue
+        if is_folder:
+            yield from _walk(path, None)
+        else:
+            yield Found(path, named=True)
+
+
+def size_of(path: str) -> int:
+    """Return the bytes in a file; none if that cannot be told."""
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _find_one(mask: str) -> Iterator[Found]:
+    try:
+        mode = os.stat(mask).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        if _MAGIC.search(mask):
+            yield from _matches(mask)
+        return
+    except OSError as error:
+        yield Found(mask, named=True, error=error)
+        return
+    if stat.S_ISDIR(mode):
+        yield from _walk(mask, None)
+    else:
+        yield Found(mask, named=True)
+
+
+class _Pattern:
+    """The pattern of a mask, matched against paths below the folder the mask begins in."""
+
+    def __init__(self, parts: list[str]) -> None:
+        recursive = [index for index, part in enumerate(parts) if "**" in part]
+        heads = parts[: recursive[0]] if recursive else parts[:-1]
+        self._recursive = bool(recursive)
+        self._names_hidden = any(part.startswith(".") for part in parts)
+        self._heads = [re.compile(_regex(part), re.DOTALL) for part in heads]
+        self._whole = re.compile(_regex("/".join(parts)), re.DOTALL)
+
+    def enters(self, parts: tuple[str, ...]) -> bool:
+        """Tell whether a folder can have matches below it."""
+        depth = len(parts)
+        if depth <= len(self._heads):
+            return self._heads[depth - 1].fullmatch(parts[-1]) is not None
+        return self._recursive and (self._names_hidden or not parts[-1].startswith("."))
+
+    def accepts(self, parts: tuple[str, ...]) -> bool:
+        """Tell whether a file matches."""
+        return self._whole.fullmatch("/".join(parts)) is not None
+
+
+_TOKENS = re.compile(r"(?:^|(?<=/))\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
+_WILDCARDS = {
+    "**/": r"(?:(?!\.)[^/]+/)*",  # any folders, or none
+    "**": r"(?:[^/]|/(?!\.))*",  # anything, slashes included
+    "*": "[^/]*",
+    "?": "[^/]",
+}
+
+
+def _regex(mask: str) -> str:
+    """Translate a mask; a wildcard at the beginning of a name does not stand for a dot there."""
+    pieces = []
+    at_start = True
+    for piece in _TOKENS.findall(mask):
+        guard = r"(?!\.)" if at_start else ""
+        if piece in _WILDCARDS:
+            pieces.append(guard * (piece != "**/") + _WILDCARDS[piece])
+        elif piece.startswith("[") and len(piece) > 1:
+            # fnmatch knows how to write a set of characters, in a frame of its own.
+            framed = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", translate(piece), re.DOTALL)
+            pieces.append(f"{guard}(?!/){framed[1] if framed else re.escape(piece)}")
+        else:
+            pieces.append(re.escape(piece))
+        at_start = piece.endswith("/")
+    return "".join(pieces)
+
+
+def _matches(mask: str) -> Iterator[Found]:
+    parts = mask.split("/")
+    first_magic = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
+    base = "/".join(parts[:first_magic]) or ("/" if first_magic else "")
+    yield from _walk(
+        base, _Pattern([part for part in parts[first_magic:] if part not in ("", ".")])
+    )
+
+
+def _walk(
+    folder: str,
+    pattern: _Pattern | None,
+    below: tuple[str, ...] = (),
+    ancestors: tuple[tuple[int, int], ...] = (),
+) -> Iterator[Found]:
+    try:
+        status = os.stat(folder or ".")
+        identity = (status.st_dev, status.st_ino)
+        if identity in ancestors:  # a symbolic link that leads back up
+            return
+        for name, is_folder in _entries(folder or "."):
+            path = os.path.join(folder, name)
+            parts = (*below, name)
+            if is_folder:
+                if pattern is None or pattern.enters(parts):
+                    yield from _walk(path, pattern, parts, (*ancestors, identity))
+            elif pattern is None or pattern.accepts(parts):
+                yield Found(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if below:
+            yield Found(folder, error=error)
+    except OSError as error:
+        yield Found(folder, error=error)
+
+
+def _entries(folder: str) -> Iterator[tuple[str, bool]]:
+    """Yield the names in a folder in sorted order, and whether each is a folder itself.
+
+    What an interrupted run left behind is none of them.
+
+    A folder too large to be sorted in memory is read several times, each time for the next names.
+    """
+    last = ""
+    while True:
+        with os.scandir(folder) as entries:
+            later = (
+                (e.name, _is_folder(e))
+                for e in entries
+                if e.name > last and not is_of_our_own(e.name)
+            )
+            names = heapq.nsmallest(NAMES_AT_ONCE, later)
+        yield from names
+        if len(names) < NAMES_AT_ONCE:
+            return
+        last = names[-1][0]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder; one that cannot be told is met again as a file."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

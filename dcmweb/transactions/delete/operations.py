@@ -1,0 +1,124 @@
+"""Long-running operations, which Google begins instead of deleting at once.
+
+They are resources of their own: https://google.aip.dev/151.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from dcmweb.errors import NetworkError, ProtocolError, Refused, UsageError
+from dcmweb.http.session import not_dicomweb
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.retrieve.instance_jobs import one_of_many
+from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
+
+FIRST_POLL, LONGEST_POLL, SLOWER = 0.25, 10.0, 1.5  # seconds, seconds, and the factor between
+
+
+def wait(client: Client, names: Iterable[str], *, alone: bool = False) -> Outcomes:
+    """Wait for operations, each by its name or URL; yield how each ended.
+
+    The error of one that is alone is raised; of several, each has its outcome.
+    """
+    yield from client.engine.run(
+        partial(_one, client, name) if alone else partial(_one_of_many, client, name)
+        for name in names
+    )
+    client.engine.conclude()
+
+
+def _one_of_many(client: Client, name: str) -> Iterator[Outcome]:
+    return one_of_many(client.engine, name, partial(_one, client, name))
+
+
+def _one(client: Client, given: str) -> Iterator[Outcome]:
+    name = _name(client.settings.base_url, given)
+    wait_for(client, {"name": name})
+    yield Outcome(Status.FINISHED, name)
+
+
+def _name(base_url: str, given: str) -> str:
+    """Read the name of an operation, which may be given as a URL on the server."""
+    if "://" not in given:
+        name = given.strip().strip("/")
+    else:
+        root = operation_url(base_url, "")
+        if not given.startswith(root):
+            raise UsageError(f"operation {given} is on another server", "is BASE_URL right?")
+        name = given.removeprefix(root)
+    if not name:
+        raise UsageError(f"{given!r} is no operation", "write projects/.../operations/ID")
+    return name
+
+
+def wait_for(client: Client, operation: dict[str, Any]) -> None:
+    """Poll an operation until it is done. Raises what it ended with, if not with success."""
+    name: str = operation["name"]
+    url = operation_url(client.settings.base_url, name)
+    client.notify(f"Waiting for operation {name}")
+    deadline = time.monotonic() + client.settings.operation_time
+    delay = FIRST_POLL
+    while not operation.get("done"):
+        if time.monotonic() + delay > deadline:
+            hint = f"wait for it: dcmweb {client.settings.base_url} wait {name}"
+            raise NetworkError(f"operation {name} is still running", hint)
+        client.stop.sleep(delay)
+        delay = min(delay * SLOWER, LONGEST_POLL)
+        operation = client.engine.attempt(lambda: _poll(client, url))
+    check_result(f"operation {name}", operation)
+
+
+def _poll(client: Client, url: str) -> dict[str, Any]:
+    with client.session.get(url, accept="application/json") as response:
+        response.check(200)
+        body = response.content()
+        operation = json_object(body)
+        if "name" not in operation and "done" not in operation:
+            raise not_dicomweb(response, body)
+        return operation
+
+
+def operation_url(base_url: str, name: str) -> str:
+    """Return where an operation is asked for: at the API version of the base URL."""
+    parts = urlsplit(base_url)
+    version = re.match(r"(?:/.*?)??(?=/projects/)|(?:/.*?)?/v\d\w*(?=/|$)", parts.path)
+    path = f"{version[0] if version else ''}/{quote(name.strip('/'))}"
+    if any(segment in (".", "..") for segment in path.split("/")):
+        raise ProtocolError(f"the server names an operation {name!r}, which cannot be asked for")
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def check_result(name: str, operation: dict[str, Any]) -> None:
+    """Raise Refused if an operation ended with an error, or with failures counted."""
+    error = operation.get("error")
+    if error:
+        said = error.get("message") or error.get("code") if isinstance(error, dict) else error
+        raise Refused(f"{name} failed: {said}", status=200)
+    metadata = operation.get("metadata")
+    counter = metadata.get("counter") if isinstance(metadata, dict) else None
+    failures = str(counter.get("failure", "0")) if isinstance(counter, dict) else "0"
+    if failures.strip() not in ("", "0"):
+        logs = metadata.get("logsUrl") if isinstance(metadata, dict) else None
+        raise Refused(
+            f"{name} ended with {failures} failures",
+            f"see {logs}" if logs else "",
+            status=200,
+        )
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object, also as the one item of an array; {} for anything else."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    return answer if isinstance(answer, dict) else {}

@@ -1,0 +1,166 @@
+"""Deleting studies, series and instances, by operations where a server begins such.
+
+DICOMweb has no standard deletion; Google, Azure and others answer DELETE on a resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from dcmweb.dicom.resources import Level, Resource
+from dcmweb.errors import (
+    AuthError,
+    DcmwebError,
+    Interrupted,
+    NetworkError,
+    NothingMatched,
+    ProtocolError,
+    Refused,
+    Truncated,
+    UsageError,
+)
+from dcmweb.http.error_mapping import looks_like_html
+from dcmweb.http.session import not_dicomweb
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.delete.operations import check_result, json_object, wait_for
+from dcmweb.transactions.search.listing import Lister
+from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
+
+_ORTHANC_HINT = (
+    "it may have no DICOMweb DELETE: in Orthanc, find the resource with POST /tools/lookup and "
+    "delete it with DELETE /studies/ID of its own REST API"
+)
+_REJECT_HINT = (
+    "dcm4chee wants a study rejected first: "
+    "POST .../reject/113001^DCM on the same path, then delete"
+)
+
+
+def delete(
+    client: Client,
+    resources: Sequence[Resource],
+    is_done: Callable[[str, int, int], bool] = lambda _item, _size, _mtime_ns: False,
+    *,
+    dry_run: bool = False,
+    waits: bool = True,
+) -> Outcomes:
+    """Delete resources, waiting for the operations this begins; yield what became of each.
+
+    Without waiting, the place of an outcome is the operation. The error of a single resource is
+    raised; of several, each has its outcome. Those of which `is_done` says so are passed over. A
+    dry run counts what would go.
+    """
+    for resource in resources:
+        if resource.level not in (Level.STUDIES, Level.SERIES, Level.INSTANCES):
+            raise UsageError(
+                f"{str(resource) or 'the whole store'} cannot be deleted",
+                "name a study, series or instance: studies/UID[/series/UID[/instances/UID]]",
+            )
+    deleter = _Deleter(client, alone=len(resources) == 1, waits=waits)
+    action = deleter.plan if dry_run else deleter.delete
+    yield from client.engine.run(
+        partial(iter, [Outcome(Status.DONE_BEFORE, str(resource))])
+        if is_done(str(resource), 0, 0)
+        else partial(action, resource)
+        for resource in resources
+    )
+    client.engine.conclude()
+
+
+class _Deleter:
+    def __init__(self, client: Client, *, alone: bool, waits: bool) -> None:
+        self._client = client
+        self._alone = alone
+        self._waits = waits
+
+    def plan(self, resource: Resource) -> Iterator[Outcome]:
+        """Say how much is below a resource, and delete nothing."""
+        lister = Lister(self._client)
+        series = instances = 0
+        try:
+            if resource.level is Level.STUDIES:
+                for one, count in lister.series(resource):
+                    series += 1
+                    instances += count if count is not None else _count(lister, one)
+            elif resource.level is Level.SERIES:
+                instances = _count(lister, resource)
+        except (Refused, NothingMatched, ProtocolError) as error:
+            yield Outcome(Status.FAILED, str(resource), reason=error.message)
+            return
+        if resource.level is not Level.INSTANCES and not series + instances:
+            yield Outcome(Status.FAILED, str(resource), reason="the server lists nothing in it")
+            return
+        below = [f"{series} series"] if series else []
+        below += [f"{instances:,} instance{'s' * (instances != 1)}"] if instances else []
+        yield Outcome(Status.PLANNED, str(resource), reason=", ".join(below))
+
+    def delete(self, resource: Resource) -> Iterator[Outcome]:
+        try:
+            yield self._delete(resource)
+        except Interrupted:
+            reason = "interrupted; the server may go on deleting"
+            yield Outcome(Status.UNKNOWN, str(resource), reason=reason)
+            raise
+        except DcmwebError as error:
+            if self._alone:
+                raise
+            yield Outcome(Status.FAILED, str(resource), reason=error.message)
+            if self._client.engine.gives_up(error):
+                raise
+
+    def _delete(self, resource: Resource) -> Outcome:
+        operation = self._client.engine.attempt(self._once_or_gone(resource))
+        if operation and not self._waits:
+            return Outcome(Status.BEGUN, str(resource), place=operation["name"])
+        if operation:
+            wait_for(self._client, operation)
+        return Outcome(Status.DELETED, str(resource))
+
+    def _once_or_gone(self, resource: Resource) -> Callable[[], dict[str, Any]]:
+        """Make a request that may find nothing any more when an earlier answer to it was lost."""
+        was_sent = False
+
+        def request() -> dict[str, Any]:
+            nonlocal was_sent
+            try:
+                return self._request(resource)
+            except NothingMatched:
+                if not was_sent:
+                    raise
+                self._client.notify(f"{resource} is gone, after an attempt that broke off")
+                return {}
+            except (NetworkError, Truncated):
+                was_sent = True
+                raise
+
+        return request
+
+    def _request(self, resource: Resource) -> dict[str, Any]:
+        """Send the request; return the operation it began, empty if it is done already."""
+        with self._client.session.delete(str(resource), accept="*/*") as response:
+            try:
+                response.check(200, 202, 204)
+            except (AuthError, Refused) as error:
+                error.hint = _hint(response.status) or error.hint
+                raise
+            body = response.content()
+            if looks_like_html(body):
+                raise not_dicomweb(response, body)
+        answer = json_object(body)
+        check_result(f"delete {resource}", {"error": answer.get("error")})
+        return answer if isinstance(answer.get("name"), str) else {}
+
+
+def _count(lister: Lister, resource: Resource | None) -> int:
+    return sum(1 for _ in lister.instances(resource)) if resource else 0
+
+
+def _hint(status: int) -> str:
+    return {
+        403: f"these credentials may not do this, or it does not exist, or {_REJECT_HINT}",
+        405: _ORTHANC_HINT,
+        409: _REJECT_HINT,
+        501: _ORTHANC_HINT,
+    }.get(status, "")

@@ -1,0 +1,1 @@
+"""The Retrieve transaction (WADO-RS, PS3.18 section 10.4)."""

@@ -1,0 +1,226 @@
+"""Frames: as they are stored (PS3.18 section 10.4.1.1.6) and rendered (section 10.4.1.1.3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from dcmweb.dicom import json_model
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import MOST_FRAMES, Resource
+from dcmweb.errors import NothingMatched, ProtocolError, Refused
+from dcmweb.http.media_types import (
+    EXTENSIONS,
+    OCTET_STREAM,
+    OTHER_EXTENSION,
+    MediaType,
+    multipart,
+)
+from dcmweb.http.multipart import read_parts
+from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.retrieve.accept import ask, checked
+from dcmweb.transactions.retrieve.instance_jobs import Job, instances_below, one_of_many
+from dcmweb.transactions.retrieve.metadata import describe, described
+from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
+from dcmweb.transactions.retrieve.rendered import ANY, Rendering, is_picture
+from dcmweb.transfer.outcomes import Outcome, Status
+
+SOP_CLASS, NUMBER_OF_FRAMES, ROWS = "00080016", "00280008", "00280010"
+# SOP Classes without a Number of Frames (PS3.3 table A.1-1): CR, CT, MR and PET images.
+_SINGLE_FRAME = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "2", "4", "128"))
+
+_Fetch = Callable[[Resource, str], Iterator[Outcome]]
+
+# Of frames in one request: servers have limits for the length of a URL.
+MOST_TOGETHER = 100
+RENDERED_TOGETHER = 10  # in one job, a request for each
+AS_STORED = MediaType(OCTET_STREAM, {"transfer-syntax": "*"})
+_EXTENSIONS = sorted({*EXTENSIONS.values(), OTHER_EXTENSION})
+
+
+class FrameRetriever:
+    """Retrieves frames, a file for each, with its number in the instance."""
+
+    def __init__(
+        self,
+        client: Client,
+        destination: Destination,
+        wanted: MediaType | None,
+        rendering: Rendering,
+    ) -> None:
+        self._client = client
+        self._engine = client.engine
+        self._destination = destination
+        self._saver = Saver(client, destination)
+        self._wanted = wanted
+        self._query = rendering.query
+
+    def jobs(self, resource: Resource, *, is_rendered: bool) -> Iterator[Job]:
+        """Make jobs for the frames named, or for all of each instance at and below a resource.
+
+        Frames come as they are stored unless they are rendered, or asked for in a media type that
+        servers render. Where there are workers to share them, many frames make several jobs.
+        """
+        is_rendered = is_rendered or is_picture(self._wanted)
+        fetch = self._rendered if is_rendered else self._stored
+        share = MOST_FRAMES
+        if self._engine.workers > 1:
+            share = RENDERED_TOGETHER if is_rendered else MOST_TOGETHER
+        if resource.frames:
+            for some in _shares(resource, share):
+                yield partial(self._frames, some, {}, fetch)
+            return
+        fields = (SOP_CLASS, NUMBER_OF_FRAMES, ROWS, *self._destination.layout.tags)
+        for found in instances_below(self._client, resource, *fields):
+            if isinstance(found, Outcome):
+                yield partial(iter, [found])
+                continue
+            instance, row = found
+            if resource.instance and self._engine.workers > 1:
+                row = describe(self._client, instance)
+            for item, job in self._jobs_of_one(instance, row, fetch, share):
+                one = partial(one_of_many, self._engine, str(item), job)
+                yield job if resource.instance else one
+
+    def _jobs_of_one(
+        self, instance: Resource, row: Dataset, fetch: _Fetch, share: int
+    ) -> Iterator[tuple[Resource, Job]]:
+        """Make the jobs for an instance: one, or more if it is known to have many frames."""
+        count = json_model.number(row, NUMBER_OF_FRAMES) or 1
+        if self._tells_enough(row) and share < count <= MOST_FRAMES:
+            for some in _shares(instance.with_frames(*range(1, count + 1)), share):
+                yield some, partial(self._frames, some, row, fetch)
+        else:
+            yield instance, partial(self._all_frames, instance, row, fetch)
+
+    def _frames(self, resource: Resource, row: Dataset, fetch: _Fetch) -> Iterator[Outcome]:
+        layout = self._destination.layout
+        row = described(self._client, resource, layout, row)
+        yield from self._missing(resource, layout.place(resource.without_frames, row), fetch)
+
+    def _tells_enough(self, row: Dataset) -> bool:
+        """Whether a row tells how many frames there are, and where they go."""
+        is_single = json_model.text(row, SOP_CLASS) in _SINGLE_FRAME
+        tells_frames = json_model.number(row, ROWS) is not None and (
+            NUMBER_OF_FRAMES in row or is_single
+        )
+        return tells_frames and all(tag in row for tag in self._destination.layout.tags)
+
+    def _all_frames(self, resource: Resource, row: Dataset, fetch: _Fetch) -> Iterator[Outcome]:
+        """Retrieve all frames of an instance; one that is no image is skipped."""
+        if not self._tells_enough(row):
+            row = describe(self._client, resource)
+        if json_model.number(row, ROWS) is None:
+            yield Outcome(Status.SKIPPED, str(resource), reason="it is not an image")
+            return
+        count = json_model.number(row, NUMBER_OF_FRAMES) or 1
+        if count > MOST_FRAMES:
+            raise ProtocolError(f"the server says that it has {count} frames")
+        frames = resource.with_frames(*range(1, count + 1))
+        yield from self._missing(frames, self._destination.layout.place(resource, row), fetch)
+
+    def _missing(self, resource: Resource, stem: str, fetch: _Fetch) -> Iterator[Outcome]:
+        """Retrieve the frames that are not there already, some at a time."""
+        missing = []
+        for number in resource.frames:
+            if there := self._there(resource.with_frames(number), frame_name(stem, number)):
+                yield there
+            else:
+                missing.append(number)
+        for some in _shares(resource.with_frames(*missing), MOST_TOGETHER) if missing else ():
+            yield from fetch(some, stem)
+
+    def _there(self, frame: Resource, stem: str) -> Outcome | None:
+        wanted = self._wanted
+        kinds = [wanted.extension] if wanted and is_picture(wanted) else _EXTENSIONS
+        places = [stem + extension for extension in kinds]
+        return self._destination.there(str(frame), Resource(), places)
+
+    def _rendered(self, resource: Resource, stem: str) -> Iterator[Outcome]:
+        yield from self._one_by_one(resource, stem, self._rendered_frame)
+
+    def _stored(self, resource: Resource, stem: str) -> Iterator[Outcome]:
+        """Retrieve frames in one answer; each in one of its own where that has not just these."""
+        together: list[Outcome] = []
+        if len(resource.frames) > 1:
+            together = self._engine.attempt(partial(self._stored_together, resource, stem))
+        if together:
+            yield from together
+        else:
+            yield from self._one_by_one(resource, stem, self._stored_frame)
+
+    def _one_by_one(
+        self, resource: Resource, stem: str, fetch: Callable[[Resource, str], Outcome]
+    ) -> Iterator[Outcome]:
+        any_came = False
+        for number in resource.frames:
+            frame = resource.with_frames(number)
+            try:
+                yield self._engine.attempt(partial(fetch, frame, stem))
+                any_came = True
+            except (Refused, NothingMatched, ProtocolError) as error:
+                if not any_came:
+                    raise  # it is not about this frame
+                yield Outcome(Status.FAILED, str(frame), reason=error.message)
+
+    def _rendered_frame(self, frame: Resource, stem: str) -> Outcome:
+        path, accept = f"{frame}/rendered{self._query}", str(self._wanted or ANY)
+        with checked(self._client.session.get(path, accept=accept, bulk=True), 200) as response:
+            kind = response.media_type
+            if not (kind.is_multipart or kind.name.startswith(("image/", "video/"))):
+                raise not_dicomweb(response, response.read(1024))
+            return self._save_frame(response, frame, stem)
+
+    def _stored_frame(self, frame: Resource, stem: str) -> Outcome:
+        with self._answer(frame) as response:
+            return self._save_frame(response, frame, stem)
+
+    def _stored_together(self, resource: Resource, stem: str) -> list[Outcome]:
+        with self._answer(resource) as response:
+            is_multipart = response.media_type.is_multipart
+            return self._save_parts(response, resource, stem) if is_multipart else []
+
+    def _save_frame(self, response: Response, frame: Resource, stem: str) -> Outcome:
+        """Write an answer of one frame."""
+        if not response.media_type.is_multipart:
+            name = frame_name(stem, frame.frames[0])
+            return self._saver.save_answer(response, name, str(frame))
+        if outcomes := self._save_parts(response, frame, stem):
+            return outcomes[0]
+        raise ProtocolError("the server sent other frames beside this one")
+
+    def _save_parts(self, response: Response, resource: Resource, stem: str) -> list[Outcome]:
+        """Write the parts of an answer, one for each frame in the order asked for.
+
+        Of more or fewer, nothing is kept: nobody knows which frames they are.
+        """
+        parts = read_parts(response.read, response.media_type.parameters.get("boundary", ""))
+        outcomes = []
+        for number, part in zip(resource.frames, parts, strict=False):
+            item, name = str(resource.with_frames(number)), frame_name(stem, number)
+            outcomes.append(self._saver.save_part(part, self._wanted, name, item))
+        if len(outcomes) == len(resource.frames) and not next(parts, None):
+            response.finish()
+            return outcomes
+        for outcome in outcomes:
+            os.unlink(outcome.place)
+        return []
+
+    def _answer(self, resource: Resource) -> Response:
+        """Ask for frames as they are stored."""
+        accept = multipart(self._wanted or AS_STORED)
+        response = ask(self._client, str(resource), [accept], 200)
+        kind = response.media_type
+        is_frame = kind.name == OCTET_STREAM or kind.name.startswith(("image/", "video/"))
+        if not (kind.is_multipart or is_frame):
+            with response:
+                raise not_dicomweb(response, response.read(1024))
+        return response
+
+
+def _shares(resource: Resource, size: int) -> Iterator[Resource]:
+    """Share out frames, so many at a time."""
+    for start in range(0, len(resource.frames), size):
+        yield resource.with_frames(*resource.frames[start : start + size])

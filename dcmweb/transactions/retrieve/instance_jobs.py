@@ -1,0 +1,86 @@
+"""Going through many items: what goes wrong with one of them does not end the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Resource
+from dcmweb.errors import DcmwebError, Interrupted, NothingMatched
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.search.listing import Lister
+from dcmweb.transfer.engine import Engine
+from dcmweb.transfer.outcomes import Outcome, Status
+
+Job = Callable[[], Iterable[Outcome]]
+
+
+def one_of_many(engine: Engine, item: str, job: Job) -> Iterator[Outcome]:
+    """Do a job; its error is the outcome of the item, and is raised only if it ends the run."""
+    try:
+        yield from job()
+    except Interrupted:
+        raise
+    except DcmwebError as error:
+        yield Outcome(Status.FAILED, item, reason=error.message)
+        if engine.gives_up(error):
+            raise
+
+
+def unusable(parent: Resource) -> Outcome:
+    """Make the outcome of what a server lists without the UIDs that it takes."""
+    item = f"{parent}/?" if parent.study else "?"
+    return Outcome(Status.FAILED, item, reason="listed by the server without a usable UID")
+
+
+def each_instance(
+    client: Client,
+    resource: Resource,
+    action: Callable[[Resource, Dataset], Iterator[Outcome]],
+    *fields: str,
+) -> Iterator[Job]:
+    """Make a job for each instance at and below a resource, of what the server lists of it.
+
+    The action on an instance that was named may raise.
+    """
+    for found in instances_below(client, resource, *fields):
+        if isinstance(found, Outcome):
+            yield partial(iter, [found])
+        elif resource.instance:
+            yield partial(action, *found)
+        else:
+            instance, row = found
+            job = partial(action, instance, row)
+            yield partial(one_of_many, client.engine, str(instance), job)
+
+
+def instances_below(
+    client: Client, resource: Resource, *fields: str
+) -> Iterator[tuple[Resource, Dataset] | Outcome]:
+    """Yield the instances at and below a resource, each with its row, and what is wrong with some.
+
+    Fewer listed than counted is a failure.
+    """
+    if resource.instance:
+        yield resource, {}
+        return
+    lister = Lister(client)
+    parents = [(resource, lister.count(resource))] if resource.study else lister.studies()
+    for parent, expected in parents:
+        if parent is None:
+            yield unusable(Resource())
+            continue
+        listed = 0
+        for instance, row in lister.instances(parent, *fields):
+            listed += 1
+            yield unusable(parent) if instance is None else (instance, row)
+        if resource.study and not listed:
+            raise NothingMatched(f"the server lists no instances in {resource}", "check the path")
+        if listed < (expected or 1):
+            yield _fewer(parent, expected or 1, listed)
+
+
+def _fewer(parent: Resource, expected: int, found: int) -> Outcome:
+    reason = f"the server counts {expected} instances, but lists {found}"
+    return Outcome(Status.FAILED, str(parent), reason=reason)

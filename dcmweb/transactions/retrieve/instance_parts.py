@@ -1,0 +1,154 @@
+"""What comes of a retrieval: the parts of an answer, and whether each is what was asked for."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO
+
+from dcmweb.dicom import part10
+from dcmweb.dicom.part10 import Identity
+from dcmweb.dicom.resources import Level, Resource
+from dcmweb.errors import Damaged, LocalError, Nameless, ProtocolError
+from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType, multipart
+from dcmweb.http.multipart import PIECE, Part, read_parts
+from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.local.layout import digest
+from dcmweb.local.partial_files import PartialFile, check_space
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.retrieve.accept import ask
+from dcmweb.transactions.retrieve.output import Destination, Saver, outcome_of
+from dcmweb.transfer.outcomes import Outcome, Status
+
+_EXTENSION = EXTENSIONS[DICOM]
+
+
+class Receiver:
+    """Asks for instances, and writes those that come into a folder."""
+
+    def __init__(self, client: Client, destination: Destination, wanted: MediaType) -> None:
+        self._client = client
+        self._folder = destination.folder
+        self._layout = destination.layout
+        self._placing = threading.Lock()
+        self._saver = Saver(client, destination)
+        self._wanted = wanted
+        self._single_part = False  # the server has instances in single parts only
+
+    def one(self, resource: Resource) -> Outcome:
+        """Retrieve one instance. Raises what went wrong."""
+        with self.open(resource) as response:
+            outcomes = [
+                self.save(part, resource, ends=ends) for part, ends in parts_and_ends(response)
+            ]
+            response.finish()
+        return outcomes[0][0]
+
+    def open(self, resource: Resource) -> Response:
+        """Ask for a resource; where the server has no multipart, in a single part."""
+        forms = [multipart(self._wanted), str(self._wanted)]
+        if resource.level is not Level.INSTANCES:
+            forms = forms[:1]
+        elif self._single_part:
+            forms.reverse()
+        response = ask(self._client, str(resource), forms, 200, 206)
+        accepted = response.request.headers.get("Accept")
+        self._single_part = self._single_part or accepted == str(self._wanted)
+        try:
+            check_space(self._folder, response.size or 0)
+        except LocalError:
+            response.close()
+            raise
+        return response
+
+    def save(self, part: Part, asked: Resource, *, ends: bool = True) -> tuple[Outcome, Resource]:
+        """Write an instance beside its place, check it, and give it its name.
+
+        `ends` tells whether the end of the part is known for sure.
+        """
+        with self._saver.writing(part.body) as file:
+            found = check(file, part, asked, ends)
+            status = file.status
+            if self._layout.tells_all_apart:
+                place = file.move_to(self._stem(file, found) + _EXTENSION)
+            else:
+                place = self._move_to_a_free_place(file, found)
+        return outcome_of(Status.RETRIEVED, str(found), found, place, status), found
+
+    def _stem(self, file: PartialFile, found: Resource) -> str:
+        with file.reader() as reader:
+            return self._layout.place(found, part10.attributes(reader, self._layout.tags))
+
+    def _move_to_a_free_place(self, file: PartialFile, found: Resource) -> str:
+        """Put an instance where no other one is that has the same SOP Instance UID."""
+        stem = self._stem(file, found)
+        with self._placing:
+            if not self._is_free(stem + _EXTENSION, found):
+                stem += digest(str(found))
+            return file.move_to(stem + _EXTENSION)
+
+    def _is_free(self, place: str, found: Resource) -> bool:
+        """Tell whether a place is not taken by another instance of the same SOP Instance UID."""
+        try:
+            path = os.path.join(self._folder, place)
+            return part10.look(path).identity.resource == found
+        except LocalError:
+            return True
+
+
+def parts(response: Response) -> Iterator[Part]:
+    """Yield the instances in an answer. Raises ProtocolError if it is no answer with instances."""
+    return (part for part, _ in parts_and_ends(response))
+
+
+def parts_and_ends(response: Response) -> Iterator[tuple[Part, bool]]:
+    """Yield the instances in an answer, and whether the end of each is known for sure.
+
+    Raises ProtocolError if it is no answer with instances.
+    """
+    media_type = response.media_type
+    if media_type.is_multipart:
+        for part in read_parts(response.read, media_type.parameters.get("boundary", "")):
+            yield part, True
+        return
+    if media_type.name not in (DICOM, "application/octet-stream", ""):
+        raise not_dicomweb(response, response.read(1024))
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if response.headers.get("Content-Encoding"):
+        headers.pop("content-length", None)  # that of the compressed body
+    yield Part(headers, iter(partial(response.read, PIECE), b"")), response.tells_its_end
+
+
+def check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resource:
+    """Check that a file is the instance that was asked for, and whole; return what it is.
+
+    The delimiter decides where a part ends. Where another length was declared, or nothing tells
+    the end, the structure of the file must show that it is whole.
+    """
+    with file.reader() as reader:
+        identity = _identify(reader, asked)
+        found = identity.resource
+        if asked.instance and found.instance != asked.instance:
+            raise ProtocolError(f"the server sent instance {found.instance} instead")
+        if found.study and found.study != asked.study:
+            raise ProtocolError(f"the server sent an instance of study {found.study}")
+        if asked.series and found.series and found.series != asked.series:
+            raise ProtocolError(f"the server sent an instance of series {found.series}")
+        if part.declared_size not in (None, file.size) or not ends:
+            missing = part10.find_missing_end(reader, doubted=not ends)
+            if missing:
+                raise Damaged(f"what the server sent is cut short: {missing}")
+    return Resource(asked.study, asked.series or found.series, found.instance)
+
+
+def _identify(reader: BinaryIO, asked: Resource) -> Identity:
+    try:
+        return part10.identify(reader)
+    except Nameless:
+        if not asked.instance:
+            raise ProtocolError("what the server sent has no SOP Instance UID") from None
+        return Identity("", asked)  # DICOM that cannot be read here, but known by its path
+    except LocalError as error:
+        raise ProtocolError(f"what the server sent cannot be used: {error.message}") from None

@@ -1,0 +1,291 @@
+"""Retrieving whole instances, as streams of many where that is possible (PS3.18 10.4.1.1.1)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Level, Resource
+from dcmweb.errors import (
+    DcmwebError,
+    Interrupted,
+    LocalError,
+    NothingMatched,
+    ProtocolError,
+    Refused,
+    Truncated,
+)
+from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType
+from dcmweb.http.multipart import Part
+from dcmweb.local.partial_files import folder_path
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.retrieve.completeness import Gathering
+from dcmweb.transactions.retrieve.instance_jobs import Job, one_of_many, unusable
+from dcmweb.transactions.retrieve.instance_parts import Receiver, parts
+from dcmweb.transactions.retrieve.metadata import described
+from dcmweb.transactions.retrieve.output import Destination
+from dcmweb.transactions.search.listing import Lister
+from dcmweb.transfer.outcomes import Outcome, Status
+
+STREAMS_AGAIN = 5  # at most, after one that broke off
+AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
+
+_STORE = Resource()
+
+
+class InstanceRetriever:
+    """Retrieves studies and series as streams, and single instances where that does not work."""
+
+    def __init__(self, client: Client, destination: Destination, wanted: MediaType) -> None:
+        self._client = client
+        self._engine = client.engine
+        self._destination = destination
+        self._layout = destination.layout
+        self._receiver = Receiver(client, destination, wanted)
+        self._lister = Lister(client)
+
+    def jobs(self, resource: Resource, *, spread: bool) -> Iterator[Job]:
+        """Make the jobs for a resource: the largest streams that keep the workers busy.
+
+        That is the series of a study, if it has to be `spread` over them.
+        """
+        match resource.level:
+            case Level.STORE:
+                for study, count in self._lister.studies():
+                    self._engine.meter.expect(count)
+                    yield partial(self._one_stream_of_many, study, count)
+                self._engine.meter.expects_all = True
+            case Level.STUDIES if spread and self._engine.workers > 1:
+                yield from self._series_jobs(resource)
+            case Level.INSTANCES:
+                yield partial(self._one_named, resource)
+            case _:
+                yield partial(self._many, resource, None)
+
+    def plan(self, resource: Resource) -> Iterator[Job]:
+        """Make jobs that say what there is to be retrieved, and retrieve nothing."""
+        if resource.instance:
+            yield partial(iter, [self._planned(resource, {})])
+        elif resource.study:
+            yield partial(self._plan, resource)
+        else:
+            for study, _ in self._lister.studies():
+                yield partial(self._plan, study)
+
+    def _plan(self, parent: Resource | None) -> Iterator[Outcome]:
+        if parent is None:
+            yield unusable(_STORE)
+            return
+        listed = 0
+        for instance, row in self._lister.instances(parent, *self._layout.tags):
+            listed += 1
+            yield self._planned(instance, row) if instance else unusable(parent)
+        if not listed:
+            raise NothingMatched(f"the server lists no instances in {parent}", "check the path")
+
+    def _planned(self, instance: Resource, row: Dataset) -> Outcome:
+        return self._there(instance, row) or Outcome(
+            Status.PLANNED,
+            str(instance),
+            study=instance.study,
+            series=instance.series,
+            instance=instance.instance,
+        )
+
+    def _series_jobs(self, study: Resource) -> Iterator[Job]:
+        """Make a job for each series; one for the study if the server cannot list them."""
+        any_series = False
+        try:
+            for series, count in self._lister.series(study):
+                any_series = True
+                self._engine.meter.expect(count)
+                yield partial(self._one_stream_of_many, series, count, study)
+        except (Refused, NothingMatched, ProtocolError):
+            if any_series:
+                raise
+        self._engine.meter.expects_all = any_series
+        if not any_series:
+            yield partial(self._many, study, None)
+
+    def _one_stream_of_many(
+        self, resource: Resource | None, count: int | None, parent: Resource = _STORE
+    ) -> Iterator[Outcome]:
+        """Retrieve one study or series of many: what goes wrong with it does not end the run."""
+        if resource is None:
+            yield unusable(parent)
+        else:
+            job = partial(self._many, resource, count)
+            yield from one_of_many(self._engine, str(resource), job)
+
+    def _many(self, resource: Resource, count: int | None) -> Iterator[Outcome]:
+        """Retrieve a study or series as one stream, then what that left out one by one.
+
+        Raises what went wrong if nothing can be made good.
+        """
+        gathering = Gathering(resource, count)
+        if self._may_be_there(resource):
+            yield from self._what_is_there(gathering)
+        if not gathering.instances or gathering.is_worth_a_stream:
+            yield from self._stream(gathering)
+        if gathering.count is None:
+            gathering.count = self._lister.count(resource)
+        if gathering.is_broken and resource.level is Level.STUDIES:
+            yield from self._series_by_series(gathering)
+        else:
+            yield from self._complete(gathering)
+
+    def _series_by_series(self, gathering: Gathering) -> Iterator[Outcome]:
+        """Go on in smaller streams where that of a study broke off."""
+        try:
+            series = list(self._lister.series(gathering.resource))
+        except (Refused, NothingMatched, ProtocolError):
+            series = []
+        if len(series) < 2 or any(one is None for one, _ in series):
+            yield from self._complete(gathering)
+            return
+        for one, count in series:
+            if one is not None:
+                yield from self._complete(gathering.part(one, count))
+
+    def _complete(self, gathering: Gathering) -> Iterator[Outcome]:
+        """Get what is missing: in another stream while that brings most of it, then one by one."""
+        for _ in range(STREAMS_AGAIN):
+            came = len(gathering.instances)
+            gathering.missing = (gathering.count or 0) - came
+            if not (gathering.is_broken and gathering.is_worth_a_stream):
+                break
+            gathering.problem = None
+            yield from self._stream(gathering)
+            if len(gathering.instances) == came:
+                break
+        if not gathering.is_complete:
+            yield from self._make_good(gathering)
+
+    def _may_be_there(self, resource: Resource) -> bool:
+        """Whether some of a study or series may have been retrieved before."""
+        if self._destination.has is None or not self._layout.is_default:
+            return self._destination.has is not None
+        return os.path.isdir(os.path.join(self._destination.folder, folder_path(resource)))
+
+    def _what_is_there(self, gathering: Gathering) -> Iterator[Outcome]:
+        """Count what is there already as come; how much is missing is counted as well."""
+        try:
+            listing = self._lister.instances(gathering.resource, *self._layout.tags)
+            for instance, row in listing:
+                outcome = self._there(instance, row) if instance else None
+                if outcome is None or instance is None:
+                    gathering.missing += 1
+                elif gathering.add(instance):
+                    yield outcome
+        except (Refused, NothingMatched, ProtocolError):
+            gathering.missing = sys.maxsize  # as nothing tells
+
+    def _there(self, instance: Resource, row: Dataset) -> Outcome | None:
+        """Tell what became of an instance that need not be retrieved; None for one that must."""
+        if self._destination.has is None:
+            return None
+        place = self._layout.place(instance, row) + EXTENSIONS[DICOM]
+        return self._destination.there(str(instance), instance, [place])
+
+    def _stream(self, gathering: Gathering) -> Iterator[Outcome]:
+        """Take what comes in one stream; what goes wrong is noted for later."""
+        try:
+            response = self._engine.attempt(lambda: self._receiver.open(gathering.resource))
+        except (Refused, NothingMatched, ProtocolError) as error:
+            gathering.problem = error
+            return
+        with response:
+            gathering.partial_content = response.status == 206
+            try:
+                for part in parts(response):
+                    yield from self._take(part, gathering)
+            except Interrupted:
+                raise
+            except DcmwebError as error:
+                if error.fatal or isinstance(error, LocalError):
+                    raise
+                gathering.problem = error
+            else:
+                response.finish()
+
+    def _take(self, part: Part, gathering: Gathering) -> Iterator[Outcome]:
+        """Write one instance of a stream; one that is not right is left for later."""
+        try:
+            outcome, found = self._receiver.save(part, gathering.resource)
+        except Truncated:
+            raise
+        except ProtocolError as error:
+            gathering.problem = gathering.stranger = error
+            return
+        if gathering.add(found):
+            yield outcome
+
+    def _make_good(self, gathering: Gathering) -> Iterator[Outcome]:
+        """Retrieve one by one what the server lists and the stream did not bring."""
+        listed = 0
+        listing = self._lister.instances(gathering.resource)
+        while True:
+            try:
+                instance, _ = next(listing, (_STORE, {}))
+            except (Refused, NothingMatched, ProtocolError) as error:
+                yield from self._cannot_list(gathering, error)
+                return
+            if instance == _STORE:
+                break
+            listed += 1
+            if instance is None:
+                yield unusable(gathering.resource)
+            elif not gathering.has(instance):
+                yield from self._one_of_many(instance)
+        if gathering.stranger is not None:
+            self._client.notify(f"{gathering.resource}: {gathering.stranger.message}")
+        if not listed:
+            yield from self._nothing_listed(gathering)
+        elif gathering.count is not None and gathering.count > max(
+            listed, len(gathering.instances)
+        ):
+            yield Outcome(
+                Status.FAILED,
+                str(gathering.resource),
+                reason=f"the server counts {gathering.count} instances, but lists {listed}",
+            )
+
+    def _cannot_list(self, gathering: Gathering, error: DcmwebError) -> Iterator[Outcome]:
+        if gathering.problem is not None:
+            raise gathering.problem
+        if gathering.partial_content or gathering.count is not None:
+            came = len(gathering.instances)
+            count = "more" if gathering.count is None else gathering.count
+            reason = f"{came} instances came, the server has {count}, but does not list them"
+            yield Outcome(
+                Status.FAILED, str(gathering.resource), reason=f"{reason}: {error.message}"
+            )
+            return
+        self._client.notify(
+            f"{gathering.resource}: the server lists no instances to compare with: {error.message}"
+        )
+
+    def _nothing_listed(self, gathering: Gathering) -> Iterator[Outcome]:
+        if gathering.problem is not None:
+            raise gathering.problem
+        if gathering.partial_content or (gathering.count or 0) > len(gathering.instances):
+            reason = "the server did not send all of it"
+            yield Outcome(Status.FAILED, str(gathering.resource), reason=reason)
+
+    def _one_named(self, resource: Resource) -> Iterator[Outcome]:
+        """Retrieve the instance a user named. Raises what goes wrong."""
+        row = described(self._client, resource, self._layout, {}) if self._destination.has else {}
+        if there := self._there(resource, row):
+            yield there
+            return
+        yield self._engine.attempt(lambda: self._receiver.one(resource))
+
+    def _one_of_many(self, resource: Resource) -> Iterator[Outcome]:
+        yield from one_of_many(
+            self._engine,
+            str(resource),
+            lambda: [self._engine.attempt(lambda: self._receiver.one(resource))],
+        )

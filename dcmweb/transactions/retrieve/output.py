@@ -1,0 +1,162 @@
+"""Files for what a server sends: where they go, whether they are there, and how they get whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from dcmweb.dicom.resources import Resource
+from dcmweb.errors import Damaged, ProtocolError, Truncated
+from dcmweb.http.media_types import OCTET_STREAM, MediaType
+from dcmweb.http.multipart import PIECE, Part, Piece
+from dcmweb.http.session import Response
+from dcmweb.local.layout import Layout
+from dcmweb.local.partial_files import PartialFile, check_space, partial_file
+from dcmweb.transactions.context import Client
+from dcmweb.transfer.outcomes import Outcome, Status
+
+# What makes a file that is there already one that need not be retrieved again; None if nothing.
+Has = Callable[[str, os.stat_result], Status | None]
+
+# How files end, for answers that do not say where they do.
+_ENDINGS = {
+    "image/png": b"IEND\xaeB`\x82",
+    "image/jpeg": b"\xff\xd9",
+    "image/gif": b";",
+    "application/pdf": b"%%EOF",
+}
+_LONGEST_ENDING = 16  # with a line end behind it
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A folder, how it is laid out, and what it may have already."""
+
+    folder: str
+    layout: Layout = field(default_factory=Layout)
+    has: Has | None = None
+
+    def there(self, item: str, resource: Resource, places: Iterable[str]) -> Outcome | None:
+        """Tell what became of an item that need not be retrieved; None for one that must."""
+        for place in places if self.has else ():
+            path = os.path.join(self.folder, place)
+            try:
+                found = os.stat(path)
+            except OSError:
+                continue
+            if self.has and (status := self.has(item, found)):
+                return outcome_of(status, item, resource, path, found)
+        return None
+
+
+class Saver:
+    """Writes what comes of a retrieval beside its place, and gives it its name once it is whole.
+
+    What comes empty is an error, unless it `may_be_empty`.
+    """
+
+    def __init__(
+        self, client: Client, destination: Destination, *, may_be_empty: bool = False
+    ) -> None:
+        self._engine = client.engine
+        self._may_be_empty = may_be_empty
+        self._folder = destination.folder
+
+    @contextmanager
+    def writing(self, pieces: Iterable[Piece]) -> Iterator[PartialFile]:
+        """Write pieces into a partial file; what comes to nothing counts as not moved."""
+        with partial_file(self._folder) as file:
+            try:
+                for piece in pieces:
+                    self._engine.stop.check()
+                    file.write(piece)
+                    self._engine.meter.add(len(piece))
+                yield file
+            except BaseException:
+                self._engine.meter.add(-file.size)
+                raise
+
+    def save_parts(
+        self, parts: Iterator[Part], kind: MediaType | None, stem: str, item: str
+    ) -> Iterator[Outcome]:
+        """Write the parts of an answer; where there are several, they are frames.
+
+        What a part says of its media type goes before `kind`.
+        """
+        number, part = 0, next(parts, None)
+        while part:
+            number += 1
+            with self._whole(part) as file:
+                following = next(parts, None)
+                is_alone = number == 1 and not following
+                name = stem if is_alone else frame_name(stem, number)
+                yield self._keep(file, name, _kind_of(part, kind), item)
+            part = following
+
+    def save_part(self, part: Part, kind: MediaType | None, stem: str, item: str) -> Outcome:
+        """Write one part of an answer."""
+        with self._whole(part) as file:
+            return self._keep(file, stem, _kind_of(part, kind), item)
+
+    @contextmanager
+    def _whole(self, part: Part) -> Iterator[PartialFile]:
+        with self.writing(part.body) as file:
+            if part.declared_size is not None and file.size < part.declared_size:
+                raise Damaged(f"{file.size} of {part.declared_size} bytes came")
+            yield file
+
+    def save_content(self, content: bytes, kind: MediaType, stem: str, item: str) -> Outcome:
+        """Write what is in memory."""
+        with self.writing([content]) as file:
+            return self._keep(file, stem, kind, item)
+
+    def save_answer(self, response: Response, stem: str, item: str) -> Outcome:
+        """Write the whole body of an answer."""
+        check_space(self._folder, response.size or 0)
+        kind = response.media_type
+        with self.writing(iter(partial(response.read, PIECE), b"")) as file:
+            if not response.tells_its_end and not _is_ended(file, kind):
+                raise Truncated("the answer broke off, or does not say where it ends")
+            return self._keep(file, stem, kind, item)
+
+    def _keep(self, file: PartialFile, stem: str, kind: MediaType | None, item: str) -> Outcome:
+        if not (file.size or self._may_be_empty):
+            raise ProtocolError("the server sent nothing of it")
+        status = file.status
+        place = file.move_to(stem + (kind or MediaType(OCTET_STREAM)).extension)
+        return outcome_of(Status.RETRIEVED, item, Resource(), place, status)
+
+
+def frame_name(stem: str, number: int) -> str:
+    """Name a frame of an instance, counted from 1."""
+    return f"{stem}_frame_{number}"
+
+
+def _kind_of(part: Part, kind: MediaType | None) -> MediaType | None:
+    return part.media_type if part.media_type.name else kind
+
+
+def _is_ended(file: PartialFile, kind: MediaType) -> bool:
+    ending = _ENDINGS.get(kind.name)
+    with file.reader() as reader:
+        reader.seek(max(0, file.size - _LONGEST_ENDING))
+        return ending is not None and reader.read().rstrip(b"\r\n").endswith(ending)
+
+
+def outcome_of(
+    status: Status, item: str, resource: Resource, place: str, file: os.stat_result
+) -> Outcome:
+    """Make the outcome of an item that has a file."""
+    return Outcome(
+        status,
+        item,
+        file.st_size,
+        place=place,
+        mtime_ns=file.st_mtime_ns,
+        study=resource.study,
+        series=resource.series,
+        instance=resource.instance,
+    )

@@ -1,0 +1,195 @@
+"""Rendered instances and thumbnails (PS3.18 sections 8.3.5 and 10.4.1.1.3 to 10.4.1.1.5)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlencode
+
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Form, Resource, Target
+from dcmweb.errors import NothingMatched, Refused, UsageError
+from dcmweb.http.media_types import EXTENSIONS, MediaType
+from dcmweb.http.multipart import read_parts
+from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.local.partial_files import folder_path
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.retrieve.instance_jobs import Job, each_instance
+from dcmweb.transactions.retrieve.metadata import described
+from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
+from dcmweb.transfer.outcomes import Outcome
+
+# Rendered media types (PS3.18 table 8.7.4-1): those of one frame, and those of a whole instance.
+PICTURES = ("image/jpeg", "image/png", "image/gif")
+WHOLE = (
+    "video/mpeg",
+    "video/mp4",
+    "video/h265",
+    "application/pdf",
+    "text/html",
+    "text/plain",
+    "text/xml",
+    "text/rtf",
+)
+ANY = "*/*"
+
+_FUNCTIONS = ("linear", "linear-exact", "sigmoid")
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How a picture is wanted, as in the query (PS3.18 section 8.3.5); "" is up to the server."""
+
+    viewport: str = ""
+    window: str = ""
+    quality: str = ""
+
+    @property
+    def query(self) -> str:
+        """The query with its question mark, "" if nothing is wanted."""
+        given = {name: value for name, value in vars(self).items() if value}
+        return f"?{urlencode(given, safe=',')}" if given else ""
+
+
+def parse_rendering(viewport: str | None, window: str | None, quality: int | None) -> Rendering:
+    """Read the options of a rendering; raises UsageError for what no server can do.
+
+    A viewport is `WIDTH,HEIGHT` or `WIDTHxHEIGHT` in pixels, with `,X,Y,WIDTH,HEIGHT` for a region
+    of the frame; a window `CENTER,WIDTH` with `,linear`, `,linear-exact` or `,sigmoid`.
+    """
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"--quality {quality} is not from 1 to 100")
+    return Rendering(
+        _viewport(viewport) if viewport else "",
+        _window(window) if window else "",
+        str(quality) if quality else "",
+    )
+
+
+def _viewport(text: str) -> str:
+    values = re.split("[,x]", text.replace(" ", ""))
+    sizes_fit = all(re.fullmatch("[1-9][0-9]{0,5}", value) for value in values[:2])
+    if len(values) not in (2, 6) or not sizes_fit or not all(map(_is_number, values[2:])):
+        hint = "write it like 512,512 or 512,512,0,0,100,100"
+        raise UsageError(f"--viewport {text} is no width and height", hint)
+    return ",".join(values)
+
+
+def _window(text: str) -> str:
+    values = text.replace(" ", "").split(",")
+    function = values[2].lower() if len(values) == 3 else _FUNCTIONS[0]
+    is_range = len(values) in (2, 3) and all(map(_is_number, values[:2])) and float(values[1]) > 0
+    if not is_range or function not in _FUNCTIONS:
+        hint = f"write it like 40,400 or 40,400,FUNCTION, one of {', '.join(_FUNCTIONS)}"
+        raise UsageError(f"--window {text} is no center and width", hint)
+    return ",".join([*values[:2], function])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def is_rendered(wanted: MediaType | None) -> bool:
+    """Whether a media type is one that servers render, rather than one of what is stored."""
+    return is_picture(wanted) or is_whole_rendition(wanted)
+
+
+def is_picture(wanted: MediaType | None) -> bool:
+    """Whether it is that of one rendered frame."""
+    return wanted is not None and wanted.name in PICTURES and not _is_stored(wanted)
+
+
+def is_whole_rendition(wanted: MediaType | None) -> bool:
+    """Whether it is that of a whole instance: a video, a report."""
+    return wanted is not None and wanted.name in WHOLE and not _is_stored(wanted)
+
+
+def _is_stored(wanted: MediaType) -> bool:
+    return "transfer-syntax" in wanted.parameters
+
+
+class RenditionRetriever:
+    """Retrieves what servers render of a whole resource, a file for each."""
+
+    def __init__(
+        self,
+        client: Client,
+        destination: Destination,
+        wanted: MediaType | None,
+        rendering: Rendering,
+    ) -> None:
+        self._client = client
+        self._destination = destination
+        self._saver = Saver(client, destination)
+        self._wanted = wanted
+        self._query = rendering.query
+        # Unless asked for, what is there as XML is rather the metadata.
+        kinds = [wanted.name] if wanted else {*PICTURES, *WHOLE} - {"text/xml"}
+        self._extensions = [EXTENSIONS[kind] for kind in kinds if kind in EXTENSIONS]
+
+    def jobs(self, target: Target) -> Iterator[Job]:
+        """Make the job for one rendition; of several frames, for each."""
+        for number in target.resource.frames or [0]:
+            resource = target.resource.with_frames(*([number] if number else []))
+            yield partial(self._one, Target(resource, target.form), {})
+
+    def jobs_below(self, resource: Resource) -> Iterator[Job]:
+        """Make a job for each instance at and below a resource."""
+
+        def render(instance: Resource, row: Dataset) -> Iterator[Outcome]:
+            return self._one(Target(instance, Form.RENDERED), row)
+
+        tags = self._destination.layout.tags
+        return each_instance(self._client, resource, render, *tags)
+
+    def _one(self, target: Target, row: Dataset) -> Iterator[Outcome]:
+        stem = self._stem(target, row)
+        places = [stem + extension for extension in self._extensions]
+        if there := self._destination.there(str(target), target.resource, places):
+            yield there
+        else:
+            yield from self._client.engine.attempt(lambda: self._fetch(target, stem))
+
+    def _stem(self, target: Target, row: Dataset) -> str:
+        """Name the file, relative to the folder, without its extension."""
+        resource, layout = target.resource, self._destination.layout
+        end = "thumbnail" if target.form is Form.THUMBNAIL else ""
+        if not resource.instance:
+            return folder_path(resource) + end
+        stem = layout.place(resource, described(self._client, resource, layout, row))
+        stem = frame_name(stem, resource.frames[0]) if resource.frames else stem
+        return "_".join(filter(None, [stem, end]))
+
+    def _fetch(self, target: Target, stem: str) -> list[Outcome]:
+        accept = str(self._wanted) if self._wanted else ANY
+        path = f"{target}{self._query}"
+        with self._client.session.get(path, accept=accept, bulk=True) as response:
+            try:
+                response.check(200)
+            except (NothingMatched, Refused) as error:
+                if target.form is Form.THUMBNAIL:
+                    error.hint = "servers without thumbnails may have /rendered --viewport 200,200"
+                raise
+            kind = response.media_type
+            if not kind.is_multipart:
+                self._check(response)
+                return [self._saver.save_answer(response, stem, str(target))]
+            parts = read_parts(response.read, kind.parameters.get("boundary", ""))
+            outcomes = list(self._saver.save_parts(parts, self._wanted, stem, str(target)))
+            response.finish()
+            return outcomes
+
+    def _check(self, response: Response) -> None:
+        """Raise ProtocolError for an answer that is no rendition, as a web page is unasked for."""
+        name = response.media_type.name
+        asked = self._wanted.name if self._wanted else ""
+        is_page = name == "text/html" and asked != name
+        is_rendition = name in WHOLE or name.startswith(("image/", "video/"))
+        if is_page or not is_rendition:
+            raise not_dicomweb(response, response.read(1024))

@@ -1,0 +1,167 @@
+"""The Retrieve transaction (WADO-RS, PS3.18 section 10.4): which part of it does what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
+
+from dcmweb.dicom.resources import Form, Level, Target, parse_target
+from dcmweb.errors import DcmwebError, Interrupted, UsageError
+from dcmweb.http.media_types import DICOM, ZIP, MediaType
+from dcmweb.local.partial_files import make_folder
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.retrieve.bulkdata import BulkDataRetriever
+from dcmweb.transactions.retrieve.frames import FrameRetriever
+from dcmweb.transactions.retrieve.instance_jobs import Job, one_of_many
+from dcmweb.transactions.retrieve.instances import AS_STORED, InstanceRetriever
+from dcmweb.transactions.retrieve.metadata import METADATA_TYPES, MetadataRetriever
+from dcmweb.transactions.retrieve.output import Destination
+from dcmweb.transactions.retrieve.rendered import (
+    Rendering,
+    RenditionRetriever,
+    is_rendered,
+    is_whole_rendition,
+)
+from dcmweb.transactions.retrieve.zip_archive import ZipRetriever
+from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
+
+
+def retrieve(
+    client: Client,
+    targets: Iterable[Target | str],
+    destination: Destination,
+    wanted: MediaType | None = None,
+    rendering: Rendering | None = None,
+    *,
+    dry_run: bool = False,
+) -> Outcomes:
+    """Retrieve resources in the forms they are wanted in; yield what became of each.
+
+    Instances come as they are stored by default; `wanted` asks for another transfer syntax or
+    media type. Of a sequence of one, an error is raised; of several, or where it is not known how
+    many there are, it is the outcome of its target. A dry run lists what would be retrieved. Raises
+    what stopped the run.
+    """
+    if not dry_run:
+        make_folder(destination.folder)
+    retrieval = _Retrieval(client, destination, wanted, rendering or Rendering(), dry_run)
+    if isinstance(targets, Sequence) and len(targets) == 1:
+        jobs = retrieval.jobs(targets[0], spread=True)
+    else:
+        jobs = retrieval.jobs_of_many(targets)
+    yield from client.engine.run(jobs)
+    client.engine.conclude()
+
+
+class _Retrieval:
+    """The parts that do the retrieving, each for one form of a resource."""
+
+    def __init__(
+        self,
+        client: Client,
+        destination: Destination,
+        wanted: MediaType | None,
+        rendering: Rendering,
+        dry_run: bool,
+    ) -> None:
+        self._client = client
+        self._engine = client.engine
+        self._base_url = client.settings.base_url
+        self._wanted = wanted
+        self._dry_run = dry_run
+        self._rendering = rendering
+        self._layout = destination.layout
+        stored = wanted if wanted and wanted.name == DICOM else AS_STORED
+        self._instances = InstanceRetriever(client, destination, stored)
+        self._frames = FrameRetriever(client, destination, wanted, rendering)
+        self._renditions = RenditionRetriever(client, destination, wanted, rendering)
+        self._metadata = MetadataRetriever(client, destination, wanted)
+        self._bulk_data = BulkDataRetriever(client, destination, wanted)
+        self._zips = ZipRetriever(client, destination, wanted)
+
+    def jobs_of_many(self, targets: Iterable[Target | str]) -> Iterator[Job]:
+        """Make a job for each target; several, where there are too few targets for the workers."""
+        rest = iter(targets)
+        first = list(islice(rest, self._engine.workers))
+        are_few = len(first) < self._engine.workers
+        for target in chain(first, rest):
+            if are_few:
+                yield from self._spread(target)
+            else:
+                yield partial(one_of_many, self._engine, str(target), partial(self._whole, target))
+
+    def _whole(self, target: Target | str) -> Iterator[Outcome]:
+        for job in self.jobs(target, spread=False):
+            yield from job()
+
+    def _spread(self, target: Target | str) -> Iterator[Job]:
+        try:
+            for job in self.jobs(target, spread=True):
+                yield partial(one_of_many, self._engine, str(target), job)
+        except Interrupted:
+            raise
+        except DcmwebError as error:
+            yield partial(iter, [Outcome(Status.FAILED, str(target), reason=error.message)])
+            if self._engine.gives_up(error):
+                raise
+
+    def jobs(self, given: Target | str, *, spread: bool) -> Iterator[Job]:
+        """Make the jobs of a target; `spread` makes many small ones for a study."""
+        target = parse_target(given, self._base_url) if isinstance(given, str) else given
+        self._check(target)
+        if self._dry_run:
+            yield from self._planned(target)
+            return
+        resource, wanted = target.resource, self._wanted
+        match target.form:
+            case Form.METADATA:
+                yield from self._metadata.jobs(resource)
+            case Form.BULKDATA:
+                yield from self._bulk_data.jobs(target)
+            case Form.THUMBNAIL:
+                yield from self._renditions.jobs(target)
+            case Form.RENDERED if resource.level is Level.INSTANCES:
+                yield from self._renditions.jobs(target)
+            case Form.STORED if _is_zip(wanted):
+                yield from self._zips.jobs(resource)
+            case Form.STORED if not resource.frames and (wanted is None or wanted.name == DICOM):
+                yield from self._instances.jobs(resource, spread=spread)
+            case _ if is_whole_rendition(wanted) and not resource.frames:
+                yield from self._renditions.jobs_below(resource)
+            case form:
+                yield from self._frames.jobs(resource, is_rendered=form is Form.RENDERED)
+
+    def _planned(self, target: Target) -> Iterator[Job]:
+        """Make jobs that say what would be retrieved."""
+        is_stored = target.form is Form.STORED and not target.resource.frames
+        is_one = target.resource.instance or target.address or target.form is Form.THUMBNAIL
+        if is_one and not is_stored:
+            yield partial(iter, [Outcome(Status.PLANNED, str(target))])
+        else:
+            yield from self._instances.plan(target.resource)
+
+    def _check(self, target: Target) -> None:
+        """Raise UsageError for what was asked for in vain, as this target has no use for it."""
+        name = self._wanted.name if self._wanted else ""
+        is_picture = target.form in (Form.RENDERED, Form.THUMBNAIL) or is_rendered(self._wanted)
+        if self._rendering.query and not is_picture:
+            raise UsageError(
+                f"{target} is not rendered, so there is no viewport, window or quality",
+                "add /rendered to the path, or --type image/png",
+            )
+        if target.form is Form.METADATA and name not in ("", *METADATA_TYPES):
+            raise UsageError(
+                f"metadata does not come as {name}", f"it comes as {' or '.join(METADATA_TYPES)}"
+            )
+        if target.form is Form.STORED and name in METADATA_TYPES:
+            raise UsageError(f"{name} is for metadata", f"ask for {target}/metadata")
+        if target.form in (Form.RENDERED, Form.THUMBNAIL) and name in (DICOM, ZIP):
+            raise UsageError(f"what is rendered does not come as {name}", "leave out --type")
+        is_placed = target.resource.instance or target.form not in (Form.THUMBNAIL, Form.BULKDATA)
+        if not self._layout.is_default and not (is_placed and not _is_zip(self._wanted)):
+            raise UsageError(f"a layout places instances, which {target} is none of")
+
+
+def _is_zip(wanted: MediaType | None) -> bool:
+    return wanted is not None and wanted.name == ZIP

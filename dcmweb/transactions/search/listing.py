@@ -1,0 +1,94 @@
+"""What a server lists below a resource: the measure of whether a retrieval is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dcmweb.dicom import json_model
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Level, Resource
+from dcmweb.errors import NothingMatched, ProtocolError, Refused
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.search import paging
+from dcmweb.transactions.search.paging import Pages, Query
+
+NUMBER_OF_STUDY_RELATED_INSTANCES = "00201208"
+NUMBER_OF_SERIES_RELATED_INSTANCES = "00201209"
+_COUNTS = {
+    Level.STUDIES: NUMBER_OF_STUDY_RELATED_INSTANCES,
+    Level.SERIES: NUMBER_OF_SERIES_RELATED_INSTANCES,
+}
+
+
+class Lister:
+    """Lists studies, series and instances, as a server is able to.
+
+    A search result without the UIDs it takes is listed as None.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._takes_includefield = True
+
+    def studies(self) -> Iterator[tuple[Resource | None, int | None]]:
+        """Yield all studies, with the number of instances in each, if the server says it."""
+        yield from self._counted(Query(Resource(), Level.STUDIES))
+
+    def series(self, study: Resource) -> Iterator[tuple[Resource | None, int | None]]:
+        """Yield the series of a study likewise."""
+        yield from self._counted(Query(study, Level.SERIES))
+
+    def count(self, resource: Resource) -> int | None:
+        """Return how many instances a study or series has; None if the server does not say."""
+        if resource.level is Level.STUDIES:
+            query = Query(Resource(), Level.STUDIES, (("StudyInstanceUID", resource.study),))
+        else:
+            parent = Resource(resource.study)
+            query = Query(parent, Level.SERIES, (("SeriesInstanceUID", resource.series),))
+        try:
+            return next((n for found, n in self._counted(query) if found == resource), None)
+        except (Refused, NothingMatched, ProtocolError):
+            return None
+
+    def instances(
+        self, resource: Resource, *fields: str
+    ) -> Iterator[tuple[Resource | None, Dataset]]:
+        """Yield the instances of a study or series, each with its row.
+
+        Where the server searches only step by step, it is asked series by series.
+        """
+        query = Query(resource, Level.INSTANCES)
+        try:
+            yield from self._rows(query, paging.STUDY_UID, paging.SERIES_UID, *fields)
+        except (Refused, NothingMatched):
+            if resource.level is not Level.STUDIES:
+                raise
+            for series, _ in self.series(resource):
+                if series is None:
+                    yield None, {}
+                else:
+                    yield from self.instances(series, *fields)
+
+    def _counted(self, query: Query) -> Iterator[tuple[Resource | None, int | None]]:
+        tag = _COUNTS[query.level]
+        for resource, row in self._rows(query, tag):
+            yield resource, json_model.number(row, tag)
+
+    def _rows(self, query: Query, *fields: str) -> Iterator[tuple[Resource | None, Dataset]]:
+        """Yield rows with the resources they stand for; without extra fields if these are refused.
+
+        Raises ProtocolError at the end if there are more results than the server would give.
+        """
+        fields = fields if self._takes_includefield else ()
+        pages = Pages(self._client, query.including(*fields), is_thorough=True)
+        try:
+            for row in pages:
+                yield paging.resource_of(row, query.level, query.resource), row
+        except Refused as error:
+            if error.status != 400 or pages.found or not fields:
+                raise
+            self._takes_includefield = False
+            yield from self._rows(query)
+            return
+        if not pages.complete:
+            raise ProtocolError("the server has more results than it lists")

@@ -1,0 +1,101 @@
+"""The Search transaction (QIDO-RS, PS3.18 section 10.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import parse_search
+from dcmweb.errors import ProtocolError, Refused, UsageError
+from dcmweb.transactions.context import Client
+from dcmweb.transactions.search.paging import Pages, Query, fetch_page, resource_of
+from dcmweb.transactions.search.parameters import Pair
+
+DEFAULT_LIMIT = 5000
+PAGE = 1000  # rows, where there may be many: the first of them come soon, and memory stays low
+
+
+class Search:
+    """A search for studies, series or instances, whose rows come as they are iterated over.
+
+    Without `rows`, up to the `limit` among the parameters, or 5000, come; `more` tells afterwards
+    whether there are further ones
+    than were `found`. With `rows`, so many come however the server pages, or all with
+    `every`; it is an error if the server does not give them. `fields` are tags of attributes to
+    ask for.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        path: str,
+        pairs: Sequence[Pair],
+        *,
+        rows: int | None = None,
+        every: bool = False,
+        fields: Sequence[str] = (),
+    ) -> None:
+        self._client = client
+        self.resource, self.level = parse_search(path)
+        self._limit, offset = _whole(pairs, "limit"), _whole(pairs, "offset")
+        if self._limit is not None and (every or rows is not None):
+            raise UsageError("limit= is given beside --all, --count or --limit", "choose one")
+        others = tuple(pair for pair in pairs if pair[0].lower() not in ("limit", "offset"))
+        self._query = Query(self.resource, self.level, others, offset=offset or 0)
+        self._fields = fields
+        self._rows = rows
+        self._is_whole = every or rows is not None
+        self.more = False
+        self.found = 0
+
+    def __iter__(self) -> Iterator[Dataset]:
+        """Yield the rows found. Raises ProtocolError at the end if the server keeps some back."""
+        if self._limit == 0:  # servers differ in what that means: let this one say
+            yield from fetch_page(self._client, self._query.target(0, self._query.offset)).rows
+            return
+        pages = self._pages(self._query.including(*self._fields))
+        try:
+            yield from pages
+        except Refused as error:
+            if error.status != 400 or pages.found or not self._fields:
+                raise
+            pages = self._pages(self._query)
+            yield from pages
+            self._client.notify("the server refused to be asked for fields; these are its own")
+        self.found = pages.found
+        if pages.complete or self._limit is not None or self._has_enough(pages):
+            return
+        if self._is_whole:
+            raise ProtocolError(f"the server gave {pages.found} results, and has more")
+        self.more = self._is_more(pages.found)
+
+    def _pages(self, query: Query) -> Pages:
+        if not self._is_whole:
+            limit = self._limit
+            return Pages(self._client, query, wanted=limit or DEFAULT_LIMIT, limit=limit)
+        self._client.page_size = min(self._client.page_size, PAGE)
+        return Pages(self._client, query, wanted=self._rows, is_thorough=True)
+
+    def _has_enough(self, pages: Pages) -> bool:
+        return self._rows is not None and pages.found >= self._rows
+
+    def _is_more(self, found: int) -> bool:
+        """Ask for one row beyond those found."""
+        return bool(
+            fetch_page(self._client, self._query.target(1, self._query.offset + found)).rows
+        )
+
+    def path_of(self, row: Dataset) -> str:
+        """Name the resource that a row stands for, "" for one without the UIDs it takes."""
+        resource = resource_of(row, self.level, self.resource)
+        return str(resource) if resource else ""
+
+
+def _whole(pairs: Sequence[Pair], name: str) -> int | None:
+    """Take a parameter that is a number. Raises UsageError where it is none."""
+    found = [value.strip() for key, value in pairs if key.lower() == name]
+    if not found:
+        return None
+    if len(found) > 1 or not (found[0].isascii() and found[0].isdigit()):
+        raise UsageError(f"{name} must be one whole number", f"write it as {name}=10")
+    return int(found[0])

@@ -1,0 +1,117 @@
+"""Instances made of metadata and files that are no DICOM: what they are, and how they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from dcmweb.dicom import part10
+from dcmweb.dicom.json_model import Dataset, text
+from dcmweb.dicom.part10 import LocalInstance
+from dcmweb.errors import LocalError
+from dcmweb.http.multipart import PIECE, Source
+
+_TRANSFER_SYNTAX = "00020010"
+
+
+@dataclass(frozen=True)
+class FileRange:
+    """Bytes of a file as they were when it was looked at: `fingerprint` is of the whole file."""
+
+    path: str
+    start: int
+    size: int
+    fingerprint: tuple[int, int]
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes. Raises LocalError if they cannot be read, or the file changed since."""
+        try:
+            with part10.open_file(self.path, buffering=0) as file:
+                file.seek(self.start)
+                left = self.size
+                while left:
+                    piece = file.read(min(left, PIECE))
+                    left -= len(piece)
+                    if not piece or (
+                        not left and part10.fingerprint(file.fileno()) != self.fingerprint
+                    ):
+                        raise LocalError("the file changed while it was being sent", path=self.path)
+                    yield piece
+        except OSError as error:
+            raise LocalError(error.strerror or str(error), path=self.path) from error
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """A source put together of others, and of bytes between them."""
+
+    chunks: tuple[bytes | Source, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+        return sum(len(one) if isinstance(one, bytes) else one.size for one in self.chunks)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes; errors as of the others."""
+        for chunk in self.chunks:
+            yield from (chunk,) if isinstance(chunk, bytes) else chunk.pieces()
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """A file of metadata: what it is called, what is in it, and when it was changed last.
+
+    The time is in nanoseconds, 0 if there is none.
+    """
+
+    name: str
+    body: bytes = field(repr=False)
+    mtime_ns: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed(LocalInstance):
+    """An instance made of a data set and of bulk data in files.
+
+    `path` is what it is called by: the file, or the metadata where there is none, or several.
+    `target` is the tag of the element that the bulk data is of, "" if there is none; `frames` are
+    its one value, or compressed frames. `note` is what people should know of it.
+    """
+
+    dataset: Dataset
+    target: str = ""
+    frames: tuple[FileRange, ...] = ()
+    media_type: str = ""
+    is_encapsulated: bool = False
+    note: str = ""
+
+    @property
+    def location(self) -> str:
+        """What the data set refers to its bulk data by; "" if there is none."""
+        return str(self.dataset[self.target]["BulkDataURI"]) if self.target else ""
+
+    def relocated(self) -> Composed:
+        """Name its bulk data as that of no other instance is."""
+        if not self.target:
+            return self
+        uri = f"{self.identity.resource.instance}/{self.target}"
+        element = {**self.dataset[self.target], "BulkDataURI": uri}
+        return replace(self, dataset={**self.dataset, self.target: element})
+
+    @property
+    def can_be_metadata(self) -> bool:
+        """Whether it can be sent as metadata and bulk data.
+
+        Compressed frames can if there is one, or if they are a video: PS3.18 section 10.5.1.4 has
+        one part for the pixel data, and no more.
+        """
+        return len(self.frames) <= 1
+
+    def as_file(self) -> Chunks:
+        """Make a DICOM file of it, to be read piece by piece."""
+        from dcmweb.dicom.json_to_part10 import BulkData, write_file
+
+        bulk = {self.location: BulkData(self.frames, self.is_encapsulated)} if self.frames else {}
+        syntax = text(self.dataset, _TRANSFER_SYNTAX)
+        return Chunks(tuple(write_file(self.dataset, syntax, bulk)))

@@ -1,0 +1,109 @@
+"""The Store Instances Response Module (PS3.18 section I.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from dcmweb.dicom import json_model
+from dcmweb.dicom.json_model import Dataset
+
+FAILED_SOP_SEQUENCE = "00081198"
+REFERENCED_SOP_SEQUENCE = "00081199"
+OTHER_FAILURES_SEQUENCE = "0008119A"
+REFERENCED_SOP_INSTANCE_UID = "00081155"
+RETRIEVE_URL = "00081190"
+WARNING_REASON = "00081196"
+FAILURE_REASON = "00081197"
+FAILED_ATTRIBUTES_SEQUENCE = "00741048"
+# Where servers explain a failure in words: Google in XML and in JSON, Azure.
+_DETAILS = ("00090097", "00091097", "00000902")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An instance the server says it has stored."""
+
+    sop_instance: str
+    retrieve_url: str = ""
+    warning: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class NotStored:
+    """An instance, or a part of the request without a UID, the server says it has not stored."""
+
+    sop_instance: str
+    reason: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class StoreResponse:
+    """What a server's answer says about the instances sent, by SOP Instance UID."""
+
+    stored: dict[str, Stored] = field(default_factory=dict)
+    failed: dict[str, NotStored] = field(default_factory=dict)
+    other_failures: Sequence[NotStored] = ()
+
+    def about(self, names: Iterable[str]) -> Stored | NotStored | None:
+        """Return what is said of the instance with any of these UIDs; a failure counts more."""
+        names = tuple(names)
+        for said in (*map(self.failed.get, names), *map(self.stored.get, names)):
+            if said is not None:
+                return said
+        return None
+
+
+def parse(body: bytes) -> StoreResponse:
+    """Read a response in DICOM JSON or native XML; an empty body is a response that says nothing.
+
+    Raises ProtocolError if it is neither.
+    """
+    content = body.removeprefix(b"\xef\xbb\xbf").strip()
+    if not content:
+        return StoreResponse()
+    datasets = _parse_xml(content) if content.startswith(b"<") else json_model.parse_json(content)
+    response = StoreResponse()
+    others: list[NotStored] = []
+    for dataset in datasets:
+        for item in json_model.items(dataset, REFERENCED_SOP_SEQUENCE):
+            stored = _stored(item)
+            response.stored[stored.sop_instance] = stored
+        failures = [_not_stored(item) for item in json_model.items(dataset, FAILED_SOP_SEQUENCE)]
+        response.failed.update({f.sop_instance: f for f in failures if f.sop_instance})
+        others += [f for f in failures if not f.sop_instance]
+        others += [_not_stored(item) for item in json_model.items(dataset, OTHER_FAILURES_SEQUENCE)]
+    return StoreResponse(response.stored, response.failed, others)
+
+
+def _parse_xml(content: bytes) -> list[Dataset]:
+    from dcmweb.dicom.native_xml import parse_native_xml  # rarely needed
+
+    return [parse_native_xml(content)]
+
+
+def _stored(item: Dataset) -> Stored:
+    return Stored(
+        sop_instance=json_model.text(item, REFERENCED_SOP_INSTANCE_UID),
+        retrieve_url=json_model.text(item, RETRIEVE_URL),
+        warning=json_model.number(item, WARNING_REASON),
+        detail=_detail(item),
+    )
+
+
+def _not_stored(item: Dataset) -> NotStored:
+    return NotStored(
+        sop_instance=json_model.text(item, REFERENCED_SOP_INSTANCE_UID),
+        reason=json_model.number(item, FAILURE_REASON),
+        detail=_detail(item),
+    )
+
+
+def _detail(item: Dataset) -> str:
+    """Collect what the server adds in words."""
+    found = [json_model.text(item, tag) for tag in _DETAILS]
+    for attribute in json_model.items(item, FAILED_ATTRIBUTES_SEQUENCE):
+        found += [json_model.text(attribute, tag) for tag in _DETAILS]
+    return "; ".join(dict.fromkeys(filter(None, found)))

@@ -1,0 +1,315 @@
+"""From answers and exceptions to errors that a person understands."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import json
+import socket
+import ssl
+import time
+from typing import Any
+
+import pytest
+import requests
+from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPConnectionPool
+from urllib3 import exceptions as u3
+from urllib3.connection import HTTPConnection
+
+from dcmweb.errors import (
+    AuthError,
+    DcmwebError,
+    NetworkError,
+    NothingMatched,
+    ProtocolError,
+    Refused,
+    Stalled,
+    Truncated,
+    Unreachable,
+    UsageError,
+)
+from dcmweb.http.error_mapping import (
+    LONGEST_WORDS,
+    from_exception,
+    from_status,
+    looks_like_html,
+    server_words,
+)
+
+URL = "https://server.example:8443/dicomweb/studies"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retryable", "fatal"),
+    [
+        (301, Refused, False, False),
+        (302, Refused, False, False),
+        (400, Refused, False, False),
+        (401, AuthError, False, True),
+        (403, AuthError, False, False),
+        (404, NothingMatched, False, False),
+        (405, Refused, False, False),
+        (406, Refused, False, False),
+        (407, AuthError, False, True),
+        (408, Refused, True, False),
+        (409, Refused, False, False),
+        (410, NothingMatched, False, False),
+        (413, Refused, False, False),
+        (415, Refused, False, False),
+        (425, Refused, True, False),
+        (429, Refused, True, False),
+        (500, Refused, True, False),
+        (501, Refused, False, False),
+        (502, Refused, True, False),
+        (503, Refused, True, False),
+        (504, Refused, True, False),
+        (505, Refused, False, False),
+        (799, Refused, False, False),
+    ],
+)
+def test_statuses(status: int, kind: type[DcmwebError], retryable: bool, fatal: bool) -> None:
+    error = from_status(status, {}, b"")
+    assert type(error) is kind
+    assert (error.retryable, error.fatal) == (retryable, fatal)
+    assert error.message.startswith(f"answered {status} ")
+    if isinstance(error, Refused):
+        assert error.status == status
+
+
+def test_a_redirect_says_where_to() -> None:
+    error = from_status(302, CaseInsensitiveDict({"Location": "https://other/login"}), b"<html>")
+    assert "https://other/login" in error.message
+    assert "BASE_URL" in error.hint
+    assert "nowhere" in from_status(307, {}, b"").message
+
+
+def test_the_words_of_the_server_are_told() -> None:
+    assert from_status(400, {}, b"no such tag").message == "answered 400 Bad Request: no such tag"
+    assert from_status(404, {}, b"").message == "answered 404 Not Found"
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        ('Basic realm="x"', "the server asks for Basic; "),
+        ("Bearer", "the server asks for Bearer; "),
+        ("", ""),
+        ("\x1b[2J x", ""),
+    ],
+)
+def test_a_server_without_credentials_says_which_it_wants(asked: str, hint: str) -> None:
+    headers = CaseInsensitiveDict({"WWW-Authenticate": asked} if asked else {})
+    assert (
+        from_status(401, headers, b"").hint == hint + "give --user, --token-file or --auth google"
+    )
+
+
+NOW = 1_700_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        (" 0 ", 0.0),
+        (email.utils.formatdate(NOW + 30, usegmt=True), 30.0),
+        (email.utils.formatdate(NOW + 30, localtime=False), 30.0),
+        (email.utils.formatdate(NOW - 30, usegmt=True), 0.0),
+        ("", None),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("\u0661", None),
+        ("Mon, 99 Foo 2024 00:00:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    error = from_status(503, CaseInsensitiveDict({"Retry-After": value}), b"")
+    assert isinstance(error, Refused)
+    assert error.retry_after == seconds
+
+
+GOOGLE = {"error": {"code": 400, "message": "invalid limit", "status": "INVALID_ARGUMENT"}}
+ORTHANC = {"Details": "no study", "HttpError": "Bad Request", "Message": "Bad file format"}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", ""),
+        (b"just text\nand more", "just text"),
+        (b"  \r\n text", "text"),
+        (b"a\xffb", "a\ufffdb"),
+        (json.dumps(GOOGLE).encode(), "invalid limit"),
+        (json.dumps([GOOGLE]).encode(), "invalid limit"),
+        (json.dumps(ORTHANC).encode(), "Bad file format: no study"),
+        (b'{"errorMessage": "from dcm4chee"}', "from dcm4chee"),
+        (b'{"error": "invalid", "error_description": "it expired"}', "it expired: invalid"),
+        (b'{"message": "same", "Message": "same"}', "same"),
+        (b'{"message": {"a": 1}, "error": null}', ""),
+        (b'["in a list"]', "in a list"),
+        (b"[]", ""),
+        (b"[1]", ""),
+        (b'{"message": "broken off', ""),
+        (b"[" * 100_000, ""),
+        (b"<html><head><title> Sign\nin </title></head></html>", r"an HTML page, 'Sign\nin'"),
+        (b"<!DOCTYPE html><p>x", "an HTML page"),
+        (
+            b"<X><Value number='1'>it &lt;already&gt; exists</Value><Value>272</Value></X>",
+            "it <already> exists",
+        ),
+        (b"Smith &amp; Sons", "Smith & Sons"),
+        (b"x" * 10_000, "x" * LONGEST_WORDS),
+    ],
+    ids=range(21),
+)
+def test_what_a_server_says_in_words(body: bytes, words: str) -> None:
+    assert server_words({}, body) == words
+
+
+@pytest.mark.parametrize(
+    ("warning", "words"),
+    [
+        ('299 server "some were coerced"', "some were coerced"),
+        ("299 server: some were coerced", "some were coerced"),
+        ("odd", "odd"),
+    ],
+)
+def test_a_warning_of_the_server_is_told(warning: str, words: str) -> None:
+    headers = CaseInsensitiveDict({"Warning": warning})
+    assert server_words(headers, b"") == words
+    assert server_words(headers, b"text") == f"text; {words}"
+    assert server_words(headers, words.encode()) == words
+
+
+@pytest.mark.parametrize(
+    ("body", "is_page"),
+    [
+        (b"<!DOCTYPE html>", True),
+        (b"\xef\xbb\xbf\r\n <HTML lang='en'>", True),
+        (b"<head>", True),
+        (b"<body class='x'>", True),
+        (b"<?xml version='1.0'?><NativeDicomModel/>", False),
+        (b"<NativeDicomModel/>", False),
+        (b"[]", False),
+        (b"", False),
+        (b"text about <html>", False),
+    ],
+)
+def test_web_pages_are_told_from_the_rest(body: bytes, is_page: bool) -> None:
+    assert looks_like_html(body) is is_page
+
+
+POOL = HTTPConnectionPool("server.example")
+CONNECTION = HTTPConnection("server.example")
+REFUSED = ConnectionRefusedError(111, "Connection refused")
+RESET = ConnectionResetError(104, "Connection reset by peer")
+UNKNOWN = socket.gaierror(-2, "Name or service not known")
+
+
+def caused(error: BaseException, cause: BaseException) -> Any:
+    error.__cause__ = cause
+    return error
+
+
+def in_requests(reason: Exception, kind: type[Exception] = requests.ConnectionError) -> Exception:
+    """Wrap an exception as requests and urllib3 do."""
+    return kind(u3.MaxRetryError(POOL, "/studies", reason))
+
+
+def certificate() -> Exception:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+    return in_requests(u3.SSLError(error), requests.exceptions.SSLError)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "retryable", "words"),
+    [
+        (
+            certificate(),
+            Unreachable,
+            False,
+            "certificate of HOST is not trusted: certificate verif",
+        ),
+        (ssl.SSLEOFError(8, "EOF found"), NetworkError, True, "TLS connection to HOST broke: EOF"),
+        (
+            in_requests(u3.SSLError(ssl.SSLError(1, "wrong version number"))),
+            Unreachable,
+            True,
+            "TLS connection to HOST failed: wrong version number",
+        ),
+        (
+            in_requests(u3.NameResolutionError("server.example", CONNECTION, UNKNOWN)),
+            Unreachable,
+            True,
+            "unknown host HOST",
+        ),
+        (
+            in_requests(u3.ProxyError("no proxy", OSError("Tunnel failed: 403 Forbidden"))),
+            Unreachable,
+            True,
+            "proxy for HOST failed: Tunnel failed: 403 Forbidden",
+        ),
+        (
+            in_requests(caused(u3.NewConnectionError(CONNECTION, "Failed"), REFUSED)),
+            Unreachable,
+            True,
+            "no connection to HOST: Connection refused",
+        ),
+        (requests.ConnectTimeout(), Unreachable, True, "HOST does not answer"),
+        (
+            in_requests(u3.ConnectTimeoutError(CONNECTION, "timed out"), requests.ConnectTimeout),
+            Unreachable,
+            True,
+            "HOST does not answer",
+        ),
+        (requests.ReadTimeout(), Stalled, True, "between here and HOST for 2.5 s"),
+        (u3.ReadTimeoutError(POOL, "/", "Read timed out."), Stalled, True, "nothing moved"),
+        (TimeoutError("timed out"), Stalled, True, "nothing moved"),
+        (
+            u3.ProtocolError("Connection broken", u3.IncompleteRead(3, 5)),
+            Truncated,
+            True,
+            "the answer of HOST broke off: IncompleteRead(3 bytes read, 5 more expected)",
+        ),
+        (http.client.IncompleteRead(b"abc", 5), Truncated, True, "broke off"),
+        (u3.DecodeError("not gzip"), ProtocolError, False, "cannot be decoded: not gzip"),
+        (requests.exceptions.ContentDecodingError(), ProtocolError, False, "cannot be decoded"),
+        (requests.TooManyRedirects(), ProtocolError, False, "redirects in a circle"),
+        (requests.exceptions.InvalidSchema("x"), ProtocolError, False, "HOST redirects to what is"),
+        (requests.exceptions.MissingSchema("x"), ProtocolError, False, "HOST redirects to what is"),
+        (requests.exceptions.InvalidURL("x"), UsageError, False, f"{URL} is no valid URL: x"),
+        (u3.LocationParseError("x"), UsageError, False, "no valid URL"),
+        (
+            requests.ConnectionError(u3.ProtocolError("Connection aborted.", RESET)),
+            NetworkError,
+            True,
+            "the connection to HOST broke: Connection reset by peer",
+        ),
+        (
+            u3.ProtocolError("Aborted.", http.client.RemoteDisconnected("Remote end closed it")),
+            NetworkError,
+            True,
+            "the connection to HOST broke: Remote end closed it",
+        ),
+        (BrokenPipeError(32, "Broken pipe"), NetworkError, True, "broke: Broken pipe"),
+        (OSError("odd {host} %s"), NetworkError, True, "broke: odd {host} %s"),
+        (OSError(), NetworkError, True, "broke: OSError"),
+    ],
+    ids=range(25),
+)
+def test_exceptions(error: Exception, kind: type[DcmwebError], retryable: bool, words: str) -> None:
+    found = from_exception(error, URL, 2.5)
+    assert type(found) is kind
+    assert found.retryable is retryable
+    assert words.replace("HOST", "server.example:8443") in found.message
+    assert "0x" not in found.message
+    assert "\n" not in str(found)
+
+
+def test_exceptions_that_name_each_other_are_no_trap() -> None:
+    first, second = OSError("first"), OSError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert "second" in from_exception(first, URL, 1).message

@@ -1,0 +1,77 @@
+"""Where a layout puts instances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dcmweb.dicom.resources import Resource
+from dcmweb.errors import UsageError
+from dcmweb.local.layout import LONGEST_NAME, Layout, readable_name
+
+INSTANCE = Resource("1.2", "3.4", "5.6")
+
+
+def attributes(**values: Any) -> dict[str, Any]:
+    tags = {"PatientID": "00100020", "PatientName": "00100010", "Modality": "00080060"}
+    return {tags[keyword]: {"vr": "LO", "Value": [value]} for keyword, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}", "1.2/3.4/5.6"),
+        ("{PatientID}/{Modality}", "P 1/CT/5.6"),
+        ("{PatientID}/{Modality}/{SOPInstanceUID}", "P 1/CT/5.6"),
+        ("{PatientID}/{Modality}/{SOPInstanceUID}.dcm", "P 1/CT/5.6"),
+        ("./{00100020}/x-{Modality}_{SOPInstanceUID}", "P 1/x-CT_5.6"),
+        ("{StudyDate}", "unknown/5.6"),
+        ("flat-{SOPInstanceUID}", "flat-5.6"),
+        ("fixed", "fixed/5.6"),
+        ("{PatientName}", "Doe^Jane/5.6"),
+        (".{Modality}", "_CT/5.6"),
+    ],
+)
+def test_templates_make_paths(template: str, expected: str) -> None:
+    given = attributes(PatientID="P 1", Modality="CT", PatientName={"Alphabetic": "Doe^Jane"})
+    assert Layout(template).place(INSTANCE, given) == expected
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["", "/", "/{PatientID}", "../{PatientID}", "a/../b", "a//b", "{", "}", "{}", "{0}", "a\0b",
+     "{PatientID!r}", "{PatientID:>9}", "{Patient.ID}", "{PatientIdentifier}", "{PatientID}/"],
+)  # fmt: skip
+def test_templates_that_lead_elsewhere_or_nowhere_are_usage_errors(template: str) -> None:
+    with pytest.raises(UsageError):
+        Layout(template)
+
+
+@pytest.mark.parametrize(
+    "value", ["../../etc", "a/b", "a\\b", "\x1b[2J", ".", "..", " ", "a\nb", "x" * 999, "山" * 200]
+)
+def test_hostile_values_stay_within_one_name(value: str) -> None:
+    place = Layout("{PatientID}/{Modality}").place(INSTANCE, attributes(PatientID=value))
+    first, *others = place.split("/")
+    assert others == ["unknown", "5.6"]
+    assert first not in ("", ".", "..")
+    assert first.isprintable()
+    assert len(first.encode()) <= LONGEST_NAME + 13
+
+
+@pytest.mark.parametrize("values", [("a/b", "a_b"), ("a:b", "a?b"), (" a", "a"), ("a.", "a")])
+def test_different_values_have_different_names(values: tuple[str, str]) -> None:
+    assert len(set(map(readable_name, values))) == 2
+
+
+@pytest.mark.parametrize("value", ["山田", "Müller", "A+B", "a-b_c.d", "Doe^Jane", "x (1)"])
+def test_values_that_can_be_names_stay_what_they_are(value: str) -> None:
+    assert readable_name(value) == value
+
+
+def test_what_a_layout_has_to_know_beside_uids() -> None:
+    assert Layout().tags == ()
+    assert Layout("{PatientID}/{StudyInstanceUID}").tags == ("00100020",)
+    assert Layout().tells_all_apart
+    assert not Layout("{PatientID}").tells_all_apart

@@ -1,0 +1,338 @@
+"""Finding files: what masks, folders and names match, in which order, and how lazily."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcmweb.local import masks
+from dcmweb.local.masks import Found, find
+
+FILES = (
+    ".dot.dcm",
+    ".secret/.both.dcm",
+    ".secret/three.dcm",
+    "a/.hidden.dcm",
+    "a/b/c/four.dcm",
+    "a/b/two.dcm",
+    "a/one.dcm",
+    "a.txt",
+    "top.dcm",
+    "z/1.dcm",
+    "z/2.dcm",
+    "z/3.DCM",
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def tree(folder: Path) -> Path:
+    make(*FILES)
+    return folder
+
+
+def make(*names: str) -> None:
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def paths(*given: str) -> list[str]:
+    found = list(find(given))
+    assert all(one.error is None and not one.missing for one in found)
+    return [one.path for one in found]
+
+
+RECURSIVE = ["a/b/c/four.dcm", "a/b/two.dcm", "a/one.dcm", "top.dcm", "z/1.dcm", "z/2.dcm"]
+SHOWN = [*RECURSIVE[:3], "a.txt", *RECURSIVE[3:], "z/3.DCM"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        ("./**.dcm", [f"./{path}" for path in RECURSIVE]),
+        ("**.dcm", RECURSIVE),
+        ("./**/*.dcm", [f"./{path}" for path in RECURSIVE]),
+        ("**/*.dcm", RECURSIVE),
+        ("./**", [f"./{path}" for path in SHOWN]),
+        ("**", SHOWN),
+        ("a/**", RECURSIVE[:3]),
+        ("a/**/", RECURSIVE[:3]),
+        ("a/**/*.dcm", RECURSIVE[:3]),
+        ("**/b/**.dcm", RECURSIVE[:2]),
+        ("**/b/*.dcm", ["a/b/two.dcm"]),
+        ("**/t*.dcm", ["a/b/two.dcm", "top.dcm"]),
+        ("a**four.dcm", ["a/b/c/four.dcm"]),
+        ("*", ["a.txt", "top.dcm"]),
+        ("*.dcm", ["top.dcm"]),
+        ("./*.dcm", ["./top.dcm"]),
+        ("*/*.dcm", ["a/one.dcm", "z/1.dcm", "z/2.dcm"]),
+        ("*/*/*.dcm", ["a/b/two.dcm"]),
+        ("z/./*.dcm", ["z/./1.dcm", "z/./2.dcm"]),
+        ("?/*.DCM", ["z/3.DCM"]),
+        ("z/?.dcm", ["z/1.dcm", "z/2.dcm"]),
+        ("z/[12].dcm", ["z/1.dcm", "z/2.dcm"]),
+        ("z/[2-9].*", ["z/2.dcm", "z/3.DCM"]),
+        ("z/[!1].*", ["z/2.dcm", "z/3.DCM"]),
+        ("z/[!!2].*", ["z/1.dcm", "z/3.DCM"]),
+        ("[az]/*.dcm", ["a/one.dcm", "z/1.dcm", "z/2.dcm"]),
+        (".*", [".dot.dcm"]),
+        (".secret/*", [".secret/three.dcm"]),
+        ("a/.h*", ["a/.hidden.dcm"]),
+        (".[!.]*", [".dot.dcm"]),
+        ("top.dcm", ["top.dcm"]),
+        (".dot.dcm", [".dot.dcm"]),
+        ("a", ["a/.hidden.dcm", "a/b/c/four.dcm", "a/b/two.dcm", "a/one.dcm"]),
+        ("a/", ["a/.hidden.dcm", "a/b/c/four.dcm", "a/b/two.dcm", "a/one.dcm"]),
+        ("a/b/../one.dcm", ["a/b/../one.dcm"]),
+    ],
+)
+def test_masks(tree: Path, mask: str, expected: list[str]) -> None:
+    assert paths(mask) == expected
+
+
+def test_a_folder_means_all_below_it(tree: Path) -> None:
+    everything = paths(".")
+    assert sorted(everything) == sorted(f"./{name}" for name in FILES)
+
+
+def test_absolute_masks_give_absolute_paths(tree: Path) -> None:
+    assert paths(f"{tree}/**.dcm") == [str(tree / path) for path in RECURSIVE]
+    assert paths(f"{tree}/z/[1]*") == [str(tree / "z/1.dcm")]
+
+
+def test_masks_are_visited_in_the_order_given(tree: Path) -> None:
+    assert paths("z/2.dcm", "top.dcm", "z/*.dcm") == ["z/2.dcm", "top.dcm", "z/1.dcm", "z/2.dcm"]
+
+
+def test_a_dotted_part_of_a_mask_opens_no_hidden_folder_to_its_other_parts(tree: Path) -> None:
+    assert paths("*/.*.dcm") == ["a/.hidden.dcm"]
+    assert paths("**/.*.dcm") == [".dot.dcm", "a/.hidden.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "mask"),
+    [
+        ("scan[1].dcm", "scan[1].dcm"),
+        ("scan[1].dcm", "scan[[]1].dcm"),
+        ("scan[1].dcm", "scan[[]1[]].dcm"),
+        ("scan[1].dcm", "scan*.dcm"),
+        ("a^b.dcm", "a[^]b.dcm"),
+        ("a-b.dcm", "a[+-]b.dcm"),
+        ("a]b.dcm", "a[]]b.dcm"),
+        ("a\\b.dcm", "a[\\]b.dcm"),
+        ("a&&b.dcm", "a[&&]&b.dcm"),
+        ("a,b.dcm", "a[+--]b.dcm"),
+        ("a[b.dcm", "a[b.*"),
+        ("(a+b)|$.dcm", "(a+b)|$.*"),
+        ("line\nbreak.dcm", "*.dcm"),
+        ("line\nbreak.dcm", "line?break.*"),
+        ("é.dcm", "?.dcm"),
+        ("[x]/1.dcm", "[x]"),
+        ("[x]/1.dcm", "[[]x]/*"),
+    ],
+)
+def test_special_characters_in_names_and_masks(name: str, mask: str) -> None:
+    make(name, "other.txt")
+    assert paths(mask) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "mask"),
+    [
+        ("1.dcm", "[1"),
+        ("a/1.dcm", "a[!x]1.dcm"),
+        ("a/1.dcm", "**[!x]1.dcm"),
+        ("a/1.dcm", "a?1.dcm"),
+        ("a/1.dcm", "**?1.dcm"),
+        ("a/1.dcm", "*1.dcm"),
+        ("1xdcm", "*.dcm"),
+        ("1.dcmx", "*.dcm"),
+        ("c.dcm", "[^b].dcm"),
+        ("A.dcm", "a.*"),
+        ("b.dcm", "[c-a].dcm"),
+        ("-.dcm", "[c-a].dcm"),
+        (".a", "[.]a"),
+        (".a", "?a"),
+        (".a/b", "**"),
+        ("x/.a/b", "x**"),
+        ("x/.a/b", "x/**/b"),
+    ],
+)
+def test_what_does_not_match(name: str, mask: str) -> None:
+    make(name)
+    assert list(find([mask])) == [Found(mask, named=True, missing=True)]
+
+
+def test_names_that_are_not_utf_8() -> None:
+    os.mkdir(b"\xfe")
+    Path(os.fsdecode(b"\xfe/\xff.dcm")).touch()
+    expected = [b"\xfe/\xff.dcm"]
+    for mask in (".", "**.dcm", "?/?.dcm", os.fsdecode(b"\xfe"), os.fsdecode(b"\xfe/\xff.dcm")):
+        assert [os.fsencode(path).removeprefix(b"./") for path in paths(mask)] == expected
+
+
+@pytest.mark.parametrize("mask", ["nothing", "no/thing", "file/below", "*.dcm", "**", "no/**", ""])
+def test_a_mask_without_a_match_is_said_to_be_missing(mask: str) -> None:
+    Path("file").write_text("")
+    Path("file").rename(".file")
+    assert list(find([mask])) == [Found(mask, named=True, missing=True)]
+
+
+def test_an_empty_folder_is_missing_files() -> None:
+    Path("empty/er").mkdir(parents=True)
+    assert list(find(["empty"])) == [Found("empty", named=True, missing=True)]
+
+
+def test_a_missing_mask_does_not_hide_the_others(tree: Path) -> None:
+    found = list(find(["top.dcm", "none", "z/1*"]))
+    assert [(one.path, one.missing) for one in found] == [
+        ("top.dcm", False),
+        ("none", True),
+        ("z/1.dcm", False),
+    ]
+
+
+def test_what_is_given_by_name_is_told_from_what_is_met(tree: Path) -> None:
+    named = {one.path: one.named for one in find(["top.dcm", "*.txt", "z"])}
+    assert named == {
+        "top.dcm": True, "a.txt": False, "z/1.dcm": False, "z/2.dcm": False, "z/3.DCM": False,
+    }  # fmt: skip
+
+
+def test_symbolic_links_are_followed_but_not_in_circles(tree: Path) -> None:
+    Path("a/up").symlink_to("..")
+    Path("a/b/here").symlink_to(".")
+    Path("z/to_a").symlink_to("../a/b/c")
+    Path("z/4.dcm").symlink_to("1.dcm")
+    assert paths("**.dcm") == [*RECURSIVE, "z/4.dcm", "z/to_a/four.dcm"]
+    assert sorted(paths(".")) == sorted(
+        f"./{name}" for name in (*FILES, "z/4.dcm", "z/to_a/four.dcm")
+    )
+
+
+@pytest.mark.parametrize("target", ["nowhere", "loop"])
+def test_a_link_that_leads_nowhere_does_not_hide_its_neighbours(target: str) -> None:
+    make("x/a.dcm", "x/z.dcm")
+    Path("x/loop").symlink_to(target)
+    found = list(find(["x"]))
+    assert [one.path for one in found] == ["x/a.dcm", "x/loop", "x/z.dcm"]
+    assert [one.path for one in found if one.error] in ([], ["x/loop"])
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no"), FileNotFoundError(2, "gone")])
+@pytest.mark.parametrize("mask", ["top", "top/**", "top/*/*"])
+def test_a_folder_that_cannot_be_read_is_told_and_the_rest_is_found(
+    mask: str, error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("top/a/1", "top/b/2", "top/c/3")
+    scandir = os.scandir
+
+    def guarded(folder: str) -> Any:
+        if folder.endswith("b"):
+            raise error
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    found = [(one.path, one.error) for one in find([mask])]
+    assert found == [("top/a/1", None), ("top/b", error), ("top/c/3", None)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_what_is_forbidden_is_told() -> None:
+    make("x/shut/1", "x/2")
+    os.chmod("x/shut", 0)
+    try:
+        found = [(one.path, type(one.error)) for one in find(["x", "x/shut/1"])]
+    finally:
+        os.chmod("x/shut", 0o700)
+    assert found == [
+        ("x/2", type(None)),
+        ("x/shut", PermissionError),
+        ("x/shut/1", PermissionError),
+    ]
+
+
+def test_folders_are_opened_only_as_they_are_reached(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    scandir = os.scandir
+
+    def watched(folder: str) -> Any:
+        opened.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", watched)
+    files: Iterator[Found] = find(["**", "z"])
+    assert opened == []
+    assert next(files).path == "a/b/c/four.dcm"
+    assert opened == [".", "a", "a/b", "a/b/c"]
+    list(files)
+    assert opened.count("z") == 2
+    assert ".secret" not in opened
+
+
+def test_folders_that_cannot_match_are_not_opened(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    scandir = os.scandir
+
+    def watched(folder: str) -> Any:
+        opened.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", watched)
+    assert paths("z/[12].dcm", "*.dcm", "a/b/*") == [
+        "z/1.dcm", "z/2.dcm", "top.dcm", "a/b/two.dcm",
+    ]  # fmt: skip
+    assert opened == ["z", ".", "a/b"]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 5, 100])
+def test_a_folder_read_in_passes_gives_the_same(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["10", "2", "A", "B/1", "B/2", "B/3", "a", "b", "\x7f", "é"]
+    make(*(f"x/{name}" for name in names))
+    expected = [f"x/{name}" for name in names]
+    monkeypatch.setattr(masks, "NAMES_AT_ONCE", at_once)
+    assert paths("x") == expected
+    assert paths("x/*") == [path for path in expected if "/B/" not in path]
+
+
+def test_the_order_does_not_depend_on_that_of_the_file_system(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = paths(".")
+    scandir = os.scandir
+
+    class Reversed(list[os.DirEntry[str]]):
+        def __enter__(self) -> Reversed:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def backwards(folder: str) -> Any:
+        with scandir(folder) as entries:
+            return Reversed(sorted(entries, key=lambda entry: entry.name, reverse=True))
+
+    monkeypatch.setattr(os, "scandir", backwards)
+    assert paths(".") == expected
+
+
+@pytest.mark.parametrize("mask", ["x", "x/*", "x/**"])
+def test_what_an_interrupted_run_left_is_not_met(mask: str) -> None:
+    make("x/a.dcm", "x/.dcmweb-0123456789abcdef.part", "x/.dcmweb/index.sqlite3")
+    assert {one.path for one in find([mask]) if not one.error} <= {"x/a.dcm"}

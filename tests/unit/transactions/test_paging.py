@@ -1,0 +1,313 @@
+"""Queries and their pages: how targets are written, and that no row is lost or doubled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dcmweb.dicom.resources import Level, Resource
+from dcmweb.errors import NothingMatched, ProtocolError, Refused
+from dcmweb.transactions.search import paging
+from dcmweb.transactions.search.paging import (
+    Page,
+    Pages,
+    Query,
+    fetch_page,
+    resource_of,
+)
+from tests.unit.conftest import Answer, Archive, Row, Serve, row, studies
+
+STUDIES = Query(Resource(), Level.STUDIES)
+
+
+@pytest.mark.parametrize(
+    ("resource", "level", "parameters", "target"),
+    [
+        (Resource(), Level.STUDIES, [], "studies"),
+        (Resource("1.2"), Level.SERIES, [], "studies/1.2/series"),
+        (Resource("1", "2"), Level.INSTANCES, [], "studies/1/series/2/instances"),
+        (Resource("a/b?"), Level.SERIES, [], "studies/a%2Fb%3F/series"),
+        (Resource(), Level.STUDIES, [("a", "1"), ("b", "2"), ("a", "3")], "studies?a=1&b=2&a=3"),
+        (Resource(), Level.STUDIES, [("PatientName", "Doe^J*")], "studies?PatientName=Doe^J*"),
+        (Resource(), Level.STUDIES, [("d", "2024-2025,x")], "studies?d=2024-2025,x"),
+        (
+            Resource(),
+            Level.STUDIES,
+            [("n", "a &c=d+e#f/g%")],
+            "studies?n=a%20%26c%3Dd%2Be%23f%2Fg%25",
+        ),
+        (Resource(), Level.STUDIES, [("n", "Müller")], "studies?n=M%C3%BCller"),
+        (Resource(), Level.STUDIES, [("00101002.00100020", "x")], "studies?00101002.00100020=x"),
+        (Resource(), Level.STUDIES, [("k&y", "")], "studies?k%26y="),
+    ],
+)  # fmt: skip
+def test_targets(
+    resource: Resource, level: Level, parameters: list[tuple[str, str]], target: str
+) -> None:
+    assert Query(resource, level, tuple(parameters)).target(None, 0) == target
+
+
+def test_limit_and_offset_come_last() -> None:
+    query = Query(Resource(), Level.STUDIES, (("a", "1"),)).including("00201208", "x")
+    assert (
+        query.target(10, 20)
+        == "studies?a=1&includefield=00201208&includefield=x&limit=10&offset=20"
+    )
+    assert query.target(0, 0) == "studies?a=1&includefield=00201208&includefield=x&limit=0"
+
+
+@pytest.mark.parametrize(
+    ("answer", "page"),
+    [
+        (Answer.rows(studies(2)), Page(studies(2))),
+        (Answer.rows([]), Page([])),
+        (Answer(200, b""), Page([])),
+        (Answer(204, b""), Page([])),
+        (Answer(200, b'{"0020000D": {"vr": "UI", "Value": ["1.0"]}}'), Page(studies(1))),
+        (Answer.rows(studies(1), 206), Page(studies(1), more=True)),
+        (Answer.rows(studies(1), warning="299 - additional ones"), Page(studies(1), more=True)),
+        (Answer.rows(studies(1), warning='299 - "fuzzy matching unsupported"'), Page(studies(1))),
+    ],
+)  # fmt: skip
+def test_pages_however_a_server_answers(answer: Answer, page: Page, serve: Serve) -> None:
+    client, _ = serve(lambda *_: answer)
+    assert fetch_page(client, "studies") == page
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (Answer(200, b"<html><title>Login</title>"), ProtocolError, "web page"),
+        (Answer(200, b"hello", {"Content-Type": "text/plain"}), ProtocolError, "text/plain"),
+        (Answer(200, b'["1.2"]'), ProtocolError, "the answer is JSON, but not DICOM JSON"),
+        (Answer(404, b""), NothingMatched, "404"),
+        (Answer(400, b"bad parameter"), Refused, "bad parameter"),
+    ],
+)
+def test_answers_that_are_no_page(
+    answer: Answer, error: type[Exception], words: str, serve: Serve
+) -> None:
+    client, server = serve(lambda *_: answer)
+    with pytest.raises(error, match=words):
+        fetch_page(client, "studies?PatientName=Doe")
+    assert len(server.targets) == 1
+
+
+def test_a_caret_is_escaped_for_a_server_that_wants_it_so(serve: Serve) -> None:
+    raw: list[bool] = []
+
+    def strict(*_: Any) -> Answer:
+        raw.append(client.session.sends_raw_carets)
+        return Answer(400) if client.session.sends_raw_carets else Answer.rows(studies(1))
+
+    client, _ = serve(strict)
+    for _attempt in range(2):
+        assert fetch_page(client, "studies?PatientName=Doe^J").rows == studies(1)
+    assert raw == [True, False, False]
+
+
+def test_what_fails_with_an_escaped_caret_too_is_an_error(serve: Serve) -> None:
+    client, server = serve(lambda *_: Answer(400, b"no"))
+    for expected in (2, 3):
+        with pytest.raises(Refused):
+            fetch_page(client, "studies?PatientName=Doe^J")
+        assert len(server.targets) == expected
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        Archive(studies(7)),
+        Archive(studies(7), cap=2),
+        Archive(studies(7), cap=1),
+        Archive(studies(7), empty=204),
+        Archive(studies(7), warns=True),
+        Archive(studies(6)),
+        Archive([]),
+        Archive([], empty=204),
+    ],
+)
+def test_all_rows_come_once_in_order(archive: Archive, serve: Serve) -> None:
+    client, server = serve(archive, page_size=3)
+    pages = Pages(client, STUDIES)
+    assert list(pages) == archive.rows
+    assert pages.complete
+    assert pages.found == len(archive.rows)
+    assert server.targets[0] == "studies?limit=3"
+    assert len(server.targets) <= len(archive.rows) + 1
+
+
+def test_the_offset_moves_on_by_what_came(serve: Serve) -> None:
+    client, server = serve(Archive(studies(5), cap=2), page_size=3)
+    assert len(list(Pages(client, Query(Resource(), Level.STUDIES, offset=1)))) == 4
+    assert server.targets == [f"studies?limit=3&offset={offset}" for offset in (1, 3, 5)]
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [(2, [2]), (3, [3]), (5, [3, 2]), (7, [3, 3, 1])])
+def test_no_more_rows_are_asked_for_than_wanted(
+    wanted: int, asked: list[int], serve: Serve
+) -> None:
+    client, server = serve(Archive(studies(10)), page_size=3)
+    pages = Pages(client, STUDIES, wanted=wanted)
+    assert list(pages) == studies(wanted)
+    assert not pages.complete
+    assert [target.split("limit=")[1].split("&")[0] for target in server.targets] == [
+        str(size) for size in asked
+    ]
+
+
+def test_fewer_rows_than_wanted_are_all(serve: Serve) -> None:
+    client, _ = serve(Archive(studies(4)), page_size=3)
+    pages = Pages(client, STUDIES, wanted=9)
+    assert list(pages) == studies(4)
+    assert pages.complete
+
+
+def test_pages_are_fetched_as_they_are_needed(serve: Serve) -> None:
+    client, server = serve(Archive(studies(9)), page_size=3)
+    rows = iter(Pages(client, STUDIES))
+    assert server.targets == []
+    for _ in range(3):
+        next(rows)
+    assert len(server.targets) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "cap", "complete"), [(9, 10, False), (3, 10, False), (2, 10, True)]
+)
+def test_a_server_that_ignores_the_offset_is_recognised(
+    count: int, cap: int, complete: bool, serve: Serve
+) -> None:
+    said: list[str] = []
+    archive = Archive(studies(count), cap, ignores_offset=True)
+    client, server = serve(archive, notify=said.append, page_size=3)
+    pages = Pages(client, STUDIES)
+    assert list(pages) == studies(min(count, 3))
+    assert pages.complete is complete
+    assert len(server.targets) <= 2 + paging.FIRST_PAGES_AGAIN
+    assert ["ignores offset" in text for text in said] == [] if complete else [True]
+
+
+def test_a_server_that_ignores_the_offset_and_caps_its_pages_is_recognised(serve: Serve) -> None:
+    """The second request asks for fewer rows, so the first page comes again only in part."""
+    client, server = serve(Archive(studies(9), cap=3, ignores_offset=True))
+    assert list(Pages(client, STUDIES, wanted=5)) == studies(3)
+    assert len(server.targets) <= 2 + paging.FIRST_PAGES_AGAIN
+
+
+def test_rows_that_come_again_as_results_shift_are_passed_over(serve: Serve) -> None:
+    archive = Archive(studies(6))
+    client, _ = serve(archive, page_size=2)
+    rows = iter(Pages(client, STUDIES))
+    got = [next(rows), next(rows)]
+    archive.rows.insert(0, row("9.9"))  # stored meanwhile, and sorted before the others
+    assert [*got, *rows] == studies(6)
+
+
+def test_rows_without_uids_are_told_apart_by_what_they_hold(serve: Serve) -> None:
+    rows: list[Row] = [{"00100020": {"vr": "LO", "Value": [str(n)]}} for n in range(4)]
+    client, _ = serve(Archive(rows), page_size=2)
+    assert list(Pages(client, STUDIES)) == rows
+
+
+def test_instances_of_the_same_uid_in_other_series_are_not_the_same(serve: Serve) -> None:
+    rows = [row("1", f"2.{n}", "3") for n in range(4)]
+    client, _ = serve(Archive(rows), page_size=2)
+    assert list(Pages(client, Query(Resource(), Level.INSTANCES))) == rows
+
+
+def test_results_that_go_round_in_a_circle_are_given_up(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "MOST_STALE_PAGES", 3)
+
+    def circle(_: str, parameters: dict[str, str]) -> Answer:
+        return Answer.rows([row("1.1" if "offset" in parameters else "1.0")])
+
+    client, server = serve(circle)
+    with pytest.raises(ProtocolError, match="circle"):
+        list(Pages(client, STUDIES))
+    assert len(server.targets) == 2 + 3 + 1
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_server_that_turns_down_large_pages_is_asked_for_smaller_ones(
+    status: int, serve: Serve
+) -> None:
+    client, server = serve(Archive(studies(450), most=200, refusal=status), page_size=5000)
+    pages = Pages(client, STUDIES)
+    assert list(pages) == studies(450)
+    assert pages.complete
+    assert client.page_size == 200
+    list(Pages(client, STUDIES))
+    assert [target for target in server.targets if "5000" in target] == ["studies?limit=5000"]
+
+
+def test_a_query_that_is_refused_is_not_a_matter_of_size(serve: Serve) -> None:
+    client, server = serve(lambda *_: Answer(400, b"unknown attribute"), page_size=5000)
+    with pytest.raises(Refused, match="unknown attribute"):
+        list(Pages(client, STUDIES))
+    assert len(server.targets) == 2
+    assert client.page_size == 5000
+
+
+def test_the_limit_of_a_user_is_not_made_smaller(serve: Serve) -> None:
+    client, server = serve(Archive(studies(9), most=200))
+    with pytest.raises(Refused):
+        list(Pages(client, STUDIES, wanted=300, limit=300))
+    assert server.targets == ["studies?limit=300"]
+
+
+def test_a_refused_offset_after_a_short_page_is_the_end(serve: Serve) -> None:
+    said: list[str] = []
+    client, _ = serve(Archive(studies(5), last_offset=4), notify=said.append, page_size=3)
+    pages = Pages(client, STUDIES)
+    assert list(pages) == studies(5)
+    assert pages.complete
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        Archive(studies(9), last_offset=5),
+        Archive(studies(9), cap=2, warns=True, last_offset=5),
+    ],
+)
+def test_a_refused_offset_with_more_to_come_is_an_error(archive: Archive, serve: Serve) -> None:
+    client, _ = serve(archive, page_size=3)
+    with pytest.raises(Refused):
+        list(Pages(client, STUDIES))
+
+
+def test_an_empty_page_with_more_announced_is_not_the_end_of_all(serve: Serve) -> None:
+    client, _ = serve(lambda *_: Answer.rows([], 206))
+    pages = Pages(client, STUDIES)
+    assert list(pages) == []
+    assert not pages.complete
+
+
+@pytest.mark.parametrize(
+    ("level", "parent", "found", "resource"),
+    [
+        (Level.STUDIES, Resource(), row("1"), Resource("1")),
+        (Level.STUDIES, Resource(), row(), None),
+        (Level.STUDIES, Resource(), row(".."), None),
+        (Level.STUDIES, Resource(), row("1\x1b"), None),
+        (Level.STUDIES, Resource(), row({"x": 1}), None),
+        (Level.SERIES, Resource("1"), row("", "2"), Resource("1", "2")),
+        (Level.SERIES, Resource("1"), row("9", "2"), Resource("1", "2")),
+        (Level.SERIES, Resource(), row("", "2"), None),
+        (Level.SERIES, Resource("1"), row("1"), None),
+        (Level.INSTANCES, Resource("1"), row("", "2", "3"), Resource("1", "2", "3")),
+        (Level.INSTANCES, Resource("1", "2"), row("", "", "3"), Resource("1", "2", "3")),
+        (Level.INSTANCES, Resource("1"), row("", "", "3"), None),
+        (Level.INSTANCES, Resource("1", "2"), row("1", "2"), None),
+        (Level.INSTANCES, Resource(), row("1", "2", "3 "), Resource("1", "2", "3")),
+    ],
+)
+def test_the_resource_a_row_stands_for(
+    level: Level, parent: Resource, found: Row, resource: Resource | None
+) -> None:
+    assert resource_of(found, level, parent) == resource
