@@ -11,10 +11,10 @@ DcmwebError
  ├─ LocalError          7   a file cannot be read or written
  │   ├─ NotDicom            a file is no DICOM instance
  │   └─ BrokenDicom         a file is a DICOM instance that cannot be identified
- │       └─ Nameless        as it has no SOP Instance UID
+ │       └─ MissingUid        as it has no SOP Instance UID
  ├─ ProtocolError       8   not a DICOMweb answer
  │   ├─ Truncated           it ended before its end
- │   └─ Damaged             it ended well, but what it brought is not whole
+ │   └─ IncompletePayload             it ended well, but what it brought is not whole
  └─ Interrupted  130, 143   a signal stopped the run
 """
 
@@ -155,7 +155,7 @@ class BrokenDicom(LocalError):
     """The file is DICOM but cannot be identified: truncated, without UIDs."""
 
 
-class Nameless(BrokenDicom):
+class MissingUid(BrokenDicom):
     """The file is DICOM, but has no SOP Instance UID that could be read."""
 
 
@@ -171,7 +171,7 @@ class Truncated(ProtocolError):
     retryable = True
 
 
-class Damaged(ProtocolError):
+class IncompletePayload(ProtocolError):
     """The answer came to its end, but what it brought is not whole."""
 
     retryable = True

@@ -40,7 +40,7 @@ class Access:
         challenges += [WWWAuthenticate("bearer", {"realm": "dcmweb"})] if self.token else []
         raise Unauthorized("this archive wants credentials", www_authenticate=challenges)
 
-    def let_pages_read(self, request: Request, response: Response) -> None:
+    def add_cors_headers(self, request: Request, response: Response) -> None:
         """Let web pages from this machine, and from where it was told, read an answer."""
         origin = request.headers.get("Origin", "")
         if not origin or not self._allows_origin(origin):

@@ -66,7 +66,7 @@ class Archive:
         """Answer a request, as PEP 3333 says."""
         request = Request(environ)
         response = self._answer(request)
-        self._access.let_pages_read(request, response)
+        self._access.add_cors_headers(request, response)
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:

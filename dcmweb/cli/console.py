@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from dcmweb.cli.progress import Bar, PlainLines, Progress, Share, share_of_items
 from dcmweb.cli.text import plural, size, visible
 from dcmweb.errors import Interrupted, LocalError
-from dcmweb.transfer.outcomes import Outcome, Outcomes, Problem, Status, Tally
+from dcmweb.transfer.outcomes import FailureGroup, Outcome, Outcomes, Status, Tally
 
 if TYPE_CHECKING:
     from dcmweb.transfer.engine import Engine
@@ -196,7 +196,7 @@ class Console:
         if self.prints_events:
             counts = {status.name.lower(): tally.counts[status] for status in _shown(tally)}
             event = {"type": "summary", **counts, "bytes": tally.bytes, "seconds": seconds}
-            event |= {"workers": engine.pace.reached, "retries": engine.meter.retries}
+            event |= {"workers": engine.concurrency.reached, "retries": engine.meter.retries}
             with suppress(ReaderGone, LocalError):  # which the events before have told
                 self.data(json.dumps(event | ({"end": how} if how else {})))
 
@@ -243,7 +243,7 @@ def _nowhere() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")
 
 
-def _group(problem: Problem) -> str:
+def _group(problem: FailureGroup) -> str:
     others = problem.count - len(problem.examples)
     more = f" and {plural(others, 'other')}" if others else ""
     examples = ", ".join(problem.examples)
@@ -258,7 +258,7 @@ def _summary(tally: Tally, engine: Engine, seconds: float) -> str:
     how = [
         f"{seconds:.1f} s",
         f"{rate}/s",
-        plural(engine.pace.reached, "worker"),
+        plural(engine.concurrency.reached, "worker"),
         plural(engine.meter.retries, "retry"),
     ]
     transferred = f"Transferred {size(tally.bytes)} in {moved} files: "

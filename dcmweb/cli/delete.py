@@ -15,7 +15,7 @@ from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.context import Client
+    from dcmweb.transactions.context import RunContext
 
 
 @click.command()
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @with_client
 def delete(
     run: Run,
-    client: Client,
+    client: RunContext,
     paths: tuple[str, ...],
     named_paths: tuple[str, ...],
     paths_from: str | None,

@@ -17,7 +17,7 @@ import click
 
 from dcmweb.cli.options import Run
 from dcmweb.cli.serve import archive_module
-from dcmweb.dicom.part10 import look
+from dcmweb.dicom.part10 import identify_file
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, ExitCode, ProtocolError
 
@@ -85,7 +85,7 @@ class Demonstration:
 
     def walk_through(self, base_url: str) -> None:
         """Store, search, retrieve and delete, and look at what came of it."""
-        first = look(str(self._images / "CT_small.dcm")).identity.resource
+        first = identify_file(str(self._images / "CT_small.dcm")).identity.resource
         study = Resource(first.study)
         self._command(base_url, "store", "./images")
         self._command(base_url, "search", "studies", "PatientName=*MR*")

@@ -18,7 +18,7 @@ from dcmweb.settings import AuthScheme, Credentials, Settings, parse_base_url
 from dcmweb.transfer.stop import Stop
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.context import Client
+    from dcmweb.transactions.context import RunContext
 
 MOST_WORKERS = 20  # that -m tries; what Google advises
 
@@ -148,10 +148,10 @@ _SHARED = (
 )
 
 
-def _client(run: Run, settings: Settings) -> Client:
-    from dcmweb.transactions.context import Client
+def _client(run: Run, settings: Settings) -> RunContext:
+    from dcmweb.transactions.context import RunContext
 
-    return Client(settings, stop=run.stop, notify=run.console.line, tick=run.console.tick)
+    return RunContext(settings, stop=run.stop, notify=run.console.line, tick=run.console.tick)
 
 
 def _settings(run: Run, **given: Any) -> Settings:

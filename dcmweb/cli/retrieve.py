@@ -12,13 +12,13 @@ import click
 from dcmweb.cli.options import Run, with_client
 from dcmweb.cli.records import Records, keeping, listed_resources, record_options
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
-from dcmweb.dicom.resources import Form, Target, parse_target
+from dcmweb.dicom.resources import Representation, Target, parse_target
 from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status, Tally
 
 if TYPE_CHECKING:
     from dcmweb.http.media_types import MediaType
-    from dcmweb.transactions.context import Client
+    from dcmweb.transactions.context import RunContext
 
 STDOUT = STDIN = "-"
 
@@ -61,7 +61,7 @@ STDOUT = STDIN = "-"
 @with_client
 def retrieve(
     run: Run,
-    client: Client,
+    client: RunContext,
     paths: tuple[str, ...],
     named_paths: tuple[str, ...],
     paths_from: str | None,
@@ -91,7 +91,7 @@ def retrieve(
     source = STDIN if STDIN in texts else paths_from
     listed = listed_resources(source, run.stop, null=options["null"]) if source else None
     first, targets = _targets(named, listed, base_url)
-    if options["output"] in (None, STDOUT) and first.form is Form.METADATA:
+    if options["output"] in (None, STDOUT) and first.representation is Representation.METADATA:
         return print_metadata(run, client, targets, wanted, options)
     if options["output"] == STDOUT:
 
@@ -128,7 +128,7 @@ def _targets(
 
 def _save(
     run: Run,
-    client: Client,
+    client: RunContext,
     targets: Targets,
     folder: str,
     wanted: MediaType | None,

@@ -16,7 +16,7 @@ from dcmweb.dicom.json_model import Dataset
 from dcmweb.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.context import Client
+    from dcmweb.transactions.context import RunContext
     from dcmweb.transactions.search.run import Search
 
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     "--unchecked", is_flag=True, help="Send parameters as they are, whatever they look like."
 )
 @with_client
-def search(run: Run, client: Client, words: tuple[str, ...], **options: Any) -> int:
+def search(run: Run, client: RunContext, words: tuple[str, ...], **options: Any) -> int:
     """Search for studies, series or instances; prints DICOM JSON.
 
     \b
@@ -61,13 +61,13 @@ def search(run: Run, client: Client, words: tuple[str, ...], **options: Any) -> 
     search studies StudyDate=2024-01-01..2024-03-31 --format uids
     search studies/1.2.3/series "limit=1&offset=2"
     """
-    from dcmweb.transactions.search.parameters import checked, parse_parameters
+    from dcmweb.transactions.search.parameters import checked_parameters, parse_parameters
     from dcmweb.transactions.search.run import Search
 
     path, rest = _path_and_parameters(words, options["named_path"])
     pairs = parse_parameters((*rest, *options["parameters"]))
     if not options["unchecked"]:
-        pairs = checked(pairs)
+        pairs = checked_parameters(pairs)
     fields = parse_fields(options["fields"])
     _check(options, fields)
     if options["form"] in formats.WITH_COLUMNS and not options["count"]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from dcmweb.cli import formats
 from dcmweb.cli.options import Run
-from dcmweb.dicom.resources import Form, Level, Target, parse_target
+from dcmweb.dicom.resources import Level, Representation, Target, parse_target
 from dcmweb.errors import DcmwebError, ExitCode, UsageError
 from dcmweb.transfer.outcomes import Outcome, Tally
 
 if TYPE_CHECKING:
     from dcmweb.http.media_types import MediaType
-    from dcmweb.transactions.context import Client
+    from dcmweb.transactions.context import RunContext
 
 # Options of use only where files are written, and only where pictures are.
 _OF_FILES = ("as_json", "manifest", "failed_to", "dry_run", "skip_existing", "layout")
@@ -46,19 +46,19 @@ def print_item(
 
 def _is_one(target: Target, wanted: MediaType | None) -> bool:
     """Whether a target can be a single item."""
-    if target.form in (Form.METADATA, Form.BULKDATA):
+    if target.representation in (Representation.METADATA, Representation.BULKDATA):
         return bool(target.address)
     from dcmweb.http.media_types import ZIP
 
     is_zip = wanted is not None and wanted.name == ZIP and bool(target.resource.study)
-    is_whole = target.form is Form.THUMBNAIL or is_zip
+    is_whole = target.representation is Representation.THUMBNAIL or is_zip
     is_instance = target.resource.level is Level.INSTANCES
     return is_whole or is_instance or len(target.resource.frames) == 1
 
 
 def print_metadata(
     run: Run,
-    client: Client,
+    client: RunContext,
     targets: Targets,
     wanted: MediaType | None,
     options: dict[str, Any],
@@ -88,12 +88,12 @@ def print_metadata(
     return ExitCode.SOME_FAILED if failures else ExitCode.OK
 
 
-def _metadata_of(client: Client, given: Target | str, *, is_xml: bool) -> Iterator[Any]:
+def _metadata_of(client: RunContext, given: Target | str, *, is_xml: bool) -> Iterator[Any]:
     from dcmweb.transactions.retrieve.metadata import metadata, metadata_xml
 
     base_url = client.settings.base_url
     target = parse_target(given, base_url) if isinstance(given, str) else given
-    if target.form is not Form.METADATA:
+    if target.representation is not Representation.METADATA:
         raise UsageError(f"{target} cannot go to stdout with metadata", "name a folder: --output")
     get = metadata_xml if is_xml else metadata
     yield from get(client, target.resource)

@@ -18,7 +18,7 @@ from dcmweb.local.masks import find, find_listed, size_of
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.context import Client
+    from dcmweb.transactions.context import RunContext
     from dcmweb.transactions.store.metadata_instance import Metadata
     from dcmweb.transfer.stop import Stop
 
@@ -52,7 +52,7 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 @with_client
 def store(
     run: Run,
-    client: Client,
+    client: RunContext,
     masks: tuple[str, ...],
     files_from: str | None,
     metadata: str | None,
@@ -78,7 +78,7 @@ def store(
         which = "--files-from -" if files_from == "-" else "--manifest"
         raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
     listed = listed_paths(files_from, run.stop, null=options["null"]) if files_from else ()
-    manner = transaction.Manner(
+    store_options = transaction.StoreOptions(
         dry_run=options["dry_run"],
         verify=options["verify"] and not options["dry_run"],
         storage_class=options["storage_class"] or "",
@@ -88,7 +88,7 @@ def store(
         begin = partial(transaction.store_metadata, metadata=_read(metadata, run.stop))
     with keeping(run, client.settings.base_url, "store", options) as records:
         tally = run.console.follow(
-            begin(client, masks=masks, listed=listed, is_done=records.is_done, manner=manner),
+            begin(client, masks=masks, listed=listed, is_done=records.is_done, options=store_options),
             client.engine,
             purpose=Status.PLANNED if options["dry_run"] else Status.STORED,
             describe=_describe,

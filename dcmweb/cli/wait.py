@@ -13,7 +13,7 @@ from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.context import Client
+    from dcmweb.transactions.context import RunContext
 
 
 @click.command()
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @event_options
 @with_client
 def wait(
-    run: Run, client: Client, operations: tuple[str, ...], listed_in: str | None, **options: Any
+    run: Run, client: RunContext, operations: tuple[str, ...], listed_in: str | None, **options: Any
 ) -> int:
     """Wait for operations that the server began, as `delete --no-wait` prints them.
 

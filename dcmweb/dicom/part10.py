@@ -30,7 +30,7 @@ from dcmweb.dicom.element_walk import (
     text,
 )
 from dcmweb.dicom.resources import Resource, is_usable_uid
-from dcmweb.errors import BrokenDicom, LocalError, Nameless, NotDicom
+from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
 
 if TYPE_CHECKING:
     import pydicom
@@ -78,7 +78,7 @@ class LocalInstance:
     content: bytes | None = None
 
 
-def look(path: str, held: int = 0) -> LocalInstance:
+def identify_file(path: str, held: int = 0) -> LocalInstance:
     """Identify the DICOM instance in a file; keep the content of one of up to `held` bytes.
 
     Raises NotDicom for what is none, BrokenDicom for one that cannot be identified, LocalError
@@ -116,7 +116,7 @@ def fingerprint(file: str | int) -> tuple[int, int]:
 
 
 def identify(file: BinaryIO, path: str = "") -> Identity:
-    """Identify the DICOM instance in a seekable stream; errors as for `look`."""
+    """Identify the DICOM instance in a seekable stream; errors as for `identify_file`."""
     file.seek(0)
     return _identify(file, file.read(_HEAD), path)
 
@@ -154,7 +154,7 @@ def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str]]:
 def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: bool) -> Identity:
     instance = found.get(_SOP_INSTANCE, "")
     if not instance:
-        raise Nameless("it has no SOP Instance UID (0008,0018)", path=path)
+        raise MissingUid("it has no SOP Instance UID (0008,0018)", path=path)
     uids = (found.get(_STUDY, ""), found.get(_SERIES, ""), instance)
     if not all(is_usable_uid(uid) or not uid for uid in uids):
         raise BrokenDicom("its UIDs are malformed", path=path)
@@ -265,7 +265,7 @@ def _may_be_bare(file: BinaryIO) -> bool:
 
 def _ask_pydicom(file: BinaryIO) -> dict[int, str]:
     """Let pydicom find the UIDs where the layout is unusual; what it cannot read has none."""
-    with _whatever_pydicom_meets():
+    with _ignoring_pydicom_errors():
         dataset = _read_with_pydicom(file, sorted(_WANTED))
         return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
     return {}
@@ -276,7 +276,7 @@ def attributes(file: BinaryIO, tags: Collection[str]) -> json_model.Dataset:
     found: json_model.Dataset = {}
     if not tags:
         return found
-    with _whatever_pydicom_meets():
+    with _ignoring_pydicom_errors():
         dataset = _read_with_pydicom(file, [int(tag, 16) for tag in (*tags, _CHARACTER_SET)])
         for tag in tags:
             with suppress(Exception):
@@ -292,7 +292,7 @@ def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
 
 
 @contextmanager
-def _whatever_pydicom_meets() -> Iterator[None]:
+def _ignoring_pydicom_errors() -> Iterator[None]:
     """Pass over what pydicom warns of and raises: on noise, that can be anything."""
     import warnings
 

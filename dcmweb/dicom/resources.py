@@ -33,8 +33,8 @@ class Level(str, Enum):
 _LEVELS = (Level.STUDIES, Level.SERIES, Level.INSTANCES, Level.FRAMES)
 
 
-class Form(str, Enum):
-    """In which form a resource is wanted: the last segment of its path (PS3.18 section 10.4.1)."""
+class Representation(str, Enum):
+    """The representation of a resource: the last segment of its path (PS3.18 section 10.4.1)."""
 
     STORED = "stored"  # has no segment of its own
     METADATA = "metadata"
@@ -44,7 +44,7 @@ class Form(str, Enum):
 
 
 # How servers begin the path of bulk data, below that of its instance.
-_BULKDATA_SEGMENTS = (Form.BULKDATA.value, "bulk", "pixeldata")
+_BULKDATA_SEGMENTS = (Representation.BULKDATA.value, "bulk", "pixeldata")
 
 
 @dataclass(frozen=True)
@@ -116,21 +116,21 @@ def _is_plain(uid: str) -> bool:
 
 @dataclass(frozen=True)
 class Target:
-    """A resource in the form that is wanted.
+    """A resource in one representation.
 
     Of bulk data, `address` is what a BulkDataURI says: a path below the base URL, or a URL; without
     one, all bulk data of the resource is meant.
     """
 
     resource: Resource = Resource()
-    form: Form = Form.STORED
+    representation: Representation = Representation.STORED
     address: str = ""
 
     def __str__(self) -> str:
         """Write the path relative to the base URL, or the URL."""
-        if self.address or self.form is Form.STORED:
+        if self.address or self.representation is Representation.STORED:
             return self.address or str(self.resource)
-        return f"{self.resource}/{self.form.value}"
+        return f"{self.resource}/{self.representation.value}"
 
 
 def is_usable_uid(uid: object) -> bool:
@@ -159,7 +159,7 @@ def parse_resource(text: str) -> Resource:
 
 
 def parse_target(text: str, base_url: str = "") -> Target:
-    """Read a path as `parse_resource` does, with the form that is wanted after it; or a URL.
+    """Read a path as `parse_resource` does, and the representation after it; or a URL.
 
     A URL below the base URL is the path it ends with; another one is bulk data that lies elsewhere.
     Raises UsageError naming what is wrong with it.
@@ -167,23 +167,27 @@ def parse_target(text: str, base_url: str = "") -> Target:
     text = text.strip()
     if "://" in text:
         if not (base_url and text.startswith(f"{base_url}/")):
-            return Target(form=Form.BULKDATA, address=_checked_url(text))
+            return Target(representation=Representation.BULKDATA, address=_checked_url(text))
         text = text.removeprefix(f"{base_url}/")
     path = text.partition("?")[0]
     resource, rest = _parse(path, _TARGET_SHAPE)
-    form = Form.STORED
+    representation = Representation.STORED
     if rest and resource.study:
         if rest[0] in _BULKDATA_SEGMENTS and not resource.frames:
-            is_whole = rest == [Form.BULKDATA.value] and path == text
-            return Target(resource, Form.BULKDATA, "" if is_whole else text.strip("/"))
-        if rest in ([Form.METADATA.value], [Form.RENDERED.value], [Form.THUMBNAIL.value]):
-            form, rest = Form(rest[0]), []
-        if form is Form.METADATA and resource.frames:
+            is_whole = rest == [Representation.BULKDATA.value] and path == text
+            return Target(resource, Representation.BULKDATA, "" if is_whole else text.strip("/"))
+        if rest in (
+            [Representation.METADATA.value],
+            [Representation.RENDERED.value],
+            [Representation.THUMBNAIL.value],
+        ):
+            representation, rest = Representation(rest[0]), []
+        if representation is Representation.METADATA and resource.frames:
             hint = "ask for the instance's"
             raise UsageError(f"frames have no metadata of their own: {text!r}", hint)
     if rest or path != text:
         raise _not_understood((rest or text.split("?")[1:])[0], text, _TARGET_SHAPE)
-    return Target(resource, form)
+    return Target(resource, representation)
 
 
 def _checked_url(text: str) -> str:

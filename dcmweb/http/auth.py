@@ -32,7 +32,7 @@ class Authentication(AuthBase):
         return False
 
 
-class Basic(Authentication):
+class BasicAuth(Authentication):
     """User name and password (RFC 7617)."""
 
     def __init__(self, user: str, password: str) -> None:
@@ -44,7 +44,7 @@ class Basic(Authentication):
         return request
 
 
-class Bearer(Authentication):
+class BearerAuth(Authentication):
     """A bearer token (RFC 6750), read anew when the server turns it down: it may be short-lived."""
 
     def __init__(self, read_token: Callable[[], str]) -> None:
@@ -62,7 +62,7 @@ class Bearer(Authentication):
         return turned_down.headers.get("Authorization") != f"Bearer {self._token}"
 
 
-class Google(Authentication):
+class GoogleAuth(Authentication):
     """Google Application Default Credentials, found and refreshed when they are first needed."""
 
     def __init__(self) -> None:
@@ -131,11 +131,11 @@ def choose(base_url: str, given: Credentials) -> Authentication:
     """
     match _resolve(base_url, given):
         case AuthScheme.GOOGLE:
-            return Google()
+            return GoogleAuth()
         case AuthScheme.BASIC:
-            return Basic(given.user, _password(given))
+            return BasicAuth(given.user, _password(given))
         case AuthScheme.BEARER:
-            return Bearer(_token_source(given))
+            return BearerAuth(_token_source(given))
         case _:
             return Authentication()
 

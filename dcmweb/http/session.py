@@ -188,7 +188,7 @@ class Response:
         return media_types.parse(self.headers.get("Content-Type", ""))
 
     @property
-    def tells_its_end(self) -> bool:
+    def has_framing(self) -> bool:
         """Whether HTTP says where the body ends, other than by closing the connection."""
         chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
         return chunked or "Content-Length" in self.headers

@@ -70,7 +70,9 @@ class Layout:
         if name.startswith("."):
             name = f"_{name[1:]}"
         if len(name.encode()) > LONGEST_NAME:
-            name = name.encode()[:LONGEST_NAME].decode(errors="ignore") + digest(name)
+            name = name.encode()[:LONGEST_NAME].decode(errors="ignore") + distinguishing_suffix(
+                name
+            )
         return name
 
 
@@ -106,13 +108,13 @@ def _text(value: object) -> str:
 def readable_name(text: str) -> str:
     """Make a value into part of a name that people can read, letters of all scripts included.
 
-    What has to be changed gets a digest of the original, so that two values, two patients
-    perhaps, never share a name.
+    What has to be changed gets a suffix made from the original, so that two values, perhaps
+    two patients, never share a name.
     """
     name = _UNSAFE.sub("_", text).strip(" .")
-    return name if name == text else name + digest(text)
+    return name if name == text else name + distinguishing_suffix(text)
 
 
-def digest(text: str) -> str:
+def distinguishing_suffix(text: str) -> str:
     """Make what tells a changed name from others."""
     return "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

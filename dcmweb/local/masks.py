@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 
-from dcmweb.local.partial_files import is_of_our_own
+from dcmweb.local.partial_files import is_internal
 
 NAMES_AT_ONCE = 50_000  # names of one folder held in memory; a larger folder is read in passes
 
@@ -183,7 +183,7 @@ def _entries(folder: str) -> Iterator[tuple[str, bool]]:
             later = (
                 (e.name, _is_folder(e))
                 for e in entries
-                if e.name > last and not is_of_our_own(e.name)
+                if e.name > last and not is_internal(e.name)
             )
             names = heapq.nsmallest(NAMES_AT_ONCE, later)
         yield from names

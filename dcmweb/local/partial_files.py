@@ -30,7 +30,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HOPELESS = (*_FULL, errno.EROFS, errno.EIO)
 
 
-def is_of_our_own(name: str) -> bool:
+def is_internal(name: str) -> bool:
     """Tell whether a file or folder is a tool of ours: a partial file, an archive's index."""
     return name == OWN_FOLDER or (name.startswith(PARTIAL_PREFIX) and name.endswith(PARTIAL_SUFFIX))
 

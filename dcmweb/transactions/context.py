@@ -10,7 +10,7 @@ from dcmweb.transfer.engine import Engine, RetryPolicy
 from dcmweb.transfer.stop import Stop
 
 
-class Client:
+class RunContext:
     """A user agent of one origin server (PS3.18 section 3.6).
 
     `notify` is told, in words, what a user should know beside the outcomes; `tick` is called

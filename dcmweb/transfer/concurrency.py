@@ -17,7 +17,7 @@ SHARE = 0.5  # of what more jobs would bring on an endless line: with less, they
 TICK = 0.2  # seconds between looks at whether it is time to stop
 
 
-class Pace:
+class ConcurrencyLimit:
     """Lets jobs begin, as many at a time as do good.
 
     It begins with a few, adds some as long as that makes the run faster, and halves the number

@@ -17,7 +17,7 @@ from threading import Lock, Thread, current_thread
 from typing import Generic, TypeVar
 
 from dcmweb.errors import DcmwebError, Interrupted, Refused, Stalled
-from dcmweb.transfer.concurrency import Pace
+from dcmweb.transfer.concurrency import ConcurrencyLimit
 from dcmweb.transfer.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class Engine:
         self.workers = workers
         self.stop = stop
         self.meter = Meter()
-        self.pace = Pace(workers, adapts=adapts, moved=lambda: self.meter.bytes)
+        self.concurrency = ConcurrencyLimit(workers, adapts=adapts, moved=lambda: self.meter.bytes)
         self._policy = policy
         self._tick = tick
         self._failed_in_a_row = 0
@@ -110,13 +110,13 @@ class Engine:
         self,
         action: Callable[[], T],
         *,
-        at_once: Callable[[DcmwebError], bool] = _never,
-        spares: Callable[[DcmwebError], bool] = _never,
+        fail_fast: Callable[[DcmwebError], bool] = _never,
+        not_counted: Callable[[DcmwebError], bool] = _never,
     ) -> T:
         """Do something, again while its error is retryable and the policy allows.
 
-        Errors that `at_once` says so of are raised the first time; those that `spares` says so of
-        do not tell against the server, as there is something smaller to be tried.
+        `fail_fast(error)`: raise it without a retry. `not_counted(error)`: leave it out of
+        the limit of consecutive failures, since a smaller request will be tried.
         """
         began = time.monotonic()
         attempt = 0
@@ -126,11 +126,11 @@ class Engine:
                 result = action()
             except DcmwebError as error:
                 if isinstance(error, Stalled) or _is_too_much(error):
-                    self.pace.back_off()
+                    self.concurrency.back_off()
                 delay = self._policy.delay(attempt, error)
                 late = time.monotonic() + delay > began + self._policy.time
-                if not error.retryable or at_once(error) or late or attempt >= self._most(error):
-                    if not spares(error):
+                if not error.retryable or fail_fast(error) or late or attempt >= self._most(error):
+                    if not not_counted(error):
                         self._note(error)
                     raise
                 last = error
@@ -161,7 +161,7 @@ class Engine:
         """Tell whether an error should end the run: no other item is likely to fare better."""
         return error.fatal or (error.retryable and self._failed_in_a_row >= MOST_IN_A_ROW)
 
-    def conclude(self) -> None:
+    def raise_if_never_connected(self) -> None:
         """At the end of a run: raise the error that kept the server from ever answering, if any."""
         if self._last_error is not None and not self._ever_answered:
             raise self._last_error
@@ -181,7 +181,7 @@ class Engine:
         first, then the error is raised.
         """
         self.stop.is_watched = True  # before there is anyone to be stopped
-        crew: _Crew[T] = _Crew(jobs, self.workers, self.pace, self.stop)
+        crew: _Crew[T] = _Crew(jobs, self.workers, self.concurrency, self.stop)
         try:
             yield from crew.results(self._tick)
         finally:
@@ -201,9 +201,11 @@ class _Done:
 class _Crew(Generic[T]):
     """The workers of one run."""
 
-    def __init__(self, jobs: Iterable[Job[T]], workers: int, pace: Pace, stop: Stop) -> None:
+    def __init__(
+        self, jobs: Iterable[Job[T]], workers: int, limit: ConcurrencyLimit, stop: Stop
+    ) -> None:
         self._jobs = iter(jobs)
-        self._pace = pace
+        self._concurrency = limit
         self._lock = Lock()
         self._stop = stop
         self._results: Queue[list[T] | _Done] = Queue(RESULTS_WAITING)
@@ -226,7 +228,7 @@ class _Crew(Generic[T]):
 
     def _one_job(self) -> bool:
         """Do a job when it is this worker's turn; tell whether there was one."""
-        with self._pace.turn(lambda: self._stop.is_set() or self._ended) as is_on:
+        with self._concurrency.turn(lambda: self._stop.is_set() or self._ended) as is_on:
             job = self._next() if is_on else None
             if job is None:
                 self._ended = True

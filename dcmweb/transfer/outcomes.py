@@ -46,7 +46,7 @@ class Outcome:
 
     `size` is in bytes; `place` is where it is now: a URL on the server, a path on this machine.
     `mtime_ns` is when a file was changed last, `attempts` how many requests it was in. It may come
-    `instead_of` one that was told before.
+    `replaces` one that was told before.
     """
 
     status: Status
@@ -59,7 +59,7 @@ class Outcome:
     series: str = ""
     instance: str = ""
     attempts: int = 0
-    instead_of: Status | None = None
+    replaces: Status | None = None
 
 
 # Those of a run, as they come; whoever does not want all of them closes it, which ends the run.
@@ -70,7 +70,7 @@ MOST_REASONS, EXAMPLES = 50, 3
 
 
 @dataclass
-class Problem:
+class FailureGroup:
     """What several items have in common that did not fare well, with some of them."""
 
     status: Status
@@ -93,7 +93,7 @@ class Tally:
         self.counts: Counter[Status] = Counter()
         self.bytes = 0
         self.passed_over = 0  # bytes that needed not be moved
-        self._problems: dict[tuple[Status, str], Problem] = {}
+        self._problems: dict[tuple[Status, str], FailureGroup] = {}
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome; bytes count when they arrived or, in a dry run, are to be moved."""
@@ -102,21 +102,21 @@ class Tally:
             self.bytes += outcome.size
         if outcome.status in (Status.DONE_BEFORE, Status.SKIPPED):
             self.passed_over += outcome.size
-        if outcome.instead_of:
-            self.counts[outcome.instead_of] -= 1
-            self.bytes -= outcome.size if outcome.instead_of in _MOVED else 0
+        if outcome.replaces:
+            self.counts[outcome.replaces] -= 1
+            self.bytes -= outcome.size if outcome.replaces in _MOVED else 0
         if not outcome.status.is_good:
             self._problem(outcome.status, outcome.reason).add(outcome.item)
 
-    def _problem(self, status: Status, reason: str) -> Problem:
+    def _problem(self, status: Status, reason: str) -> FailureGroup:
         """Find the group of a reason; numbers in it, such as UIDs, make no difference."""
         key = status, re.sub(r"[0-9][0-9.]*", "0", reason)
         if key not in self._problems and len(self._problems) >= MOST_REASONS:
             key, reason = (status, ""), "other reasons"
-        return self._problems.setdefault(key, Problem(status, reason))
+        return self._problems.setdefault(key, FailureGroup(status, reason))
 
     @property
-    def problems(self) -> list[Problem]:
+    def problems(self) -> list[FailureGroup]:
         """What went wrong, by reason; what befell most items comes first."""
         return sorted(self._problems.values(), key=lambda problem: -problem.count)
 

@@ -1,4 +1,4 @@
-"""A server without a network: what a client's requests come to is decided by a function."""
+"""A server without a network: what a context's requests come to is decided by a function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import urllib3
 
 from dcmweb.http.adapter import Adapter
 from dcmweb.settings import AuthScheme, Credentials, Settings
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search.paging import INSTANCE_UID, SERIES_UID, STUDY_UID
 from dcmweb.transfer import engine
 
@@ -97,25 +97,25 @@ class Archive:
         return Answer.rows(rows, warning='299 h: "2 additional results"' if more else "")
 
 
-Serve = Callable[..., tuple[Client, Server]]
+Serve = Callable[..., tuple[RunContext, Server]]
 
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Make a client of a server that answers as told; without delays between retries."""
+    """Make a context of a server that answers as told; without delays between retries."""
     monkeypatch.setattr(engine, "FIRST_DELAY", 0)
-    clients: list[Client] = []
+    clients: list[RunContext] = []
 
     def start(
         answering: Answering, notify: Callable[[str], None] = lambda _: None, **settings: Any
-    ) -> tuple[Client, Server]:
+    ) -> tuple[RunContext, Server]:
         server = Server(answering)
         monkeypatch.setattr(Adapter, "send", lambda self, request, **_: server.send(self, request))
         credentials = Credentials(scheme=AuthScheme.NONE)
         given = Settings(base_url=BASE_URL, credentials=credentials, **settings)
-        clients.append(Client(given, notify=notify))
+        clients.append(RunContext(given, notify=notify))
         return clients[-1], server
 
     yield start
-    for client in clients:
-        client.close()
+    for context in clients:
+        context.close()

@@ -40,10 +40,10 @@ ERRORS: list[tuple[DcmwebError, ExitCode, bool, bool]] = [
     (errors.LocalError("x", fatal=True), ExitCode.LOCAL_IO, False, True),
     (errors.NotDicom("x"), ExitCode.LOCAL_IO, False, False),
     (errors.BrokenDicom("x"), ExitCode.LOCAL_IO, False, False),
-    (errors.Nameless("x"), ExitCode.LOCAL_IO, False, False),
+    (errors.MissingUid("x"), ExitCode.LOCAL_IO, False, False),
     (errors.ProtocolError("x"), ExitCode.PROTOCOL, False, False),
     (errors.Truncated("x"), ExitCode.PROTOCOL, True, False),
-    (errors.Damaged("x"), ExitCode.PROTOCOL, True, False),
+    (errors.IncompletePayload("x"), ExitCode.PROTOCOL, True, False),
     (errors.Interrupted(), ExitCode.SIGINT, False, False),
     (errors.Interrupted(signal.SIGTERM), ExitCode.SIGTERM, False, False),
 ]

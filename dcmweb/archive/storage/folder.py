@@ -25,7 +25,7 @@ from dcmweb.local.partial_files import (
     OWN_FOLDER,
     PartialFile,
     instance_path,
-    is_of_our_own,
+    is_internal,
     make_folder,
     writing_into,
 )
@@ -234,7 +234,7 @@ class Scan:
             return
         for found in ordered:
             path = os.path.join(below, found.name)
-            if is_of_our_own(found.name):
+            if is_internal(found.name):
                 continue
             if found.is_dir(follow_symlinks=False):
                 yield from self._files(path)

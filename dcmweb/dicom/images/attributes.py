@@ -11,7 +11,7 @@ from typing import Any
 
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.images.codestreams import Pixels
-from dcmweb.dicom.images.content import Content, Kind
+from dcmweb.dicom.images.content import Kind, MediaFile
 from dcmweb.dicom.json_checks import bulk_references
 from dcmweb.dicom.json_model import Dataset, number, text
 from dcmweb.dicom.json_to_part10 import (
@@ -62,7 +62,7 @@ def is_compressed(dataset: Dataset) -> bool:
     return text(dataset, TRANSFER_SYNTAX) not in _NATIVE
 
 
-def target_of(dataset: Dataset, content: Content) -> str:
+def target_of(dataset: Dataset, content: MediaFile) -> str:
     """Return the tag of the element that a file is for: the one that refers to bulk data, if any.
 
     Otherwise that is the pixel data, or the document.
@@ -71,7 +71,9 @@ def target_of(dataset: Dataset, content: Content) -> str:
     return next(iter(bulk_references(dataset)), default)
 
 
-def filled(dataset: Dataset, contents: Sequence[Content], place: int) -> tuple[Dataset, list[str]]:
+def filled(
+    dataset: Dataset, contents: Sequence[MediaFile], place: int
+) -> tuple[Dataset, list[str]]:
     """Fill in what tells itself, and say what is wrong.
 
     `contents` are frames, or the one value of another element; `place` is that of the instance
@@ -110,7 +112,7 @@ def _plain(vr: str, **values: Any) -> Dataset:
     return {tag: {"vr": vr, "Value": [value]} for tag, value in values.items()}
 
 
-def _of_document(dataset: Dataset, content: Content) -> tuple[Dataset, list[str]]:
+def _of_document(dataset: Dataset, content: MediaFile) -> tuple[Dataset, list[str]]:
     """Describe a PDF (PS3.3 section C.24.2)."""
     defaults = {
         "00080023": {"vr": "DA"},  # of type 2 from here on
@@ -132,7 +134,7 @@ def _of_document(dataset: Dataset, content: Content) -> tuple[Dataset, list[str]
     return defaults, problems
 
 
-def _of_image(dataset: Dataset, contents: Sequence[Content]) -> tuple[Dataset, list[str]]:
+def _of_image(dataset: Dataset, contents: Sequence[MediaFile]) -> tuple[Dataset, list[str]]:
     """Describe pixel data by its frames, as far as these tell what they are."""
     first = contents[0].pixels
     syntax = text(dataset, TRANSFER_SYNTAX)
@@ -174,7 +176,7 @@ def _description(dataset: Dataset, pixels: Pixels, frames: int) -> Dataset:
     }
 
 
-def _of_lossy(pixels: Pixels, contents: Sequence[Content]) -> Dataset:
+def _of_lossy(pixels: Pixels, contents: Sequence[MediaFile]) -> Dataset:
     """Say how images lost something (PS3.3 section C.7.6.1.1.5)."""
     bytes_per_sample = -(-pixels.bits // 8)
     native = pixels.rows * pixels.columns * pixels.samples * bytes_per_sample * len(contents)
@@ -227,7 +229,7 @@ def _contradictions(dataset: Dataset, defaults: Dataset, pixels: Pixels) -> Iter
 
 
 def _complaints_of_unknown(
-    dataset: Dataset, contents: Sequence[Content], syntax: str
+    dataset: Dataset, contents: Sequence[MediaFile], syntax: str
 ) -> Iterator[str]:
     """Check files that do not tell what they are: metadata has to tell it all."""
     it = "it" if len(contents) == 1 else contents[0].path
@@ -249,14 +251,14 @@ def _complaints_of_unknown(
         yield "a video is one file"
 
 
-def _is_rle(content: Content) -> bool:
+def _is_rle(content: MediaFile) -> bool:
     """Tell whether a file begins as one in RLE does: with the number of segments (PS3.5 G.5)."""
     return len(content.head) >= 64 and (
         1 <= struct.unpack("<L", content.head[:4])[0] <= 15 and content.head[4:8] == b"\x40\0\0\0"
     )
 
 
-def _wrong_length(dataset: Dataset, contents: Sequence[Content]) -> Iterator[str]:
+def _wrong_length(dataset: Dataset, contents: Sequence[MediaFile]) -> Iterator[str]:
     frames = number(dataset, FRAMES) or 1
     bits = frames
     for tag in (_ROWS, _COLUMNS, _SAMPLES, _ALLOCATED):

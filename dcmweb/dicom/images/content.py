@@ -48,7 +48,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Content:
+class MediaFile:
     """What is in a file: which bytes of it make up the value, and what an image says of itself.
 
     `fingerprint` is size and time of modification of the whole file, as it was looked at.
@@ -63,7 +63,7 @@ class Content:
     head: bytes = field(default=b"", repr=False)
 
 
-def look(path: str) -> Content:
+def read_media_file(path: str) -> MediaFile:
     """Look at a file. Raises LocalError, which names it, for what can be part of no instance."""
     try:
         with open_file(path) as file:
@@ -79,18 +79,18 @@ def look(path: str) -> Content:
         raise LocalError(str(error), path=path) from None
 
 
-def _look(file: BinaryIO, path: str, fingerprint: tuple[int, int]) -> Content:
+def _look(file: BinaryIO, path: str, fingerprint: tuple[int, int]) -> MediaFile:
     head, size = file.read(_HEAD), fingerprint[0]
     if head.startswith(_PDF):
-        return Content(path, Kind.PDF, 0, size, fingerprint)
+        return MediaFile(path, Kind.PDF, 0, size, fingerprint)
     if head.startswith(_JPEG):
         pixels = read_jpeg(file, size)
-        return Content(path, Kind.IMAGE, 0, size, fingerprint, pixels)
+        return MediaFile(path, Kind.IMAGE, 0, size, fingerprint, pixels)
     if head.startswith((_JP2, _J2K)):
         is_box = head.startswith(_JP2)
         start, length, colours = find_codestream(file, size) if is_box else (0, size, 0)
         pixels = read_jpeg_2000(file, start, length, colours)
-        return Content(path, Kind.IMAGE, start, length, fingerprint, pixels)
+        return MediaFile(path, Kind.IMAGE, start, length, fingerprint, pixels)
     for at, magic, name in _OTHERS:
         if head.startswith(magic, at):
             raise BadImage(
@@ -99,10 +99,10 @@ def _look(file: BinaryIO, path: str, fingerprint: tuple[int, int]) -> Content:
             )
     if head[128:132] == b"DICM":
         raise BadImage("it is a DICOM file already: store it without --metadata")
-    return Content(path, Kind.OTHER, 0, size, fingerprint, head=head)
+    return MediaFile(path, Kind.OTHER, 0, size, fingerprint, head=head)
 
 
-def digest(content: Content) -> bytes:
+def content_digest(content: MediaFile) -> bytes:
     """Return the SHA-256 of what is in a file. Raises LocalError if it cannot be read."""
     found = hashlib.sha256()
     try:

@@ -15,32 +15,32 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from dcmweb.errors import NetworkError, ProtocolError, Refused, UsageError
 from dcmweb.http.session import not_dicomweb
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_jobs import one_of_many
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 FIRST_POLL, LONGEST_POLL, SLOWER = 0.25, 10.0, 1.5  # seconds, seconds, and the factor between
 
 
-def wait(client: Client, names: Iterable[str], *, alone: bool = False) -> Outcomes:
+def wait(context: RunContext, names: Iterable[str], *, alone: bool = False) -> Outcomes:
     """Wait for operations, each by its name or URL; yield how each ended.
 
     The error of one that is alone is raised; of several, each has its outcome.
     """
-    yield from client.engine.run(
-        partial(_one, client, name) if alone else partial(_one_of_many, client, name)
+    yield from context.engine.run(
+        partial(_one, context, name) if alone else partial(_one_of_many, context, name)
         for name in names
     )
-    client.engine.conclude()
+    context.engine.raise_if_never_connected()
 
 
-def _one_of_many(client: Client, name: str) -> Iterator[Outcome]:
-    return one_of_many(client.engine, name, partial(_one, client, name))
+def _one_of_many(context: RunContext, name: str) -> Iterator[Outcome]:
+    return one_of_many(context.engine, name, partial(_one, context, name))
 
 
-def _one(client: Client, given: str) -> Iterator[Outcome]:
-    name = _name(client.settings.base_url, given)
-    wait_for(client, {"name": name})
+def _one(context: RunContext, given: str) -> Iterator[Outcome]:
+    name = _name(context.settings.base_url, given)
+    wait_for(context, {"name": name})
     yield Outcome(Status.FINISHED, name)
 
 
@@ -58,25 +58,25 @@ def _name(base_url: str, given: str) -> str:
     return name
 
 
-def wait_for(client: Client, operation: dict[str, Any]) -> None:
+def wait_for(context: RunContext, operation: dict[str, Any]) -> None:
     """Poll an operation until it is done. Raises what it ended with, if not with success."""
     name: str = operation["name"]
-    url = operation_url(client.settings.base_url, name)
-    client.notify(f"Waiting for operation {name}")
-    deadline = time.monotonic() + client.settings.operation_time
+    url = operation_url(context.settings.base_url, name)
+    context.notify(f"Waiting for operation {name}")
+    deadline = time.monotonic() + context.settings.operation_time
     delay = FIRST_POLL
     while not operation.get("done"):
         if time.monotonic() + delay > deadline:
-            hint = f"wait for it: dcmweb {client.settings.base_url} wait {name}"
+            hint = f"wait for it: dcmweb {context.settings.base_url} wait {name}"
             raise NetworkError(f"operation {name} is still running", hint)
-        client.stop.sleep(delay)
+        context.stop.sleep(delay)
         delay = min(delay * SLOWER, LONGEST_POLL)
-        operation = client.engine.attempt(lambda: _poll(client, url))
+        operation = context.engine.attempt(lambda: _poll(context, url))
     check_result(f"operation {name}", operation)
 
 
-def _poll(client: Client, url: str) -> dict[str, Any]:
-    with client.session.get(url, accept="application/json") as response:
+def _poll(context: RunContext, url: str) -> dict[str, Any]:
+    with context.session.get(url, accept="application/json") as response:
         response.check(200)
         body = response.content()
         operation = json_object(body)

@@ -23,7 +23,7 @@ from dcmweb.errors import (
 )
 from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.session import not_dicomweb
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.delete.operations import check_result, json_object, wait_for
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
@@ -39,7 +39,7 @@ _REJECT_HINT = (
 
 
 def delete(
-    client: Client,
+    context: RunContext,
     resources: Sequence[Resource],
     is_done: Callable[[str, int, int], bool] = lambda _item, _size, _mtime_ns: False,
     *,
@@ -58,26 +58,26 @@ def delete(
                 f"{str(resource) or 'the whole store'} cannot be deleted",
                 "name a study, series or instance: studies/UID[/series/UID[/instances/UID]]",
             )
-    deleter = _Deleter(client, alone=len(resources) == 1, waits=waits)
+    deleter = _Deleter(context, alone=len(resources) == 1, waits=waits)
     action = deleter.plan if dry_run else deleter.delete
-    yield from client.engine.run(
+    yield from context.engine.run(
         partial(iter, [Outcome(Status.DONE_BEFORE, str(resource))])
         if is_done(str(resource), 0, 0)
         else partial(action, resource)
         for resource in resources
     )
-    client.engine.conclude()
+    context.engine.raise_if_never_connected()
 
 
 class _Deleter:
-    def __init__(self, client: Client, *, alone: bool, waits: bool) -> None:
-        self._client = client
+    def __init__(self, context: RunContext, *, alone: bool, waits: bool) -> None:
+        self._context = context
         self._alone = alone
         self._waits = waits
 
     def plan(self, resource: Resource) -> Iterator[Outcome]:
         """Say how much is below a resource, and delete nothing."""
-        lister = Lister(self._client)
+        lister = Lister(self._context)
         series = instances = 0
         try:
             if resource.level is Level.STUDIES:
@@ -107,15 +107,15 @@ class _Deleter:
             if self._alone:
                 raise
             yield Outcome(Status.FAILED, str(resource), reason=error.message)
-            if self._client.engine.gives_up(error):
+            if self._context.engine.gives_up(error):
                 raise
 
     def _delete(self, resource: Resource) -> Outcome:
-        operation = self._client.engine.attempt(self._once_or_gone(resource))
+        operation = self._context.engine.attempt(self._once_or_gone(resource))
         if operation and not self._waits:
             return Outcome(Status.BEGUN, str(resource), place=operation["name"])
         if operation:
-            wait_for(self._client, operation)
+            wait_for(self._context, operation)
         return Outcome(Status.DELETED, str(resource))
 
     def _once_or_gone(self, resource: Resource) -> Callable[[], dict[str, Any]]:
@@ -129,7 +129,7 @@ class _Deleter:
             except NothingMatched:
                 if not was_sent:
                     raise
-                self._client.notify(f"{resource} is gone, after an attempt that broke off")
+                self._context.notify(f"{resource} is gone, after an attempt that broke off")
                 return {}
             except (NetworkError, Truncated):
                 was_sent = True
@@ -139,7 +139,7 @@ class _Deleter:
 
     def _request(self, resource: Resource) -> dict[str, Any]:
         """Send the request; return the operation it began, empty if it is done already."""
-        with self._client.session.delete(str(resource), accept="*/*") as response:
+        with self._context.session.delete(str(resource), accept="*/*") as response:
             try:
                 response.check(200, 202, 204)
             except (AuthError, Refused) as error:

@@ -6,26 +6,26 @@ from collections.abc import Sequence
 
 from dcmweb.errors import DcmwebError
 from dcmweb.http.session import Response
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 
 _REFUSALS = (400, 406)
 
 
-def ask(client: Client, path: str, forms: Sequence[str], *good: int) -> Response:
+def ask(context: RunContext, path: str, forms: Sequence[str], *good: int) -> Response:
     """Get a resource in the first of several forms, as written in Accept, that is not refused.
 
     Raises the error that an answer is, unless its status is one of the good ones.
     """
     *others, last = forms
     for accept in others:
-        response = client.session.get(path, accept=accept, bulk=True)
+        response = context.session.get(path, accept=accept, bulk=True)
         if response.status not in _REFUSALS:
-            return checked(response, *good)
+            return checked_response(response, *good)
         response.close()
-    return checked(client.session.get(path, accept=last, bulk=True), *good)
+    return checked_response(context.session.get(path, accept=last, bulk=True), *good)
 
 
-def checked(response: Response, *good: int) -> Response:
+def checked_response(response: Response, *good: int) -> Response:
     """Return an answer that is good, its body still to be read; raise the error it is if not."""
     try:
         response.check(*good)

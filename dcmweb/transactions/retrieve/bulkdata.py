@@ -12,9 +12,9 @@ from dcmweb.errors import AuthError, NetworkError
 from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, OTHER_EXTENSION, MediaType, multipart
 from dcmweb.http.multipart import read_parts
 from dcmweb.http.session import not_dicomweb
-from dcmweb.local.layout import digest, readable_name
+from dcmweb.local.layout import distinguishing_suffix, readable_name
 from dcmweb.local.partial_files import folder_path, safe_name
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.accept import ask
 from dcmweb.transactions.retrieve.instance_jobs import Job, each_instance, one_of_many
 from dcmweb.transactions.retrieve.metadata import describe, described
@@ -28,10 +28,12 @@ _EXTENSIONS = sorted({*EXTENSIONS.values(), OTHER_EXTENSION})
 class BulkDataRetriever:
     """Retrieves bulk data, a file for each value."""
 
-    def __init__(self, client: Client, destination: Destination, wanted: MediaType | None) -> None:
-        self._client = client
+    def __init__(
+        self, context: RunContext, destination: Destination, wanted: MediaType | None
+    ) -> None:
+        self._context = context
         self._destination = destination
-        self._saver = Saver(client, destination, may_be_empty=True)
+        self._saver = Saver(context, destination, may_be_empty=True)
         forms = [multipart(wanted), str(wanted)] if wanted else ["*/*", multipart(_AS_STORED)]
         self._forms = forms
 
@@ -41,14 +43,14 @@ class BulkDataRetriever:
             yield partial(self._named, target)
         else:
             tags = self._destination.layout.tags
-            yield from each_instance(self._client, target.resource, self._all_of, *tags)
+            yield from each_instance(self._context, target.resource, self._all_of, *tags)
 
     def _named(self, target: Target) -> Iterator[Outcome]:
         stem = self._stem_of_named(target)
         try:
             yield from self._one(target.address, target.resource, stem, str(target))
         except (NetworkError, AuthError) as error:
-            if not self._client.session.is_own(self._client.session.url(target.address)):
+            if not self._context.session.is_own(self._context.session.url(target.address)):
                 error.fatal, error.hint = False, ""  # another server's tells nothing of ours
             raise
 
@@ -58,26 +60,26 @@ class BulkDataRetriever:
         rest = target.address.removeprefix(f"{resource}/") if resource.study else ""
         if not rest:
             name = urlsplit(target.address).path.strip("/").rpartition("/")[2] or "bulkdata"
-            return readable_name(name) + digest(target.address)
+            return readable_name(name) + distinguishing_suffix(target.address)
         name = safe_name(rest.replace("/", "-"))
         if not resource.instance:
             return folder_path(resource) + name
-        found = described(self._client, resource, layout, {})
+        found = described(self._context, resource, layout, {})
         return f"{layout.place(resource, found)}_{name}"
 
     def _all_of(self, instance: Resource, _row: Dataset) -> Iterator[Outcome]:
         """Retrieve all bulk data of an instance, as its metadata names it."""
-        dataset = describe(self._client, instance)
+        dataset = describe(self._context, instance)
         stem = self._destination.layout.place(instance, dataset)
-        base = self._client.session.url(f"{instance}/")
+        base = self._context.session.url(f"{instance}/")
         found = False
         for path, uri in _bulk_data(dataset):
             found = True
             item, url = f"{instance}/bulkdata/{path}", urljoin(base, uri)
-            if self._client.session.is_own(url):
+            if self._context.session.is_own(url):
                 name = f"{stem}_{path.replace('/', '-')}"
                 job = partial(self._one, url, instance, name, item)
-                yield from one_of_many(self._client.engine, item, job)
+                yield from one_of_many(self._context.engine, item, job)
             else:
                 reason = f"lies on another server: {url}"
                 yield Outcome(Status.FAILED, item, reason=reason)
@@ -89,10 +91,10 @@ class BulkDataRetriever:
         if there := self._destination.there(item, resource, places):
             yield there
         else:
-            yield from self._client.engine.attempt(lambda: self._fetch(address, stem, item))
+            yield from self._context.engine.attempt(lambda: self._fetch(address, stem, item))
 
     def _fetch(self, address: str, stem: str, item: str) -> list[Outcome]:
-        with ask(self._client, address, self._forms, 200) as response:
+        with ask(self._context, address, self._forms, 200) as response:
             kind = response.media_type
             if kind.is_multipart:
                 parts = read_parts(response.read, kind.parameters.get("boundary", ""))

@@ -11,7 +11,7 @@ FEW = 10  # instances that are fetched one by one rather than in a stream with o
 
 
 @dataclass
-class Gathering:
+class ReceivedInstances:
     """What has come of a study or series so far, and what went wrong on the way."""
 
     resource: Resource
@@ -33,10 +33,10 @@ class Gathering:
         """Whether a stream broke off, as another one may not."""
         return self.problem is not None and self.problem.retryable
 
-    def part(self, series: Resource, count: int | None) -> Gathering:
+    def part(self, series: Resource, count: int | None) -> ReceivedInstances:
         """Take out what has come of one series."""
         came = {one for one in self.instances if one.series == series.series}
-        return Gathering(series, count, came, {one.instance for one in came}, self.problem)
+        return ReceivedInstances(series, count, came, {one.instance for one in came}, self.problem)
 
     @property
     def is_complete(self) -> bool:

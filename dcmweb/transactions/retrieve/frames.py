@@ -19,12 +19,12 @@ from dcmweb.http.media_types import (
 )
 from dcmweb.http.multipart import read_parts
 from dcmweb.http.session import Response, not_dicomweb
-from dcmweb.transactions.context import Client
-from dcmweb.transactions.retrieve.accept import ask, checked
+from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.retrieve.accept import ask, checked_response
 from dcmweb.transactions.retrieve.instance_jobs import Job, instances_below, one_of_many
 from dcmweb.transactions.retrieve.metadata import describe, described
 from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
-from dcmweb.transactions.retrieve.rendered import ANY, Rendering, is_picture
+from dcmweb.transactions.retrieve.rendered import ANY, RenderingParameters, is_picture
 from dcmweb.transfer.outcomes import Outcome, Status
 
 SOP_CLASS, NUMBER_OF_FRAMES, ROWS = "00080016", "00280008", "00280010"
@@ -45,15 +45,15 @@ class FrameRetriever:
 
     def __init__(
         self,
-        client: Client,
+        context: RunContext,
         destination: Destination,
         wanted: MediaType | None,
-        rendering: Rendering,
+        rendering: RenderingParameters,
     ) -> None:
-        self._client = client
-        self._engine = client.engine
+        self._context = context
+        self._engine = context.engine
         self._destination = destination
-        self._saver = Saver(client, destination)
+        self._saver = Saver(context, destination)
         self._wanted = wanted
         self._query = rendering.query
 
@@ -73,13 +73,13 @@ class FrameRetriever:
                 yield partial(self._frames, some, {}, fetch)
             return
         fields = (SOP_CLASS, NUMBER_OF_FRAMES, ROWS, *self._destination.layout.tags)
-        for found in instances_below(self._client, resource, *fields):
+        for found in instances_below(self._context, resource, *fields):
             if isinstance(found, Outcome):
                 yield partial(iter, [found])
                 continue
             instance, row = found
             if resource.instance and self._engine.workers > 1:
-                row = describe(self._client, instance)
+                row = describe(self._context, instance)
             for item, job in self._jobs_of_one(instance, row, fetch, share):
                 one = partial(one_of_many, self._engine, str(item), job)
                 yield job if resource.instance else one
@@ -97,7 +97,7 @@ class FrameRetriever:
 
     def _frames(self, resource: Resource, row: Dataset, fetch: _Fetch) -> Iterator[Outcome]:
         layout = self._destination.layout
-        row = described(self._client, resource, layout, row)
+        row = described(self._context, resource, layout, row)
         yield from self._missing(resource, layout.place(resource.without_frames, row), fetch)
 
     def _tells_enough(self, row: Dataset) -> bool:
@@ -111,7 +111,7 @@ class FrameRetriever:
     def _all_frames(self, resource: Resource, row: Dataset, fetch: _Fetch) -> Iterator[Outcome]:
         """Retrieve all frames of an instance; one that is no image is skipped."""
         if not self._tells_enough(row):
-            row = describe(self._client, resource)
+            row = describe(self._context, resource)
         if json_model.number(row, ROWS) is None:
             yield Outcome(Status.SKIPPED, str(resource), reason="it is not an image")
             return
@@ -167,7 +167,9 @@ class FrameRetriever:
 
     def _rendered_frame(self, frame: Resource, stem: str) -> Outcome:
         path, accept = f"{frame}/rendered{self._query}", str(self._wanted or ANY)
-        with checked(self._client.session.get(path, accept=accept, bulk=True), 200) as response:
+        with checked_response(
+            self._context.session.get(path, accept=accept, bulk=True), 200
+        ) as response:
             kind = response.media_type
             if not (kind.is_multipart or kind.name.startswith(("image/", "video/"))):
                 raise not_dicomweb(response, response.read(1024))
@@ -211,7 +213,7 @@ class FrameRetriever:
     def _answer(self, resource: Resource) -> Response:
         """Ask for frames as they are stored."""
         accept = multipart(self._wanted or AS_STORED)
-        response = ask(self._client, str(resource), [accept], 200)
+        response = ask(self._context, str(resource), [accept], 200)
         kind = response.media_type
         is_frame = kind.name == OCTET_STREAM or kind.name.startswith(("image/", "video/"))
         if not (kind.is_multipart or is_frame):

@@ -8,7 +8,7 @@ from functools import partial
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, Interrupted, NothingMatched
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.engine import Engine
 from dcmweb.transfer.outcomes import Outcome, Status
@@ -35,7 +35,7 @@ def unusable(parent: Resource) -> Outcome:
 
 
 def each_instance(
-    client: Client,
+    context: RunContext,
     resource: Resource,
     action: Callable[[Resource, Dataset], Iterator[Outcome]],
     *fields: str,
@@ -44,7 +44,7 @@ def each_instance(
 
     The action on an instance that was named may raise.
     """
-    for found in instances_below(client, resource, *fields):
+    for found in instances_below(context, resource, *fields):
         if isinstance(found, Outcome):
             yield partial(iter, [found])
         elif resource.instance:
@@ -52,11 +52,11 @@ def each_instance(
         else:
             instance, row = found
             job = partial(action, instance, row)
-            yield partial(one_of_many, client.engine, str(instance), job)
+            yield partial(one_of_many, context.engine, str(instance), job)
 
 
 def instances_below(
-    client: Client, resource: Resource, *fields: str
+    context: RunContext, resource: Resource, *fields: str
 ) -> Iterator[tuple[Resource, Dataset] | Outcome]:
     """Yield the instances at and below a resource, each with its row, and what is wrong with some.
 
@@ -65,7 +65,7 @@ def instances_below(
     if resource.instance:
         yield resource, {}
         return
-    lister = Lister(client)
+    lister = Lister(context)
     parents = [(resource, lister.count(resource))] if resource.study else lister.studies()
     for parent, expected in parents:
         if parent is None:

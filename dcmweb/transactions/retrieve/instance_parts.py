@@ -11,13 +11,13 @@ from typing import BinaryIO
 from dcmweb.dicom import part10
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Level, Resource
-from dcmweb.errors import Damaged, LocalError, Nameless, ProtocolError
+from dcmweb.errors import IncompletePayload, LocalError, MissingUid, ProtocolError
 from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType, multipart
 from dcmweb.http.multipart import PIECE, Part, read_parts
 from dcmweb.http.session import Response, not_dicomweb
-from dcmweb.local.layout import digest
+from dcmweb.local.layout import distinguishing_suffix
 from dcmweb.local.partial_files import PartialFile, check_space
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.accept import ask
 from dcmweb.transactions.retrieve.output import Destination, Saver, outcome_of
 from dcmweb.transfer.outcomes import Outcome, Status
@@ -28,12 +28,12 @@ _EXTENSION = EXTENSIONS[DICOM]
 class Receiver:
     """Asks for instances, and writes those that come into a folder."""
 
-    def __init__(self, client: Client, destination: Destination, wanted: MediaType) -> None:
-        self._client = client
+    def __init__(self, context: RunContext, destination: Destination, wanted: MediaType) -> None:
+        self._context = context
         self._folder = destination.folder
         self._layout = destination.layout
         self._placing = threading.Lock()
-        self._saver = Saver(client, destination)
+        self._saver = Saver(context, destination)
         self._wanted = wanted
         self._single_part = False  # the server has instances in single parts only
 
@@ -53,7 +53,7 @@ class Receiver:
             forms = forms[:1]
         elif self._single_part:
             forms.reverse()
-        response = ask(self._client, str(resource), forms, 200, 206)
+        response = ask(self._context, str(resource), forms, 200, 206)
         accepted = response.request.headers.get("Accept")
         self._single_part = self._single_part or accepted == str(self._wanted)
         try:
@@ -86,14 +86,14 @@ class Receiver:
         stem = self._stem(file, found)
         with self._placing:
             if not self._is_free(stem + _EXTENSION, found):
-                stem += digest(str(found))
+                stem += distinguishing_suffix(str(found))
             return file.move_to(stem + _EXTENSION)
 
     def _is_free(self, place: str, found: Resource) -> bool:
         """Tell whether a place is not taken by another instance of the same SOP Instance UID."""
         try:
             path = os.path.join(self._folder, place)
-            return part10.look(path).identity.resource == found
+            return part10.identify_file(path).identity.resource == found
         except LocalError:
             return True
 
@@ -118,7 +118,7 @@ def parts_and_ends(response: Response) -> Iterator[tuple[Part, bool]]:
     headers = {name.lower(): value for name, value in response.headers.items()}
     if response.headers.get("Content-Encoding"):
         headers.pop("content-length", None)  # that of the compressed body
-    yield Part(headers, iter(partial(response.read, PIECE), b"")), response.tells_its_end
+    yield Part(headers, iter(partial(response.read, PIECE), b"")), response.has_framing
 
 
 def check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resource:
@@ -139,14 +139,14 @@ def check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resourc
         if part.declared_size not in (None, file.size) or not ends:
             missing = part10.find_missing_end(reader, doubted=not ends)
             if missing:
-                raise Damaged(f"what the server sent is cut short: {missing}")
+                raise IncompletePayload(f"what the server sent is cut short: {missing}")
     return Resource(asked.study, asked.series or found.series, found.instance)
 
 
 def _identify(reader: BinaryIO, asked: Resource) -> Identity:
     try:
         return part10.identify(reader)
-    except Nameless:
+    except MissingUid:
         if not asked.instance:
             raise ProtocolError("what the server sent has no SOP Instance UID") from None
         return Identity("", asked)  # DICOM that cannot be read here, but known by its path

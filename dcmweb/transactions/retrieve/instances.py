@@ -21,8 +21,8 @@ from dcmweb.errors import (
 from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType
 from dcmweb.http.multipart import Part
 from dcmweb.local.partial_files import folder_path
-from dcmweb.transactions.context import Client
-from dcmweb.transactions.retrieve.completeness import Gathering
+from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.retrieve.completeness import ReceivedInstances
 from dcmweb.transactions.retrieve.instance_jobs import Job, one_of_many, unusable
 from dcmweb.transactions.retrieve.instance_parts import Receiver, parts
 from dcmweb.transactions.retrieve.metadata import described
@@ -31,7 +31,7 @@ from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Status
 
 STREAMS_AGAIN = 5  # at most, after one that broke off
-AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
+DICOM_AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
 
 _STORE = Resource()
 
@@ -39,13 +39,13 @@ _STORE = Resource()
 class InstanceRetriever:
     """Retrieves studies and series as streams, and single instances where that does not work."""
 
-    def __init__(self, client: Client, destination: Destination, wanted: MediaType) -> None:
-        self._client = client
-        self._engine = client.engine
+    def __init__(self, context: RunContext, destination: Destination, wanted: MediaType) -> None:
+        self._context = context
+        self._engine = context.engine
         self._destination = destination
         self._layout = destination.layout
-        self._receiver = Receiver(client, destination, wanted)
-        self._lister = Lister(client)
+        self._receiver = Receiver(context, destination, wanted)
+        self._lister = Lister(context)
 
     def jobs(self, resource: Resource, *, spread: bool) -> Iterator[Job]:
         """Make the jobs for a resource: the largest streams that keep the workers busy.
@@ -125,44 +125,44 @@ class InstanceRetriever:
 
         Raises what went wrong if nothing can be made good.
         """
-        gathering = Gathering(resource, count)
+        received = ReceivedInstances(resource, count)
         if self._may_be_there(resource):
-            yield from self._what_is_there(gathering)
-        if not gathering.instances or gathering.is_worth_a_stream:
-            yield from self._stream(gathering)
-        if gathering.count is None:
-            gathering.count = self._lister.count(resource)
-        if gathering.is_broken and resource.level is Level.STUDIES:
-            yield from self._series_by_series(gathering)
+            yield from self._what_is_there(received)
+        if not received.instances or received.is_worth_a_stream:
+            yield from self._stream(received)
+        if received.count is None:
+            received.count = self._lister.count(resource)
+        if received.is_broken and resource.level is Level.STUDIES:
+            yield from self._series_by_series(received)
         else:
-            yield from self._complete(gathering)
+            yield from self._complete(received)
 
-    def _series_by_series(self, gathering: Gathering) -> Iterator[Outcome]:
+    def _series_by_series(self, received: ReceivedInstances) -> Iterator[Outcome]:
         """Go on in smaller streams where that of a study broke off."""
         try:
-            series = list(self._lister.series(gathering.resource))
+            series = list(self._lister.series(received.resource))
         except (Refused, NothingMatched, ProtocolError):
             series = []
         if len(series) < 2 or any(one is None for one, _ in series):
-            yield from self._complete(gathering)
+            yield from self._complete(received)
             return
         for one, count in series:
             if one is not None:
-                yield from self._complete(gathering.part(one, count))
+                yield from self._complete(received.part(one, count))
 
-    def _complete(self, gathering: Gathering) -> Iterator[Outcome]:
+    def _complete(self, received: ReceivedInstances) -> Iterator[Outcome]:
         """Get what is missing: in another stream while that brings most of it, then one by one."""
         for _ in range(STREAMS_AGAIN):
-            came = len(gathering.instances)
-            gathering.missing = (gathering.count or 0) - came
-            if not (gathering.is_broken and gathering.is_worth_a_stream):
+            came = len(received.instances)
+            received.missing = (received.count or 0) - came
+            if not (received.is_broken and received.is_worth_a_stream):
                 break
-            gathering.problem = None
-            yield from self._stream(gathering)
-            if len(gathering.instances) == came:
+            received.problem = None
+            yield from self._stream(received)
+            if len(received.instances) == came:
                 break
-        if not gathering.is_complete:
-            yield from self._make_good(gathering)
+        if not received.is_complete:
+            yield from self._make_good(received)
 
     def _may_be_there(self, resource: Resource) -> bool:
         """Whether some of a study or series may have been retrieved before."""
@@ -170,18 +170,18 @@ class InstanceRetriever:
             return self._destination.has is not None
         return os.path.isdir(os.path.join(self._destination.folder, folder_path(resource)))
 
-    def _what_is_there(self, gathering: Gathering) -> Iterator[Outcome]:
+    def _what_is_there(self, received: ReceivedInstances) -> Iterator[Outcome]:
         """Count what is there already as come; how much is missing is counted as well."""
         try:
-            listing = self._lister.instances(gathering.resource, *self._layout.tags)
+            listing = self._lister.instances(received.resource, *self._layout.tags)
             for instance, row in listing:
                 outcome = self._there(instance, row) if instance else None
                 if outcome is None or instance is None:
-                    gathering.missing += 1
-                elif gathering.add(instance):
+                    received.missing += 1
+                elif received.add(instance):
                     yield outcome
         except (Refused, NothingMatched, ProtocolError):
-            gathering.missing = sys.maxsize  # as nothing tells
+            received.missing = sys.maxsize  # as nothing tells
 
     def _there(self, instance: Resource, row: Dataset) -> Outcome | None:
         """Tell what became of an instance that need not be retrieved; None for one that must."""
@@ -190,94 +190,92 @@ class InstanceRetriever:
         place = self._layout.place(instance, row) + EXTENSIONS[DICOM]
         return self._destination.there(str(instance), instance, [place])
 
-    def _stream(self, gathering: Gathering) -> Iterator[Outcome]:
+    def _stream(self, received: ReceivedInstances) -> Iterator[Outcome]:
         """Take what comes in one stream; what goes wrong is noted for later."""
         try:
-            response = self._engine.attempt(lambda: self._receiver.open(gathering.resource))
+            response = self._engine.attempt(lambda: self._receiver.open(received.resource))
         except (Refused, NothingMatched, ProtocolError) as error:
-            gathering.problem = error
+            received.problem = error
             return
         with response:
-            gathering.partial_content = response.status == 206
+            received.partial_content = response.status == 206
             try:
                 for part in parts(response):
-                    yield from self._take(part, gathering)
+                    yield from self._take(part, received)
             except Interrupted:
                 raise
             except DcmwebError as error:
                 if error.fatal or isinstance(error, LocalError):
                     raise
-                gathering.problem = error
+                received.problem = error
             else:
                 response.finish()
 
-    def _take(self, part: Part, gathering: Gathering) -> Iterator[Outcome]:
+    def _take(self, part: Part, received: ReceivedInstances) -> Iterator[Outcome]:
         """Write one instance of a stream; one that is not right is left for later."""
         try:
-            outcome, found = self._receiver.save(part, gathering.resource)
+            outcome, found = self._receiver.save(part, received.resource)
         except Truncated:
             raise
         except ProtocolError as error:
-            gathering.problem = gathering.stranger = error
+            received.problem = received.stranger = error
             return
-        if gathering.add(found):
+        if received.add(found):
             yield outcome
 
-    def _make_good(self, gathering: Gathering) -> Iterator[Outcome]:
+    def _make_good(self, received: ReceivedInstances) -> Iterator[Outcome]:
         """Retrieve one by one what the server lists and the stream did not bring."""
         listed = 0
-        listing = self._lister.instances(gathering.resource)
+        listing = self._lister.instances(received.resource)
         while True:
             try:
                 instance, _ = next(listing, (_STORE, {}))
             except (Refused, NothingMatched, ProtocolError) as error:
-                yield from self._cannot_list(gathering, error)
+                yield from self._cannot_list(received, error)
                 return
             if instance == _STORE:
                 break
             listed += 1
             if instance is None:
-                yield unusable(gathering.resource)
-            elif not gathering.has(instance):
+                yield unusable(received.resource)
+            elif not received.has(instance):
                 yield from self._one_of_many(instance)
-        if gathering.stranger is not None:
-            self._client.notify(f"{gathering.resource}: {gathering.stranger.message}")
+        if received.stranger is not None:
+            self._context.notify(f"{received.resource}: {received.stranger.message}")
         if not listed:
-            yield from self._nothing_listed(gathering)
-        elif gathering.count is not None and gathering.count > max(
-            listed, len(gathering.instances)
-        ):
+            yield from self._nothing_listed(received)
+        elif received.count is not None and received.count > max(listed, len(received.instances)):
             yield Outcome(
                 Status.FAILED,
-                str(gathering.resource),
-                reason=f"the server counts {gathering.count} instances, but lists {listed}",
+                str(received.resource),
+                reason=f"the server counts {received.count} instances, but lists {listed}",
             )
 
-    def _cannot_list(self, gathering: Gathering, error: DcmwebError) -> Iterator[Outcome]:
-        if gathering.problem is not None:
-            raise gathering.problem
-        if gathering.partial_content or gathering.count is not None:
-            came = len(gathering.instances)
-            count = "more" if gathering.count is None else gathering.count
+    def _cannot_list(self, received: ReceivedInstances, error: DcmwebError) -> Iterator[Outcome]:
+        if received.problem is not None:
+            raise received.problem
+        if received.partial_content or received.count is not None:
+            came = len(received.instances)
+            count = "more" if received.count is None else received.count
             reason = f"{came} instances came, the server has {count}, but does not list them"
             yield Outcome(
-                Status.FAILED, str(gathering.resource), reason=f"{reason}: {error.message}"
+                Status.FAILED, str(received.resource), reason=f"{reason}: {error.message}"
             )
             return
-        self._client.notify(
-            f"{gathering.resource}: the server lists no instances to compare with: {error.message}"
+        self._context.notify(
+            f"{received.resource}: the server lists no instances to compare with: {error.message}"
         )
 
-    def _nothing_listed(self, gathering: Gathering) -> Iterator[Outcome]:
-        if gathering.problem is not None:
-            raise gathering.problem
-        if gathering.partial_content or (gathering.count or 0) > len(gathering.instances):
+    def _nothing_listed(self, received: ReceivedInstances) -> Iterator[Outcome]:
+        if received.problem is not None:
+            raise received.problem
+        if received.partial_content or (received.count or 0) > len(received.instances):
             reason = "the server did not send all of it"
-            yield Outcome(Status.FAILED, str(gathering.resource), reason=reason)
+            yield Outcome(Status.FAILED, str(received.resource), reason=reason)
 
     def _one_named(self, resource: Resource) -> Iterator[Outcome]:
         """Retrieve the instance a user named. Raises what goes wrong."""
-        row = described(self._client, resource, self._layout, {}) if self._destination.has else {}
+        row = described(self._context, resource, self._layout, {}) if self._destination.has else {}
         if there := self._there(resource, row):
             yield there
             return

@@ -18,7 +18,7 @@ from dcmweb.http.media_types import DICOM_JSON, DICOM_XML, MediaType, multipart
 from dcmweb.http.multipart import PIECE, read_parts
 from dcmweb.http.session import not_dicomweb
 from dcmweb.local.layout import Layout
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_jobs import Job
 from dcmweb.transactions.retrieve.output import Destination, Saver
 from dcmweb.transactions.search import paging
@@ -32,58 +32,60 @@ _REFUSALS = (400, 406, 415)
 _T = TypeVar("_T")
 
 
-def metadata(client: Client, resource: Resource) -> Iterator[Dataset]:
+def metadata(context: RunContext, resource: Resource) -> Iterator[Dataset]:
     """Yield the metadata of all instances of a study or series, or of one, as DICOM JSON.
 
     Raises NothingMatched if there is no such resource, ProtocolError for what is not of it, and at
     the end if there are more instances than came.
     """
-    for dataset in _datasets(client, resource):
+    for dataset in _datasets(context, resource):
         _instance_of(dataset, resource)
         yield dataset
 
 
-def metadata_xml(client: Client, resource: Resource) -> Iterator[bytes]:
+def metadata_xml(context: RunContext, resource: Resource) -> Iterator[bytes]:
     """Yield the same as Native DICOM Model documents, as the server writes them.
 
     Where it has no XML, its JSON is written as such.
     """
     try:
-        with _answer(client, resource, multipart(DICOM_XML)) as (file, kind):
+        with _answer(context, resource, multipart(DICOM_XML)) as (file, kind):
             if kind.is_multipart:
                 parts = read_parts(file.read, kind.parameters.get("boundary", ""))
-                yield from _all_of(client, resource, (b"".join(part.body) for part in parts))
+                yield from _all_of(context, resource, (b"".join(part.body) for part in parts))
             elif kind.name == DICOM_XML:
-                yield from _all_of(client, resource, iter([file.read()]))
+                yield from _all_of(context, resource, iter([file.read()]))
             else:
                 rows = map(write_native_xml, json_model.read_json(file))
-                yield from _all_of(client, resource, rows)
+                yield from _all_of(context, resource, rows)
     except Refused as error:
         if error.status not in _REFUSALS:
             raise
-        client.notify(f"{resource}: the server has no metadata as XML, so it is made from JSON")
-        yield from map(write_native_xml, metadata(client, resource))
+        context.notify(f"{resource}: the server has no metadata as XML, so it is made from JSON")
+        yield from map(write_native_xml, metadata(context, resource))
 
 
-def describe(client: Client, instance: Resource) -> Dataset:
+def describe(context: RunContext, instance: Resource) -> Dataset:
     """Get the metadata of one instance, as the server knows it: it may have other UIDs above."""
-    return next(_datasets(client, instance))
+    return next(_datasets(context, instance))
 
 
-def described(client: Client, instance: Resource, layout: Layout, row: Dataset) -> Dataset:
+def described(context: RunContext, instance: Resource, layout: Layout, row: Dataset) -> Dataset:
     """Get what a layout has to know of an instance, unless a row of the server's has it."""
     if all(tag in row for tag in layout.tags):
         return row
-    return describe(client, instance.without_frames)
+    return describe(context, instance.without_frames)
 
 
 class MetadataRetriever:
     """Writes metadata into files, one for each instance."""
 
-    def __init__(self, client: Client, destination: Destination, wanted: MediaType | None) -> None:
-        self._client = client
+    def __init__(
+        self, context: RunContext, destination: Destination, wanted: MediaType | None
+    ) -> None:
+        self._context = context
         self._destination = destination
-        self._saver = Saver(client, destination)
+        self._saver = Saver(context, destination)
         self._kind = wanted or MediaType(DICOM_JSON)
 
     def jobs(self, resource: Resource) -> Iterator[Job]:
@@ -101,16 +103,16 @@ class MetadataRetriever:
 
     def _contents(self, resource: Resource) -> Iterator[tuple[Dataset, bytes]]:
         if self._kind.name == DICOM_XML:
-            for document in metadata_xml(self._client, resource):
+            for document in metadata_xml(self._context, resource):
                 yield parse_native_xml(document), document
         else:
-            for dataset in _datasets(self._client, resource):
+            for dataset in _datasets(self._context, resource):
                 yield dataset, json.dumps([dataset], indent=2, sort_keys=True).encode() + b"\n"
 
 
-def _datasets(client: Client, resource: Resource) -> Iterator[Dataset]:
-    with _answer(client, resource, DICOM_JSON) as (file, _):
-        yield from _all_of(client, resource, json_model.read_json(file))
+def _datasets(context: RunContext, resource: Resource) -> Iterator[Dataset]:
+    with _answer(context, resource, DICOM_JSON) as (file, _):
+        yield from _all_of(context, resource, json_model.read_json(file))
 
 
 def _instance_of(dataset: Dataset, resource: Resource) -> Resource:
@@ -123,19 +125,19 @@ def _instance_of(dataset: Dataset, resource: Resource) -> Resource:
 
 @contextmanager
 def _answer(
-    client: Client, resource: Resource, accept: str
+    context: RunContext, resource: Resource, accept: str
 ) -> Iterator[tuple[IO[bytes], MediaType]]:
     """Get an answer whole, so that what breaks off can be asked for again, but not into memory."""
     with tempfile.SpooledTemporaryFile(HELD) as file:
-        kind = client.engine.attempt(lambda: _fetch(client, resource, accept, file))
+        kind = context.engine.attempt(lambda: _fetch(context, resource, accept, file))
         file.seek(0)
         yield file, kind
 
 
-def _fetch(client: Client, resource: Resource, accept: str, file: IO[bytes]) -> MediaType:
+def _fetch(context: RunContext, resource: Resource, accept: str, file: IO[bytes]) -> MediaType:
     file.seek(0)
     file.truncate()
-    with client.session.get(f"{resource}/metadata", accept=accept) as response:
+    with context.session.get(f"{resource}/metadata", accept=accept) as response:
         response.check(200, 204, 206)
         kind = response.media_type
         head = last = b""
@@ -146,12 +148,12 @@ def _fetch(client: Client, resource: Resource, accept: str, file: IO[bytes]) -> 
             raise not_dicomweb(response, head)
         if head[:1] == b"<" and kind.name != DICOM_XML:
             raise not_dicomweb(response, head)
-        if not (kind.is_multipart or response.tells_its_end or last in (b"]", b"}", b">")):
+        if not (kind.is_multipart or response.has_framing or last in (b"]", b"}", b">")):
             raise Truncated("the answer broke off, or does not say where it ends")
     return kind
 
 
-def _all_of(client: Client, resource: Resource, found: Iterator[_T]) -> Iterator[_T]:
+def _all_of(context: RunContext, resource: Resource, found: Iterator[_T]) -> Iterator[_T]:
     """Yield what is found; raises an error if that is nothing, or not all."""
     count = 0
     for one in found:
@@ -159,7 +161,7 @@ def _all_of(client: Client, resource: Resource, found: Iterator[_T]) -> Iterator
         yield one
     if not count:
         raise NothingMatched(f"there is no metadata of {resource}")
-    expected = None if resource.instance else Lister(client).count(resource)
+    expected = None if resource.instance else Lister(context).count(resource)
     if expected and count < expected:
         raise ProtocolError(
             f"the server counts {expected} instances in {resource}, but sent metadata of {count}"

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import Damaged, ProtocolError, Truncated
+from dcmweb.errors import IncompletePayload, ProtocolError, Truncated
 from dcmweb.http.media_types import OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.session import Response
 from dcmweb.local.layout import Layout
 from dcmweb.local.partial_files import PartialFile, check_space, partial_file
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transfer.outcomes import Outcome, Status
 
 # What makes a file that is there already one that need not be retrieved again; None if nothing.
@@ -59,9 +59,9 @@ class Saver:
     """
 
     def __init__(
-        self, client: Client, destination: Destination, *, may_be_empty: bool = False
+        self, context: RunContext, destination: Destination, *, may_be_empty: bool = False
     ) -> None:
-        self._engine = client.engine
+        self._engine = context.engine
         self._may_be_empty = may_be_empty
         self._folder = destination.folder
 
@@ -105,7 +105,7 @@ class Saver:
     def _whole(self, part: Part) -> Iterator[PartialFile]:
         with self.writing(part.body) as file:
             if part.declared_size is not None and file.size < part.declared_size:
-                raise Damaged(f"{file.size} of {part.declared_size} bytes came")
+                raise IncompletePayload(f"{file.size} of {part.declared_size} bytes came")
             yield file
 
     def save_content(self, content: bytes, kind: MediaType, stem: str, item: str) -> Outcome:
@@ -118,7 +118,7 @@ class Saver:
         check_space(self._folder, response.size or 0)
         kind = response.media_type
         with self.writing(iter(partial(response.read, PIECE), b"")) as file:
-            if not response.tells_its_end and not _is_ended(file, kind):
+            if not response.has_framing and not _is_ended(file, kind):
                 raise Truncated("the answer broke off, or does not say where it ends")
             return self._keep(file, stem, kind, item)
 

@@ -10,13 +10,13 @@ from functools import partial
 from urllib.parse import urlencode
 
 from dcmweb.dicom.json_model import Dataset
-from dcmweb.dicom.resources import Form, Resource, Target
+from dcmweb.dicom.resources import Representation, Resource, Target
 from dcmweb.errors import NothingMatched, Refused, UsageError
 from dcmweb.http.media_types import EXTENSIONS, MediaType
 from dcmweb.http.multipart import read_parts
 from dcmweb.http.session import Response, not_dicomweb
 from dcmweb.local.partial_files import folder_path
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_jobs import Job, each_instance
 from dcmweb.transactions.retrieve.metadata import described
 from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
@@ -40,7 +40,7 @@ _FUNCTIONS = ("linear", "linear-exact", "sigmoid")
 
 
 @dataclass(frozen=True)
-class Rendering:
+class RenderingParameters:
     """How a picture is wanted, as in the query (PS3.18 section 8.3.5); "" is up to the server."""
 
     viewport: str = ""
@@ -54,7 +54,9 @@ class Rendering:
         return f"?{urlencode(given, safe=',')}" if given else ""
 
 
-def parse_rendering(viewport: str | None, window: str | None, quality: int | None) -> Rendering:
+def parse_rendering(
+    viewport: str | None, window: str | None, quality: int | None
+) -> RenderingParameters:
     """Read the options of a rendering; raises UsageError for what no server can do.
 
     A viewport is `WIDTH,HEIGHT` or `WIDTHxHEIGHT` in pixels, with `,X,Y,WIDTH,HEIGHT` for a region
@@ -62,7 +64,7 @@ def parse_rendering(viewport: str | None, window: str | None, quality: int | Non
     """
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"--quality {quality} is not from 1 to 100")
-    return Rendering(
+    return RenderingParameters(
         _viewport(viewport) if viewport else "",
         _window(window) if window else "",
         str(quality) if quality else "",
@@ -119,14 +121,14 @@ class RenditionRetriever:
 
     def __init__(
         self,
-        client: Client,
+        context: RunContext,
         destination: Destination,
         wanted: MediaType | None,
-        rendering: Rendering,
+        rendering: RenderingParameters,
     ) -> None:
-        self._client = client
+        self._context = context
         self._destination = destination
-        self._saver = Saver(client, destination)
+        self._saver = Saver(context, destination)
         self._wanted = wanted
         self._query = rendering.query
         # Unless asked for, what is there as XML is rather the metadata.
@@ -137,16 +139,16 @@ class RenditionRetriever:
         """Make the job for one rendition; of several frames, for each."""
         for number in target.resource.frames or [0]:
             resource = target.resource.with_frames(*([number] if number else []))
-            yield partial(self._one, Target(resource, target.form), {})
+            yield partial(self._one, Target(resource, target.representation), {})
 
     def jobs_below(self, resource: Resource) -> Iterator[Job]:
         """Make a job for each instance at and below a resource."""
 
         def render(instance: Resource, row: Dataset) -> Iterator[Outcome]:
-            return self._one(Target(instance, Form.RENDERED), row)
+            return self._one(Target(instance, Representation.RENDERED), row)
 
         tags = self._destination.layout.tags
-        return each_instance(self._client, resource, render, *tags)
+        return each_instance(self._context, resource, render, *tags)
 
     def _one(self, target: Target, row: Dataset) -> Iterator[Outcome]:
         stem = self._stem(target, row)
@@ -154,26 +156,26 @@ class RenditionRetriever:
         if there := self._destination.there(str(target), target.resource, places):
             yield there
         else:
-            yield from self._client.engine.attempt(lambda: self._fetch(target, stem))
+            yield from self._context.engine.attempt(lambda: self._fetch(target, stem))
 
     def _stem(self, target: Target, row: Dataset) -> str:
         """Name the file, relative to the folder, without its extension."""
         resource, layout = target.resource, self._destination.layout
-        end = "thumbnail" if target.form is Form.THUMBNAIL else ""
+        end = "thumbnail" if target.representation is Representation.THUMBNAIL else ""
         if not resource.instance:
             return folder_path(resource) + end
-        stem = layout.place(resource, described(self._client, resource, layout, row))
+        stem = layout.place(resource, described(self._context, resource, layout, row))
         stem = frame_name(stem, resource.frames[0]) if resource.frames else stem
         return "_".join(filter(None, [stem, end]))
 
     def _fetch(self, target: Target, stem: str) -> list[Outcome]:
         accept = str(self._wanted) if self._wanted else ANY
         path = f"{target}{self._query}"
-        with self._client.session.get(path, accept=accept, bulk=True) as response:
+        with self._context.session.get(path, accept=accept, bulk=True) as response:
             try:
                 response.check(200)
             except (NothingMatched, Refused) as error:
-                if target.form is Form.THUMBNAIL:
+                if target.representation is Representation.THUMBNAIL:
                     error.hint = "servers without thumbnails may have /rendered --viewport 200,200"
                 raise
             kind = response.media_type

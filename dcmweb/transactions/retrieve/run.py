@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 
-from dcmweb.dicom.resources import Form, Level, Target, parse_target
+from dcmweb.dicom.resources import Level, Representation, Target, parse_target
 from dcmweb.errors import DcmwebError, Interrupted, UsageError
 from dcmweb.http.media_types import DICOM, ZIP, MediaType
 from dcmweb.local.partial_files import make_folder
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.bulkdata import BulkDataRetriever
 from dcmweb.transactions.retrieve.frames import FrameRetriever
 from dcmweb.transactions.retrieve.instance_jobs import Job, one_of_many
-from dcmweb.transactions.retrieve.instances import AS_STORED, InstanceRetriever
+from dcmweb.transactions.retrieve.instances import DICOM_AS_STORED, InstanceRetriever
 from dcmweb.transactions.retrieve.metadata import METADATA_TYPES, MetadataRetriever
 from dcmweb.transactions.retrieve.output import Destination
 from dcmweb.transactions.retrieve.rendered import (
-    Rendering,
+    RenderingParameters,
     RenditionRetriever,
     is_rendered,
     is_whole_rendition,
@@ -28,11 +28,11 @@ from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 
 def retrieve(
-    client: Client,
+    context: RunContext,
     targets: Iterable[Target | str],
     destination: Destination,
     wanted: MediaType | None = None,
-    rendering: Rendering | None = None,
+    rendering: RenderingParameters | None = None,
     *,
     dry_run: bool = False,
 ) -> Outcomes:
@@ -45,13 +45,15 @@ def retrieve(
     """
     if not dry_run:
         make_folder(destination.folder)
-    retrieval = _Retrieval(client, destination, wanted, rendering or Rendering(), dry_run)
+    retrieval = _Retrieval(
+        context, destination, wanted, rendering or RenderingParameters(), dry_run
+    )
     if isinstance(targets, Sequence) and len(targets) == 1:
         jobs = retrieval.jobs(targets[0], spread=True)
     else:
         jobs = retrieval.jobs_of_many(targets)
-    yield from client.engine.run(jobs)
-    client.engine.conclude()
+    yield from context.engine.run(jobs)
+    context.engine.raise_if_never_connected()
 
 
 class _Retrieval:
@@ -59,26 +61,26 @@ class _Retrieval:
 
     def __init__(
         self,
-        client: Client,
+        context: RunContext,
         destination: Destination,
         wanted: MediaType | None,
-        rendering: Rendering,
+        rendering: RenderingParameters,
         dry_run: bool,
     ) -> None:
-        self._client = client
-        self._engine = client.engine
-        self._base_url = client.settings.base_url
+        self._context = context
+        self._engine = context.engine
+        self._base_url = context.settings.base_url
         self._wanted = wanted
         self._dry_run = dry_run
         self._rendering = rendering
         self._layout = destination.layout
-        stored = wanted if wanted and wanted.name == DICOM else AS_STORED
-        self._instances = InstanceRetriever(client, destination, stored)
-        self._frames = FrameRetriever(client, destination, wanted, rendering)
-        self._renditions = RenditionRetriever(client, destination, wanted, rendering)
-        self._metadata = MetadataRetriever(client, destination, wanted)
-        self._bulk_data = BulkDataRetriever(client, destination, wanted)
-        self._zips = ZipRetriever(client, destination, wanted)
+        stored = wanted if wanted and wanted.name == DICOM else DICOM_AS_STORED
+        self._instances = InstanceRetriever(context, destination, stored)
+        self._frames = FrameRetriever(context, destination, wanted, rendering)
+        self._renditions = RenditionRetriever(context, destination, wanted, rendering)
+        self._metadata = MetadataRetriever(context, destination, wanted)
+        self._bulk_data = BulkDataRetriever(context, destination, wanted)
+        self._zips = ZipRetriever(context, destination, wanted)
 
     def jobs_of_many(self, targets: Iterable[Target | str]) -> Iterator[Job]:
         """Make a job for each target; several, where there are too few targets for the workers."""
@@ -114,28 +116,36 @@ class _Retrieval:
             yield from self._planned(target)
             return
         resource, wanted = target.resource, self._wanted
-        match target.form:
-            case Form.METADATA:
+        match target.representation:
+            case Representation.METADATA:
                 yield from self._metadata.jobs(resource)
-            case Form.BULKDATA:
+            case Representation.BULKDATA:
                 yield from self._bulk_data.jobs(target)
-            case Form.THUMBNAIL:
+            case Representation.THUMBNAIL:
                 yield from self._renditions.jobs(target)
-            case Form.RENDERED if resource.level is Level.INSTANCES:
+            case Representation.RENDERED if resource.level is Level.INSTANCES:
                 yield from self._renditions.jobs(target)
-            case Form.STORED if _is_zip(wanted):
+            case Representation.STORED if _is_zip(wanted):
                 yield from self._zips.jobs(resource)
-            case Form.STORED if not resource.frames and (wanted is None or wanted.name == DICOM):
+            case Representation.STORED if not resource.frames and (
+                wanted is None or wanted.name == DICOM
+            ):
                 yield from self._instances.jobs(resource, spread=spread)
             case _ if is_whole_rendition(wanted) and not resource.frames:
                 yield from self._renditions.jobs_below(resource)
-            case form:
-                yield from self._frames.jobs(resource, is_rendered=form is Form.RENDERED)
+            case representation:
+                yield from self._frames.jobs(
+                    resource, is_rendered=representation is Representation.RENDERED
+                )
 
     def _planned(self, target: Target) -> Iterator[Job]:
         """Make jobs that say what would be retrieved."""
-        is_stored = target.form is Form.STORED and not target.resource.frames
-        is_one = target.resource.instance or target.address or target.form is Form.THUMBNAIL
+        is_stored = target.representation is Representation.STORED and not target.resource.frames
+        is_one = (
+            target.resource.instance
+            or target.address
+            or target.representation is Representation.THUMBNAIL
+        )
         if is_one and not is_stored:
             yield partial(iter, [Outcome(Status.PLANNED, str(target))])
         else:
@@ -144,21 +154,30 @@ class _Retrieval:
     def _check(self, target: Target) -> None:
         """Raise UsageError for what was asked for in vain, as this target has no use for it."""
         name = self._wanted.name if self._wanted else ""
-        is_picture = target.form in (Form.RENDERED, Form.THUMBNAIL) or is_rendered(self._wanted)
+        is_picture = target.representation in (
+            Representation.RENDERED,
+            Representation.THUMBNAIL,
+        ) or is_rendered(self._wanted)
         if self._rendering.query and not is_picture:
             raise UsageError(
                 f"{target} is not rendered, so there is no viewport, window or quality",
                 "add /rendered to the path, or --type image/png",
             )
-        if target.form is Form.METADATA and name not in ("", *METADATA_TYPES):
+        if target.representation is Representation.METADATA and name not in ("", *METADATA_TYPES):
             raise UsageError(
                 f"metadata does not come as {name}", f"it comes as {' or '.join(METADATA_TYPES)}"
             )
-        if target.form is Form.STORED and name in METADATA_TYPES:
+        if target.representation is Representation.STORED and name in METADATA_TYPES:
             raise UsageError(f"{name} is for metadata", f"ask for {target}/metadata")
-        if target.form in (Form.RENDERED, Form.THUMBNAIL) and name in (DICOM, ZIP):
+        if target.representation in (
+            Representation.RENDERED,
+            Representation.THUMBNAIL,
+        ) and name in (DICOM, ZIP):
             raise UsageError(f"what is rendered does not come as {name}", "leave out --type")
-        is_placed = target.resource.instance or target.form not in (Form.THUMBNAIL, Form.BULKDATA)
+        is_placed = target.resource.instance or target.representation not in (
+            Representation.THUMBNAIL,
+            Representation.BULKDATA,
+        )
         if not self._layout.is_default and not (is_placed and not _is_zip(self._wanted)):
             raise UsageError(f"a layout places instances, which {target} is none of")
 

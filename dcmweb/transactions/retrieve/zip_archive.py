@@ -9,12 +9,12 @@ from dataclasses import replace
 from functools import partial
 
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import Damaged, ProtocolError
+from dcmweb.errors import IncompletePayload, ProtocolError
 from dcmweb.http.media_types import EXTENSIONS, ZIP, MediaType
 from dcmweb.http.multipart import PIECE
 from dcmweb.http.session import not_dicomweb
 from dcmweb.local.partial_files import PartialFile, check_space, folder_path, instance_path
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.accept import ask
 from dcmweb.transactions.retrieve.instance_jobs import Job, one_of_many, unusable
 from dcmweb.transactions.retrieve.output import Destination, Saver, outcome_of
@@ -27,11 +27,13 @@ _SYNTAX = "transfer-syntax"
 class ZipRetriever:
     """Retrieves resources as ZIP archives, and looks whether all is in them."""
 
-    def __init__(self, client: Client, destination: Destination, wanted: MediaType | None) -> None:
-        self._client = client
+    def __init__(
+        self, context: RunContext, destination: Destination, wanted: MediaType | None
+    ) -> None:
+        self._context = context
         self._destination = destination
-        self._saver = Saver(client, destination)
-        self._lister = Lister(client)
+        self._saver = Saver(context, destination)
+        self._lister = Lister(context)
         wanted = wanted or MediaType(ZIP)
         as_stored = replace(wanted, parameters={_SYNTAX: "*", **wanted.parameters})
         # Servers exist that know no parameters here.
@@ -48,7 +50,7 @@ class ZipRetriever:
                 yield partial(iter, [unusable(resource)])
             else:
                 job = partial(self._one, study, count)
-                yield partial(one_of_many, self._client.engine, str(study), job)
+                yield partial(one_of_many, self._context.engine, str(study), job)
 
     def _one(self, resource: Resource, count: int | None) -> Iterator[Outcome]:
         stem = instance_path(resource) if resource.instance else folder_path(resource).rstrip("/")
@@ -56,10 +58,10 @@ class ZipRetriever:
         if there := self._destination.there(str(resource), resource, [place]):
             yield there
         else:
-            yield self._client.engine.attempt(lambda: self._fetch(resource, place, count))
+            yield self._context.engine.attempt(lambda: self._fetch(resource, place, count))
 
     def _fetch(self, resource: Resource, place: str, count: int | None) -> Outcome:
-        with ask(self._client, str(resource), self._forms, 200) as response:
+        with ask(self._context, str(resource), self._forms, 200) as response:
             if response.media_type.name not in (ZIP, "application/octet-stream"):
                 raise not_dicomweb(response, response.read(1024))
             check_space(self._destination.folder, response.size or 0)
@@ -77,8 +79,8 @@ def _check(file: PartialFile, count: int) -> None:
             names = [name for name in archive.namelist() if not name.endswith(("/", "DICOMDIR"))]
             broken = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise Damaged(f"the ZIP archive is broken: {error}") from None
+        raise IncompletePayload(f"the ZIP archive is broken: {error}") from None
     if broken:
-        raise Damaged(f"the ZIP archive is broken: {broken}")
+        raise IncompletePayload(f"the ZIP archive is broken: {broken}")
     if len(names) < count:
         raise ProtocolError(f"the ZIP archive has {len(names)} files, the server counts {count}")

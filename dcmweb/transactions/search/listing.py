@@ -8,7 +8,7 @@ from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import NothingMatched, ProtocolError, Refused
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search import paging
 from dcmweb.transactions.search.paging import Pages, Query
 
@@ -26,8 +26,8 @@ class Lister:
     A search result without the UIDs it takes is listed as None.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
         self._takes_includefield = True
 
     def studies(self) -> Iterator[tuple[Resource | None, int | None]]:
@@ -80,7 +80,7 @@ class Lister:
         Raises ProtocolError at the end if there are more results than the server would give.
         """
         fields = fields if self._takes_includefield else ()
-        pages = Pages(self._client, query.including(*fields), is_thorough=True)
+        pages = Pages(self._context, query.including(*fields), is_thorough=True)
         try:
             for row in pages:
                 yield paging.resource_of(row, query.level, query.resource), row

@@ -15,7 +15,7 @@ from dcmweb.dicom.resources import Level, Resource, is_usable_uid
 from dcmweb.errors import ProtocolError, Refused, Truncated
 from dcmweb.http.media_types import DICOM_JSON
 from dcmweb.http.session import Response, not_dicomweb
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 
 STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"
 SMALL_PAGE = 200  # what servers accept that turn down larger limits
@@ -67,31 +67,31 @@ class Page:
     more: bool = False
 
 
-def fetch_page(client: Client, target: str, *, is_later: bool = False) -> Page:
+def fetch_page(context: RunContext, target: str, *, is_later: bool = False) -> Page:
     """Get one page of results; nothing found is an empty page, however the server says it.
 
     Of a later page, an empty body that does not say where it ends may have been cut.
     """
 
     def get(path: str) -> Page:
-        with client.session.get(path, accept=DICOM_JSON) as response:
+        with context.session.get(path, accept=DICOM_JSON) as response:
             if response.status == 204:
                 return Page([])
             response.check(200, 206)
             body = response.content()
-            if is_later and not body and not response.tells_its_end:
+            if is_later and not body and not response.has_framing:
                 raise Truncated("the answer broke off before it began")
             warned = "additional" in response.headers.get("Warning", "")
             return Page(_rows(response, body), more=warned or response.status == 206)
 
     try:
-        return client.engine.attempt(lambda: get(target))
+        return context.engine.attempt(lambda: get(target))
     except Refused as error:
         # Where a strict server will have no raw ^, escape it after all.
-        if error.status != 400 or "^" not in target or not client.session.sends_raw_carets:
+        if error.status != 400 or "^" not in target or not context.session.sends_raw_carets:
             raise
-        client.session.sends_raw_carets = False
-        return client.engine.attempt(lambda: get(target))
+        context.session.sends_raw_carets = False
+        return context.engine.attempt(lambda: get(target))
 
 
 def _rows(response: Response, body: bytes) -> list[Dataset]:
@@ -114,7 +114,7 @@ class Pages:
     with the last row of the one before, which shows that.
     """
 
-    client: Client
+    context: RunContext
     query: Query
     wanted: int | None = None  # rows; None is all
     limit: int | None = None  # of the first request; None is the page size of the settings
@@ -169,35 +169,35 @@ class Pages:
 
     def _comes_from(self, offset: int, key: bytes) -> bool:
         """Whether a row comes first even so far off."""
-        rows = fetch_page(self.client, self.query.target(1, offset), is_later=True).rows
+        rows = fetch_page(self.context, self.query.target(1, offset), is_later=True).rows
         return bool(rows) and _key(rows[0], self.query.level) == key
 
     def _next(self, offset: int) -> Page:
-        size = self.limit or self.client.page_size
+        size = self.limit or self.context.page_size
         if self.wanted is not None:
             size = min(size, self.wanted - self.found)
         try:
             target = self.query.target(size, offset)
-            return fetch_page(self.client, target, is_later=self._last is not None)
+            return fetch_page(self.context, target, is_later=self._last is not None)
         except Refused as error:
             if error.status not in (400, 413) or error.retryable:
                 raise
             if self.limit is None and size > SMALL_PAGE:
                 self.limit = SMALL_PAGE
                 page = self._next(offset)
-                self.client.page_size = SMALL_PAGE  # it was the size, so remember it
+                self.context.page_size = SMALL_PAGE  # it was the size, so remember it
                 return page
             if self._last is None or self._last[0] or self._last[1] >= size:
                 raise
-            self.client.notify(f"the server refused to be asked for more results: {error.message}")
+            self.context.notify(f"the server refused to be asked for more results: {error.message}")
             return Page([])
 
     def _offset_is_ignored(self, page: Page) -> None:
         """Judge by one page, which is all there is to be had, whether it is all there is."""
-        size = self.limit or self.client.page_size
+        size = self.limit or self.context.page_size
         if page.more or len(page.rows) >= size or len(page.rows) % LIKELY_CAP == 0:
             self.complete = False
-            self.client.notify(
+            self.context.notify(
                 f"the server ignores offset: only the first {self.found} results can be had"
             )
 

@@ -60,7 +60,7 @@ def parse_parameters(texts: Iterable[str]) -> list[Pair]:
     return pairs
 
 
-def checked(pairs: Iterable[Pair]) -> list[Pair]:
+def checked_parameters(pairs: Iterable[Pair]) -> list[Pair]:
     """Check keys against the dictionary, and write dates and times as DICOM has them.
 
     Raises UsageError for keys that are neither attributes nor parameters that servers are known

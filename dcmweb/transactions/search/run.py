@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import parse_search
 from dcmweb.errors import ProtocolError, Refused, UsageError
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search.paging import Pages, Query, fetch_page, resource_of
 from dcmweb.transactions.search.parameters import Pair
 
@@ -27,7 +27,7 @@ class Search:
 
     def __init__(
         self,
-        client: Client,
+        context: RunContext,
         path: str,
         pairs: Sequence[Pair],
         *,
@@ -35,7 +35,7 @@ class Search:
         every: bool = False,
         fields: Sequence[str] = (),
     ) -> None:
-        self._client = client
+        self._context = context
         self.resource, self.level = parse_search(path)
         self._limit, offset = _whole(pairs, "limit"), _whole(pairs, "offset")
         if self._limit is not None and (every or rows is not None):
@@ -51,7 +51,7 @@ class Search:
     def __iter__(self) -> Iterator[Dataset]:
         """Yield the rows found. Raises ProtocolError at the end if the server keeps some back."""
         if self._limit == 0:  # servers differ in what that means: let this one say
-            yield from fetch_page(self._client, self._query.target(0, self._query.offset)).rows
+            yield from fetch_page(self._context, self._query.target(0, self._query.offset)).rows
             return
         pages = self._pages(self._query.including(*self._fields))
         try:
@@ -61,7 +61,7 @@ class Search:
                 raise
             pages = self._pages(self._query)
             yield from pages
-            self._client.notify("the server refused to be asked for fields; these are its own")
+            self._context.notify("the server refused to be asked for fields; these are its own")
         self.found = pages.found
         if pages.complete or self._limit is not None or self._has_enough(pages):
             return
@@ -72,9 +72,9 @@ class Search:
     def _pages(self, query: Query) -> Pages:
         if not self._is_whole:
             limit = self._limit
-            return Pages(self._client, query, wanted=limit or DEFAULT_LIMIT, limit=limit)
-        self._client.page_size = min(self._client.page_size, PAGE)
-        return Pages(self._client, query, wanted=self._rows, is_thorough=True)
+            return Pages(self._context, query, wanted=limit or DEFAULT_LIMIT, limit=limit)
+        self._context.page_size = min(self._context.page_size, PAGE)
+        return Pages(self._context, query, wanted=self._rows, is_thorough=True)
 
     def _has_enough(self, pages: Pages) -> bool:
         return self._rows is not None and pages.found >= self._rows
@@ -82,7 +82,7 @@ class Search:
     def _is_more(self, found: int) -> bool:
         """Ask for one row beyond those found."""
         return bool(
-            fetch_page(self._client, self._query.target(1, self._query.offset + found)).rows
+            fetch_page(self._context, self._query.target(1, self._query.offset + found)).rows
         )
 
     def path_of(self, row: Dataset) -> str:

@@ -20,7 +20,7 @@ from dcmweb.dicom.images.attributes import (
     is_of_many_frames,
     target_of,
 )
-from dcmweb.dicom.images.content import Content, digest, look
+from dcmweb.dicom.images.content import MediaFile, content_digest, read_media_file
 from dcmweb.dicom.json_checks import bulk_references, completed, read_metadata
 from dcmweb.dicom.json_model import Dataset, text
 from dcmweb.dicom.json_to_part10 import (
@@ -38,14 +38,14 @@ from dcmweb.dicom.resources import Resource
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
 from dcmweb.local.masks import Found
-from dcmweb.transactions.store.metadata_instance import Composed, FileRange, Metadata
+from dcmweb.transactions.store.metadata_instance import FileRange, Metadata, MetadataInstance
 
 # The name space of UIDs that are made here: of the same input, always the same.
 _NAMESPACE = uuid.UUID("6f1cbb4c-9c0f-4d0b-8a53-1f0a3c1d9d52")
 
 
 @dataclass(frozen=True)
-class Problem:
+class InputProblem:
     """Something that is wrong with the input: the file it is about, and what."""
 
     item: str
@@ -58,20 +58,22 @@ class _Plan:
 
     item: str
     dataset: Dataset
-    contents: tuple[Content, ...] = ()
+    contents: tuple[MediaFile, ...] = ()
     place: int = 1
 
 
-def compose(metadata: Metadata, files: Iterable[Found]) -> tuple[list[Composed], list[Problem]]:
+def compose(
+    metadata: Metadata, files: Iterable[Found]
+) -> tuple[list[MetadataInstance], list[InputProblem]]:
     """Make instances of metadata and files; where something is wrong, only say what.
 
     Raises UsageError for what is no metadata, or does not go together in number.
     """
     datasets, problems = _checked(metadata)
-    contents: list[Content] = []
+    contents: list[MediaFile] = []
     for found in files:
         content = _look(found, metadata)
-        if isinstance(content, Content):
+        if isinstance(content, MediaFile):
             contents.append(content)
         elif content is not None:
             problems.append(content)
@@ -86,7 +88,7 @@ def compose(metadata: Metadata, files: Iterable[Found]) -> tuple[list[Composed],
     return ([], problems) if problems else (_with_locations(composed), [])
 
 
-def _checked(metadata: Metadata) -> tuple[list[Dataset], list[Problem]]:
+def _checked(metadata: Metadata) -> tuple[list[Dataset], list[InputProblem]]:
     datasets, problems = [], []
     read = read_metadata(metadata.body, metadata.name)
     for number, one in enumerate(read, start=1):
@@ -94,7 +96,7 @@ def _checked(metadata: Metadata) -> tuple[list[Dataset], list[Problem]]:
         item = _name(metadata.name, number, len(read))
         if len(bulk_references(dataset)) > 1:
             wrong.append("more than one element refers to bulk data: there can be one")
-        problems += [Problem(item, words) for words in wrong]
+        problems += [InputProblem(item, words) for words in wrong]
         datasets.append(dataset)
     return datasets, problems
 
@@ -104,21 +106,21 @@ def _name(metadata: str, number: int, count: int) -> str:
     return f"{metadata}[{number}]" if count > 1 else metadata
 
 
-def _look(found: Found, metadata: Metadata) -> Content | Problem | None:
+def _look(found: Found, metadata: Metadata) -> MediaFile | InputProblem | None:
     """Look at a file; None for the metadata itself, met in a folder."""
     if found.missing:
-        return Problem(found.path, "no such file, or nothing matches")
+        return InputProblem(found.path, "no such file, or nothing matches")
     if found.error is not None:
-        return Problem(found.path, found.error.strerror or str(found.error))
+        return InputProblem(found.path, found.error.strerror or str(found.error))
     if not found.named and os.path.realpath(found.path) == os.path.realpath(metadata.name):
         return None
     try:
-        return look(found.path)
+        return read_media_file(found.path)
     except LocalError as error:
-        return Problem(found.path, error.message)
+        return InputProblem(found.path, error.message)
 
 
-def _paired(name: str, datasets: Sequence[Dataset], contents: Sequence[Content]) -> list[_Plan]:
+def _paired(name: str, datasets: Sequence[Dataset], contents: Sequence[MediaFile]) -> list[_Plan]:
     """Put data sets and files together: by the names in BulkDataURIs, or by order."""
     by_name = _by_name(name, datasets, contents)
     if by_name:
@@ -141,7 +143,7 @@ def _paired(name: str, datasets: Sequence[Dataset], contents: Sequence[Content])
     return [_Plan(one.path, dataset, (one,), number) for number, (dataset, one) in pairs]
 
 
-def _by_name(name: str, datasets: Sequence[Dataset], contents: Sequence[Content]) -> list[_Plan]:
+def _by_name(name: str, datasets: Sequence[Dataset], contents: Sequence[MediaFile]) -> list[_Plan]:
     """Find the files that BulkDataURIs name; nothing if that does not find each of them."""
     short = Counter(os.path.basename(one.path) for one in contents)
     files = {one.path: one for one in contents}
@@ -158,7 +160,7 @@ def _by_name(name: str, datasets: Sequence[Dataset], contents: Sequence[Content]
     return plans if contents and used == {one.path for one in contents} else []
 
 
-def _of_one(item: str, dataset: Dataset, contents: Sequence[Content]) -> list[_Plan]:
+def _of_one(item: str, dataset: Dataset, contents: Sequence[MediaFile]) -> list[_Plan]:
     """Make several files of one data set to frames of one instance, or to a series."""
     if is_of_many_frames(dataset):
         return [_Plan(item, dataset, tuple(contents))]
@@ -190,7 +192,7 @@ def _with_uids(plans: list[_Plan]) -> list[_Plan]:
     for plan in plans:
         whole.update(json.dumps(plan.dataset, sort_keys=True).encode())
         for content in plan.contents:
-            whole.update(digest(content))
+            whole.update(content_digest(content))
     found = []
     for number, plan in enumerate(plans, start=1):
         study = text(plan.dataset, STUDY) or _uid(whole.hexdigest())
@@ -209,10 +211,12 @@ def _uid(*names: str) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(names)).int}"
 
 
-def _composed(plan: _Plan, metadata: Metadata, problems: list[Problem]) -> Composed | None:
+def _composed(
+    plan: _Plan, metadata: Metadata, problems: list[InputProblem]
+) -> MetadataInstance | None:
     """Make an instance, or add what is wrong with it."""
     dataset, wrong = filled(plan.dataset, plan.contents, plan.place)
-    problems += [Problem(plan.item, words) for words in wrong]
+    problems += [InputProblem(plan.item, words) for words in wrong]
     if wrong:
         return None
     target = target_of(dataset, plan.contents[0]) if plan.contents else ""
@@ -223,7 +227,7 @@ def _composed(plan: _Plan, metadata: Metadata, problems: list[Problem]) -> Compo
         dataset[target] = {"BulkDataURI": "", **dataset[target]}
     frames = tuple(FileRange(c.path, c.start, c.size, c.fingerprint) for c in plan.contents)
     study, series, instance = (text(dataset, tag) for tag in (STUDY, SERIES, SOP_INSTANCE))
-    composed = Composed(
+    composed = MetadataInstance(
         plan.item,
         sum(one.size for one in frames) + len(json.dumps(dataset)),
         max([metadata.mtime_ns, *(one.fingerprint[1] for one in frames)]),
@@ -241,12 +245,12 @@ def _composed(plan: _Plan, metadata: Metadata, problems: list[Problem]) -> Compo
         check_uids(dataset)
         composed.as_file()
     except Unwritable as error:
-        problems.append(Problem(plan.item, str(error)))
+        problems.append(InputProblem(plan.item, str(error)))
         return None
     return composed
 
 
-def _note(contents: Iterable[Content]) -> str:
+def _note(contents: Iterable[MediaFile]) -> str:
     for content in contents:
         orientation = content.pixels.orientation if content.pixels else 1
         if orientation != 1:
@@ -257,17 +261,17 @@ def _note(contents: Iterable[Content]) -> str:
     return ""
 
 
-def _doubles(composed: Iterable[Composed]) -> Iterator[Problem]:
+def _doubles(composed: Iterable[MetadataInstance]) -> Iterator[InputProblem]:
     """Find instances that have the UID of another."""
     seen: dict[str, str] = {}
     for one in composed:
         uid = one.identity.resource.instance
         if uid in seen:
-            yield Problem(one.path, f"it has the SOPInstanceUID of {seen[uid]}: {uid}")
+            yield InputProblem(one.path, f"it has the SOPInstanceUID of {seen[uid]}: {uid}")
         seen.setdefault(uid, one.path)
 
 
-def _with_locations(composed: list[Composed]) -> list[Composed]:
+def _with_locations(composed: list[MetadataInstance]) -> list[MetadataInstance]:
     """Name bulk data as the metadata does, or by its instance where that name is no good."""
     used = Counter(one.location for one in composed)
     return [

@@ -71,7 +71,7 @@ class Metadata:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Composed(LocalInstance):
+class MetadataInstance(LocalInstance):
     """An instance made of a data set and of bulk data in files.
 
     `path` is what it is called by: the file, or the metadata where there is none, or several.
@@ -91,7 +91,7 @@ class Composed(LocalInstance):
         """What the data set refers to its bulk data by; "" if there is none."""
         return str(self.dataset[self.target]["BulkDataURI"]) if self.target else ""
 
-    def relocated(self) -> Composed:
+    def relocated(self) -> MetadataInstance:
         """Name its bulk data as that of no other instance is."""
         if not self.target:
             return self

@@ -12,11 +12,11 @@ from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError
 from dcmweb.http.media_types import DICOM, DICOM_JSON
 from dcmweb.http.multipart import PIECE, Body, Source
-from dcmweb.transactions.store.metadata_instance import Composed
+from dcmweb.transactions.store.metadata_instance import MetadataInstance
 from dcmweb.transfer.engine import Meter
 
 
-class Form(Enum):
+class BodyFormat(Enum):
     """What a store request is made of (PS3.18 section 10.5.1)."""
 
     FILES = auto()  # DICOM files, each in a part
@@ -90,29 +90,31 @@ class FileSource:
 
 def can_be_metadata(batch: Sequence[LocalInstance]) -> bool:
     """Tell whether instances can be sent as metadata and bulk data."""
-    return all(isinstance(one, Composed) and one.can_be_metadata for one in batch)
+    return all(isinstance(one, MetadataInstance) and one.can_be_metadata for one in batch)
 
 
 def is_made_of(instance: LocalInstance, path: str) -> bool:
     """Tell whether a file is one that an instance is read from."""
-    frames = instance.frames if isinstance(instance, Composed) else ()
+    frames = instance.frames if isinstance(instance, MetadataInstance) else ()
     return path in (instance.path, *(frame.path for frame in frames))
 
 
-def body_of(batch: Sequence[LocalInstance], form: Form, meter: Meter) -> tuple[Body, list[Counted]]:
+def body_of(
+    batch: Sequence[LocalInstance], body_format: BodyFormat, meter: Meter
+) -> tuple[Body, list[Counted]]:
     """Make a body of instances, and give what in it is counted."""
-    if form is Form.METADATA:
-        return _metadata_body([one for one in batch if isinstance(one, Composed)], meter)
+    if body_format is BodyFormat.METADATA:
+        return _metadata_body([one for one in batch if isinstance(one, MetadataInstance)], meter)
     counted = [
-        Counted(one.as_file() if isinstance(one, Composed) else FileSource(one), meter)
+        Counted(one.as_file() if isinstance(one, MetadataInstance) else FileSource(one), meter)
         for one in batch
     ]
-    if form is Form.SINGLE:
+    if body_format is BodyFormat.SINGLE:
         return Body.single(counted[0], DICOM), counted
     return Body.related(counted, DICOM), counted
 
 
-def _metadata_body(batch: Sequence[Composed], meter: Meter) -> tuple[Body, list[Counted]]:
+def _metadata_body(batch: Sequence[MetadataInstance], meter: Meter) -> tuple[Body, list[Counted]]:
     """Put the data sets into an array, and the bulk data behind it (PS3.18 section 10.5.1.4)."""
     counted = []
     root = json.dumps([one.dataset for one in batch], ensure_ascii=False).encode()
@@ -127,7 +129,7 @@ def _metadata_body(batch: Sequence[Composed], meter: Meter) -> tuple[Body, list[
 
 def what_is_wrong(instance: LocalInstance) -> str:
     """Look for what may be wrong with a file that was refused without a reason."""
-    if isinstance(instance, Composed):
+    if isinstance(instance, MetadataInstance):
         return ""
     try:
         with part10.open_file(instance.path) as file:

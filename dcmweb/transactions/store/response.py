@@ -26,7 +26,7 @@ class Answer:
     words: str = ""
 
     @property
-    def refuses_form(self) -> bool:
+    def refuses_format(self) -> bool:
         """Whether it is about the form of the request, for which some servers have 400."""
         says_of_instances = self.response.stored or self.response.failed
         about_form = _ABOUT_FORM.search(self.words)

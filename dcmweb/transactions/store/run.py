@@ -13,8 +13,8 @@ from dcmweb.dicom import part10
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
 from dcmweb.local.masks import Found, find, find_listed, size_of
-from dcmweb.transactions.context import Client
-from dcmweb.transactions.store.metadata_instance import Composed, Metadata
+from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
 from dcmweb.transactions.store.sender import Batch, Planner, Sender
 from dcmweb.transactions.store.verify import Verification
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
@@ -25,7 +25,7 @@ IsDone = Callable[[str, int, int], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manner:
+class StoreOptions:
     """How to store: only to say what would be sent, to verify it afterwards, in which class.
 
     The storage class is what Google Cloud Healthcare calls so; "" leaves it to the server.
@@ -37,11 +37,11 @@ class Manner:
 
 
 def store(
-    client: Client,
+    context: RunContext,
     masks: Sequence[str],
     listed: Iterable[str] = (),
     is_done: IsDone = lambda _path, _size, _mtime_ns: False,
-    manner: Manner = Manner(),
+    options: StoreOptions = StoreOptions(),
 ) -> Outcomes:
     """Store the instances in files, folders and masks; yield what became of each file.
 
@@ -51,22 +51,24 @@ def store(
     no file at all, and what stopped the run otherwise.
     """
     files = _Files(masks, listed)
-    held = 0 if manner.dry_run else HELD // (client.settings.batch_count * client.settings.workers)
-    yield from deliver(client, _looked_at(files, is_done, held), manner)
+    held = (
+        0 if options.dry_run else HELD // (context.settings.batch_count * context.settings.workers)
+    )
+    yield from deliver(context, _looked_at(files, is_done, held), options)
     for mask in files.unmatched if files.any_found else ():
         yield Outcome(Status.FAILED, mask, reason="no such file, or nothing matches")
     if not files.any_found:
         raise NothingMatched(f"No files found matching {' '.join(masks)}", "check the path")
-    client.engine.conclude()
+    context.engine.raise_if_never_connected()
 
 
 def store_metadata(
-    client: Client,
+    context: RunContext,
     metadata: Metadata,
     masks: Sequence[str],
     listed: Iterable[str] = (),
     is_done: IsDone = lambda _path, _size, _mtime_ns: False,
-    manner: Manner = Manner(),
+    options: StoreOptions = StoreOptions(),
 ) -> Outcomes:
     """Store instances made of metadata, and of images and documents; yield what became of each.
 
@@ -82,39 +84,41 @@ def store_metadata(
         raise UsageError("nothing was sent, since something is wrong with the input")
     for one in composed:
         if one.note:
-            client.notify(one.note)
-    yield from deliver(client, (_composed_before(one, is_done) or one for one in composed), manner)
-    client.engine.conclude()
+            context.notify(one.note)
+    yield from deliver(
+        context, (_composed_before(one, is_done) or one for one in composed), options
+    )
+    context.engine.raise_if_never_connected()
 
 
 def deliver(
-    client: Client, instances: Iterable[LocalInstance | Outcome], manner: Manner
+    context: RunContext, instances: Iterable[LocalInstance | Outcome], options: StoreOptions
 ) -> Iterator[Outcome]:
     """Send instances, and pass on what became of others already; yield what became of each."""
-    headers = {"Storage-Class": manner.storage_class} if manner.storage_class else None
-    sender = Planner(client) if manner.dry_run else Sender(client, headers)
-    outcomes = client.engine.run(_jobs(instances, sender))
-    yield from _verified(client, outcomes) if manner.verify else outcomes
+    headers = {"Storage-Class": options.storage_class} if options.storage_class else None
+    sender = Planner(context) if options.dry_run else Sender(context, headers)
+    outcomes = context.engine.run(_jobs(instances, sender))
+    yield from _verified(context, outcomes) if options.verify else outcomes
 
 
-def _verified(client: Client, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+def _verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
     """Yield outcomes, then those of instances that the server does not list after all."""
-    with closing(Verification(client)) as verification:
+    with closing(Verification(context)) as verification:
         count = missing = 0
         for outcome in outcomes:
             was_done = outcome.status is Status.DONE_BEFORE
             count += verification.note(_with_uids(outcome) if was_done else outcome)
             yield outcome
-        for outcome in client.engine.run(verification.jobs()):
+        for outcome in context.engine.run(verification.jobs()):
             missing += 1
             yield outcome
-        client.notify(f"Verified: the server lists {count - missing:,} of {count:,} instances")
+        context.notify(f"Verified: the server lists {count - missing:,} of {count:,} instances")
 
 
 def _with_uids(outcome: Outcome) -> Outcome:
     """Tell which instance a file is that was passed over without a look."""
     try:
-        found = part10.look(outcome.item).identity.resource
+        found = part10.identify_file(outcome.item).identity.resource
     except LocalError:
         return outcome
     return replace(outcome, study=found.study, series=found.series, instance=found.instance)
@@ -179,7 +183,7 @@ def _done_before(found: Found, is_done: IsDone) -> Outcome | None:
     return Outcome(Status.DONE_BEFORE, found.path, status.st_size)
 
 
-def _composed_before(instance: Composed, is_done: IsDone) -> Outcome | None:
+def _composed_before(instance: MetadataInstance, is_done: IsDone) -> Outcome | None:
     """Pass over an instance that needs nothing more."""
     if not is_done(instance.path, instance.size, instance.mtime_ns):
         return None
@@ -200,7 +204,7 @@ def _look(found: Found, held: int) -> LocalInstance | Outcome:
         reason = found.error.strerror or str(found.error)
         return Outcome(Status.FAILED, found.path, reason=reason)
     try:
-        return part10.look(found.path, held)
+        return part10.identify_file(found.path, held)
     except NotDicom as error:
         status = Status.FAILED if found.named else Status.SKIPPED
         return Outcome(status, found.path, size_of(found.path), error.message)

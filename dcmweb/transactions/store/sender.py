@@ -18,13 +18,13 @@ from dcmweb.errors import (
     Truncated,
 )
 from dcmweb.http.media_types import DICOM_JSON, DICOM_XML
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search import paging
 from dcmweb.transactions.search.paging import Pages, Query
 from dcmweb.transactions.store import failure_reasons
 from dcmweb.transactions.store.failure_reasons import Verdict
 from dcmweb.transactions.store.request_body import (
-    Form,
+    BodyFormat,
     body_of,
     can_be_metadata,
     is_made_of,
@@ -48,21 +48,21 @@ _HOPELESS = (301, 302, 303, 307, 308, 405, 501)
 class Sender:
     """Sends batches and finds out what became of every instance in them.
 
-    What a server turned out to want is remembered for the run: the form of the request, the
+    What a server turned out to want is remembered for the run: the format of the request, the
     media type of the answer, the size of a batch.
     """
 
-    def __init__(self, client: Client, headers: Mapping[str, str] | None = None) -> None:
-        self._client = client
-        self._engine = client.engine
+    def __init__(self, context: RunContext, headers: Mapping[str, str] | None = None) -> None:
+        self._context = context
+        self._engine = context.engine
         self._headers = headers  # of every request, beside what it needs
-        self._file_form = Form.FILES
+        self._file_format = BodyFormat.FILES
         self._takes_metadata = True
-        self._form_is_sure = False
+        self._format_is_sure = False
         self._accept = DICOM_JSON
         self._attempts: Counter[str] = Counter()  # requests that files in flight were in
-        self.batch_bytes = client.settings.batch_bytes
-        self.batch_count = client.settings.batch_count
+        self.batch_bytes = context.settings.batch_bytes
+        self.batch_count = context.settings.batch_count
 
     def deliver(self, batch: Batch) -> Iterator[Outcome]:
         """Send instances and yield what became of each, whatever happens in between."""
@@ -88,42 +88,42 @@ class Sender:
 
     def _send(self, batch: Batch, tries: int = 0) -> Iterator[Outcome]:
         """Send instances in one request, or more if need be."""
-        form = self._form_for(batch)
-        if form is Form.SINGLE and len(batch) > 1:
+        body_format = self._format_for(batch)
+        if body_format is BodyFormat.SINGLE and len(batch) > 1:
             yield from self._send_each([[instance] for instance in batch])
             return
         try:
             answer = self._engine.attempt(
-                lambda: self._post(batch, form),
+                lambda: self._post(batch, body_format),
                 # One bad part can make a server stumble: smaller requests will tell which.
-                at_once=lambda error: len(batch) > 1 and _status(error) == 500,
-                spares=lambda error: len(batch) > 1 and not isinstance(error, Stalled),
+                fail_fast=lambda error: len(batch) > 1 and _status(error) == 500,
+                not_counted=lambda error: len(batch) > 1 and not isinstance(error, Stalled),
             )
         except LocalError as error:
             yield from self._without_unreadable(batch, error)
         except DcmwebError as error:
-            yield from self._after_error(batch, form, error)
+            yield from self._after_error(batch, body_format, error)
         else:
-            self._form_is_sure |= form is not Form.METADATA
+            self._format_is_sure |= body_format is not BodyFormat.METADATA
             yield from self._reconcile(batch, answer, tries)
 
     def _send_each(self, batches: Iterable[Batch]) -> Iterator[Outcome]:
         for batch in batches:
             yield from self._send(batch)
 
-    def _form_for(self, batch: Batch) -> Form:
+    def _format_for(self, batch: Batch) -> BodyFormat:
         takes_it = self._takes_metadata and can_be_metadata(batch)
-        return Form.METADATA if takes_it else self._file_form
+        return BodyFormat.METADATA if takes_it else self._file_format
 
-    def _post(self, batch: Batch, form: Form) -> Answer:
+    def _post(self, batch: Batch, body_format: BodyFormat) -> Answer:
         self._attempts.update(instance.path for instance in batch)
-        body, counted = body_of(batch, form, self._engine.meter)
-        session, path = self._client.session, Level.STUDIES.value
+        body, counted = body_of(batch, body_format, self._engine.meter)
+        session, path = self._context.session, Level.STUDIES.value
         try:
             with session.post(path, body, accept=self._accept, headers=self._headers) as response:
                 response.check(*TELLING)
                 answer = read_answer(response)
-            if form is Form.METADATA and answer.refuses_form:
+            if body_format is BodyFormat.METADATA and answer.refuses_format:
                 raise Refused(answer.words, status=415)
             return answer
         except DcmwebError:
@@ -142,9 +142,11 @@ class Sender:
         if rest:
             yield from self._send(rest)
 
-    def _after_error(self, batch: Batch, form: Form, error: DcmwebError) -> Iterator[Outcome]:
-        """Go on after a request that failed as a whole: another form, smaller batches, or not."""
-        if self._adapts_to(error, batch, form):
+    def _after_error(
+        self, batch: Batch, body_format: BodyFormat, error: DcmwebError
+    ) -> Iterator[Outcome]:
+        """Go on after a request that failed as a whole: another format, smaller batches, or not."""
+        if self._adapts_to(error, batch, body_format):
             yield from self._send(batch)
         elif not _is_about_content(error) or self._engine.gives_up(error):
             raise error
@@ -159,19 +161,21 @@ class Sender:
         else:
             yield self._outcome(batch[0], Status.FAILED, error.message)
 
-    def _adapts_to(self, error: DcmwebError, batch: Batch, form: Form) -> bool:
-        """Change the form of requests as a refusal tells to; False if that cannot help."""
+    def _adapts_to(self, error: DcmwebError, batch: Batch, body_format: BodyFormat) -> bool:
+        """Change the format of requests as a refusal tells to; False if that cannot help."""
         status = _status(error)
-        if status in (415, 501) and form is Form.METADATA:
+        if status in (415, 501) and body_format is BodyFormat.METADATA:
             is_news, self._takes_metadata = self._takes_metadata, False
             if is_news:
-                self._client.notify(f"{_NO_METADATA} ({error.message})")
+                self._context.notify(f"{_NO_METADATA} ({error.message})")
             return True
-        if status == 415 and not self._form_is_sure:
-            if form is not self._file_form:
+        if status == 415 and not self._format_is_sure:
+            if body_format is not self._file_format:
                 return True  # another worker has found out meanwhile
-            self._form_is_sure = form is Form.SINGLE  # the second form is the last
-            self._file_form = Form.FILES if form is Form.SINGLE else Form.SINGLE
+            self._format_is_sure = body_format is BodyFormat.SINGLE  # the second format is the last
+            self._file_format = (
+                BodyFormat.FILES if body_format is BodyFormat.SINGLE else BodyFormat.SINGLE
+            )
             return True
         if status == 406 and self._accept == DICOM_JSON:
             self._accept = DICOM_XML
@@ -269,7 +273,7 @@ class Sender:
             # Compared here as well: servers exist that ignore what they do not know.
             return any(
                 paging.uid(row, paging.INSTANCE_UID) == own.instance
-                for row in Pages(self._client, query)
+                for row in Pages(self._context, query)
             )
         except Interrupted:
             raise
@@ -303,15 +307,15 @@ class Sender:
         return self._outcome(instance, Status.STORED, "; ".join(notes), place)
 
     def _url(self, resource: Resource) -> str:
-        return self._client.session.url(str(resource))
+        return self._context.session.url(str(resource))
 
 
 class Planner:
     """Stands in for a sender in a dry run: it says what would be sent, and sends nothing."""
 
-    def __init__(self, client: Client) -> None:
-        self.batch_bytes = client.settings.batch_bytes
-        self.batch_count = client.settings.batch_count
+    def __init__(self, context: RunContext) -> None:
+        self.batch_bytes = context.settings.batch_bytes
+        self.batch_count = context.settings.batch_count
 
     @staticmethod
     def deliver(batch: Batch) -> Iterator[Outcome]:

@@ -9,7 +9,7 @@ from threading import Lock
 
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, Interrupted, NothingMatched
-from dcmweb.transactions.context import Client
+from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -24,9 +24,9 @@ class Verification:
     They are kept in a temporary database, so that memory does not grow with their number.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._lister = Lister(client)
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._lister = Lister(context)
         self._lock = Lock()
         self._said = sqlite3.connect("", check_same_thread=False)
         self._said.execute("PRAGMA journal_mode = OFF")
@@ -69,7 +69,7 @@ class Verification:
         for wait in WAITS:
             if problem or not self._any_left(study, series):
                 break
-            self._client.stop.sleep(wait)
+            self._context.stop.sleep(wait)
             try:
                 self._strike_out(Resource(study, series))
             except NothingMatched:
@@ -78,7 +78,7 @@ class Verification:
                 raise
             except DcmwebError as error:
                 problem = error.message
-                if self._client.engine.gives_up(error):
+                if self._context.engine.gives_up(error):
                     raise
         with self._lock:
             rows = self._said.execute(
@@ -94,7 +94,7 @@ class Verification:
                 study=study,
                 series=series,
                 instance=instance,
-                instead_of=Status[status],
+                replaces=Status[status],
             )
 
     def _any_left(self, study: str, series: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from dcmweb.dicom.images.attributes import filled
 from dcmweb.dicom.images.codestreams import Pixels
-from dcmweb.dicom.images.content import Content, Kind
+from dcmweb.dicom.images.content import Kind, MediaFile
 
 JPEG, J2K = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
 RLE, MPEG = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.102"
@@ -17,8 +17,8 @@ GREY, DEEP = Pixels((J2K,), 4, 6, 1, 8, "MONOCHROME2"), Pixels((J2K,), 4, 6, 1, 
 SIGNED = Pixels((J2K,), 4, 6, 1, 12, "MONOCHROME2", is_signed=True)
 
 
-def of(pixels: Pixels | None, kind: Kind = Kind.IMAGE, head: bytes = b"") -> Content:
-    return Content("a file", kind, 0, 36, (36, 0), pixels, head)
+def of(pixels: Pixels | None, kind: Kind = Kind.IMAGE, head: bytes = b"") -> MediaFile:
+    return MediaFile("a file", kind, 0, 36, (36, 0), pixels, head)
 
 
 def told(**elements: Any) -> dict[str, Any]:
@@ -133,6 +133,6 @@ def test_files_that_do_not_tell_are_taken_at_the_word_of_the_metadata() -> None:
     ],
 )
 def test_what_does_not_go_together_is_wrong(
-    metadata: dict[str, Any], contents: list[Content], words: str
+    metadata: dict[str, Any], contents: list[MediaFile], words: str
 ) -> None:
     assert words in " | ".join(filled(metadata, contents, 1)[1])

@@ -16,7 +16,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
 
-from dcmweb.dicom.images.content import Content, Kind, look
+from dcmweb.dicom.images.content import Kind, MediaFile, read_media_file
 from dcmweb.errors import LocalError
 
 RGB = np.zeros((5, 7, 3), np.uint8)
@@ -30,10 +30,10 @@ def encoded(array: Any, form: str = "JPEG", **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def looked_at(folder: Path, data: bytes) -> Content:
+def looked_at(folder: Path, data: bytes) -> MediaFile:
     path = folder / "a file"
     path.write_bytes(data)
-    return look(str(path))
+    return read_media_file(str(path))
 
 
 def without_marker(data: bytes, marker: int) -> bytes:
@@ -217,4 +217,4 @@ def test_documents_and_what_is_not_known(tmp_path: Path) -> None:
     assert looked_at(tmp_path, os.urandom(4) + b"junk").kind is Kind.OTHER
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(LocalError, match="not a regular file"):
-        look(str(tmp_path / "pipe"))
+        read_media_file(str(tmp_path / "pipe"))

@@ -31,9 +31,9 @@ from pydicom.uid import (
 )
 
 from dcmweb.dicom import part10
-from dcmweb.dicom.part10 import Identity, find_damage, find_missing_end, identify, look
+from dcmweb.dicom.part10 import Identity, find_damage, find_missing_end, identify, identify_file
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import BrokenDicom, LocalError, Nameless, NotDicom
+from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
 from tests.conftest import make_instance
 
 STUDY, SERIES, INSTANCE = "1.2.3", "1.2.3.4", "1.2.3.4.5"
@@ -345,7 +345,7 @@ def test_real_files_have_the_uids_that_pydicom_finds() -> None:
             continue
         if not expected[0] or not expected[-1]:
             continue
-        identity = look(str(path)).identity
+        identity = identify_file(str(path)).identity
         uids = identity.resource
         assert (identity.sop_class, uids.study, uids.series, uids.instance) == expected, path
         compared += 1
@@ -368,7 +368,7 @@ def write(folder: Path, data: bytes) -> str:
 def test_a_look_tells_size_and_time(tmp_path: Path) -> None:
     path = write(tmp_path, PLAIN["explicit"].data)
     os.utime(path, ns=(1, 1_234_567_890_123_456_789))
-    found = look(path)
+    found = identify_file(path)
     assert (found.path, found.size) == (path, len(PLAIN["explicit"].data))
     assert found.mtime_ns == 1_234_567_890_123_456_789
     with open(path, "rb") as file:
@@ -446,13 +446,13 @@ def test_missing_uids_above_the_instance_stay_empty(
 def test_an_instance_without_a_uid_is_nameless(name: str) -> None:
     dataset = instance()
     del dataset.SOPInstanceUID
-    with pytest.raises(Nameless):
+    with pytest.raises(MissingUid):
         identify(io.BytesIO(made(PLAIN[name].syntax, dataset).data))
 
 
 @pytest.mark.parametrize(
     ("uid", "kind"),
-    [("", Nameless), ("..", BrokenDicom), ("1.2\x1b.3", BrokenDicom), ("1" * 129, BrokenDicom)],
+    [("", MissingUid), ("..", BrokenDicom), ("1.2\x1b.3", BrokenDicom), ("1" * 129, BrokenDicom)],
 )
 def test_an_instance_without_a_usable_uid_is_broken(
     uid: str, kind: type[LocalError], tmp_path: Path
@@ -461,7 +461,7 @@ def test_an_instance_without_a_usable_uid_is_broken(
     value = uid.encode() + b"\0" * (len(uid) % 2)
     elements[2] = b"\x08\x00\x18\x00UI" + len(value).to_bytes(2, "little") + value
     with pytest.raises(BrokenDicom) as caught:
-        look(write(tmp_path, meta() + b"".join(elements)))
+        identify_file(write(tmp_path, meta() + b"".join(elements)))
     assert type(caught.value) is kind
     assert caught.value.path == str(tmp_path / "file.dcm")
 
@@ -517,7 +517,7 @@ def test_a_damaged_file_is_identified_or_turned_away(file: Made) -> None:
 )
 def test_what_is_no_instance(data: bytes, words: str, tmp_path: Path) -> None:
     with pytest.raises(NotDicom, match=words) as caught:
-        look(write(tmp_path, data))
+        identify_file(write(tmp_path, data))
     assert caught.value.path == str(tmp_path / "file.dcm")
 
 
@@ -528,7 +528,7 @@ def test_a_named_pipe_is_no_instance_and_is_not_waited_for(tmp_path: Path) -> No
 
     def attempt() -> None:
         try:
-            look(path)
+            identify_file(path)
         except LocalError as error:
             errors.append(error)
 
@@ -540,7 +540,7 @@ def test_a_named_pipe_is_no_instance_and_is_not_waited_for(tmp_path: Path) -> No
 
 def test_what_cannot_be_read_is_a_local_error(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="No such file") as caught:
-        look(str(tmp_path / "none"))
+        identify_file(str(tmp_path / "none"))
     assert caught.value.path == str(tmp_path / "none")
     assert not isinstance(caught.value, NotDicom)
 
@@ -553,7 +553,7 @@ def test_a_folder_is_no_instance_and_no_descriptor_is_lost(tmp_path: Path) -> No
 
     before = lowest_free()
     with pytest.raises(LocalError):
-        look(str(tmp_path))
+        identify_file(str(tmp_path))
     assert lowest_free() == before
 
 

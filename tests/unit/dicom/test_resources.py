@@ -7,8 +7,8 @@ import pytest
 from dcmweb.dicom.resources import (
     LONGEST_UID,
     MOST_FRAMES,
-    Form,
     Level,
+    Representation,
     Resource,
     Target,
     is_usable_uid,
@@ -175,26 +175,26 @@ I3 = Resource("1", "2", "3")
     [
         ("", Target()),
         ("studies/1", Target(Resource("1"))),
-        ("studies/1/metadata", Target(Resource("1"), Form.METADATA)),
+        ("studies/1/metadata", Target(Resource("1"), Representation.METADATA)),
         ("studies/metadata", Target(Resource("metadata"))),
-        ("studies/metadata/metadata", Target(Resource("metadata"), Form.METADATA)),
-        ("/studies/1/series/2/thumbnail/", Target(Resource("1", "2"), Form.THUMBNAIL)),
-        ("studies/1/series/2/instances/3/rendered", Target(I3, Form.RENDERED)),
+        ("studies/metadata/metadata", Target(Resource("metadata"), Representation.METADATA)),
+        ("/studies/1/series/2/thumbnail/", Target(Resource("1", "2"), Representation.THUMBNAIL)),
+        ("studies/1/series/2/instances/3/rendered", Target(I3, Representation.RENDERED)),
         (
             "studies/1/series/2/instances/3/frames/4,6-7/rendered",
-            Target(Resource("1", "2", "3", (4, 6, 7)), Form.RENDERED),
+            Target(Resource("1", "2", "3", (4, 6, 7)), Representation.RENDERED),
         ),
-        ("studies/1/bulkdata", Target(Resource("1"), Form.BULKDATA)),
+        ("studies/1/bulkdata", Target(Resource("1"), Representation.BULKDATA)),
         (
             "studies/1/series/2/instances/3/bulk/7fe00010?x=1",
-            Target(I3, Form.BULKDATA, "studies/1/series/2/instances/3/bulk/7fe00010?x=1"),
+            Target(I3, Representation.BULKDATA, "studies/1/series/2/instances/3/bulk/7fe00010?x=1"),
         ),
         (f"{BASE}/studies/1", Target(Resource("1"))),
         (
             f"{BASE}/studies/1/bulkdata/a",
-            Target(Resource("1"), Form.BULKDATA, "studies/1/bulkdata/a"),
+            Target(Resource("1"), Representation.BULKDATA, "studies/1/bulkdata/a"),
         ),
-        ("https://other/x?y", Target(Resource(), Form.BULKDATA, "https://other/x?y")),
+        ("https://other/x?y", Target(Resource(), Representation.BULKDATA, "https://other/x?y")),
     ],
 )  # fmt: skip
 def test_targets_are_read(text: str, target: Target) -> None:

@@ -14,7 +14,7 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError, Transp
 
 from dcmweb.errors import AuthError, DcmwebError, NetworkError, UsageError
 from dcmweb.http import auth
-from dcmweb.http.auth import Authentication, Basic, Bearer, Google, choose, is_google
+from dcmweb.http.auth import Authentication, BasicAuth, BearerAuth, GoogleAuth, choose, is_google
 from dcmweb.settings import AuthScheme, Credentials
 
 GOOGLE_URL = "https://healthcare.googleapis.com/v1/projects/p"
@@ -59,16 +59,16 @@ def test_google_is_known_by_its_hosts_over_https(url: str, google: bool) -> None
     ("url", "given", "token", "kind"),
     [
         (OTHER_URL, Credentials(), "", Authentication),
-        (GOOGLE_URL, Credentials(), "", Google),
+        (GOOGLE_URL, Credentials(), "", GoogleAuth),
         ("http://healthcare.googleapis.com/v1", Credentials(), "", Authentication),
         (GOOGLE_URL, Credentials(scheme=AuthScheme.NONE), "", Authentication),
-        (OTHER_URL, Credentials(scheme=AuthScheme.GOOGLE), "", Google),
-        (GOOGLE_URL, Credentials(), "token", Bearer),
-        (OTHER_URL, Credentials(), "token", Bearer),
+        (OTHER_URL, Credentials(scheme=AuthScheme.GOOGLE), "", GoogleAuth),
+        (GOOGLE_URL, Credentials(), "token", BearerAuth),
+        (OTHER_URL, Credentials(), "token", BearerAuth),
         (OTHER_URL, Credentials(scheme=AuthScheme.NONE), "token", Authentication),
-        (OTHER_URL, Credentials(user="me", password="x"), "token", Basic),
-        (GOOGLE_URL, Credentials(user="me", password="x"), "", Basic),
-        (OTHER_URL, Credentials(scheme=AuthScheme.BEARER), "token", Bearer),
+        (OTHER_URL, Credentials(user="me", password="x"), "token", BasicAuth),
+        (GOOGLE_URL, Credentials(user="me", password="x"), "", BasicAuth),
+        (OTHER_URL, Credentials(scheme=AuthScheme.BEARER), "token", BearerAuth),
     ],
 )
 def test_what_is_chosen(
@@ -212,7 +212,7 @@ def test_google_credentials_are_found_when_first_needed_and_refreshed(fake: Fake
 
 
 def test_a_google_token_turned_down_is_refreshed_once_for_all_threads(fake: FakeGoogle) -> None:
-    authentication = Google()
+    authentication = GoogleAuth()
     requests_out = [prepared(authentication) for _ in range(5)]
     threads = [
         threading.Thread(target=authentication.renew, args=[request]) for request in requests_out
@@ -245,7 +245,7 @@ def test_errors_of_google_auth_are_translated(
 ) -> None:
     fake.errors.append(raised(message))
     with pytest.raises(kind, match=words) as caught:
-        prepared(Google())
+        prepared(GoogleAuth())
     assert "\n" not in str(caught.value)
 
 
@@ -255,5 +255,5 @@ def test_missing_google_credentials_say_what_to_do(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(google.auth, "default", default)
     with pytest.raises(AuthError) as caught:
-        prepared(Google())
+        prepared(GoogleAuth())
     assert "gcloud auth application-default login" in caught.value.hint

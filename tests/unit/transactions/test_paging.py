@@ -71,8 +71,8 @@ def test_limit_and_offset_come_last() -> None:
     ],
 )  # fmt: skip
 def test_pages_however_a_server_answers(answer: Answer, page: Page, serve: Serve) -> None:
-    client, _ = serve(lambda *_: answer)
-    assert fetch_page(client, "studies") == page
+    context, _ = serve(lambda *_: answer)
+    assert fetch_page(context, "studies") == page
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def test_pages_however_a_server_answers(answer: Answer, page: Page, serve: Serve
 def test_answers_that_are_no_page(
     answer: Answer, error: type[Exception], words: str, serve: Serve
 ) -> None:
-    client, server = serve(lambda *_: answer)
+    context, server = serve(lambda *_: answer)
     with pytest.raises(error, match=words):
-        fetch_page(client, "studies?PatientName=Doe")
+        fetch_page(context, "studies?PatientName=Doe")
     assert len(server.targets) == 1
 
 
@@ -98,20 +98,20 @@ def test_a_caret_is_escaped_for_a_server_that_wants_it_so(serve: Serve) -> None:
     raw: list[bool] = []
 
     def strict(*_: Any) -> Answer:
-        raw.append(client.session.sends_raw_carets)
-        return Answer(400) if client.session.sends_raw_carets else Answer.rows(studies(1))
+        raw.append(context.session.sends_raw_carets)
+        return Answer(400) if context.session.sends_raw_carets else Answer.rows(studies(1))
 
-    client, _ = serve(strict)
+    context, _ = serve(strict)
     for _attempt in range(2):
-        assert fetch_page(client, "studies?PatientName=Doe^J").rows == studies(1)
+        assert fetch_page(context, "studies?PatientName=Doe^J").rows == studies(1)
     assert raw == [True, False, False]
 
 
 def test_what_fails_with_an_escaped_caret_too_is_an_error(serve: Serve) -> None:
-    client, server = serve(lambda *_: Answer(400, b"no"))
+    context, server = serve(lambda *_: Answer(400, b"no"))
     for expected in (2, 3):
         with pytest.raises(Refused):
-            fetch_page(client, "studies?PatientName=Doe^J")
+            fetch_page(context, "studies?PatientName=Doe^J")
         assert len(server.targets) == expected
 
 
@@ -129,8 +129,8 @@ def test_what_fails_with_an_escaped_caret_too_is_an_error(serve: Serve) -> None:
     ],
 )
 def test_all_rows_come_once_in_order(archive: Archive, serve: Serve) -> None:
-    client, server = serve(archive, page_size=3)
-    pages = Pages(client, STUDIES)
+    context, server = serve(archive, page_size=3)
+    pages = Pages(context, STUDIES)
     assert list(pages) == archive.rows
     assert pages.complete
     assert pages.found == len(archive.rows)
@@ -139,8 +139,8 @@ def test_all_rows_come_once_in_order(archive: Archive, serve: Serve) -> None:
 
 
 def test_the_offset_moves_on_by_what_came(serve: Serve) -> None:
-    client, server = serve(Archive(studies(5), cap=2), page_size=3)
-    assert len(list(Pages(client, Query(Resource(), Level.STUDIES, offset=1)))) == 4
+    context, server = serve(Archive(studies(5), cap=2), page_size=3)
+    assert len(list(Pages(context, Query(Resource(), Level.STUDIES, offset=1)))) == 4
     assert server.targets == [f"studies?limit=3&offset={offset}" for offset in (1, 3, 5)]
 
 
@@ -148,8 +148,8 @@ def test_the_offset_moves_on_by_what_came(serve: Serve) -> None:
 def test_no_more_rows_are_asked_for_than_wanted(
     wanted: int, asked: list[int], serve: Serve
 ) -> None:
-    client, server = serve(Archive(studies(10)), page_size=3)
-    pages = Pages(client, STUDIES, wanted=wanted)
+    context, server = serve(Archive(studies(10)), page_size=3)
+    pages = Pages(context, STUDIES, wanted=wanted)
     assert list(pages) == studies(wanted)
     assert not pages.complete
     assert [target.split("limit=")[1].split("&")[0] for target in server.targets] == [
@@ -158,15 +158,15 @@ def test_no_more_rows_are_asked_for_than_wanted(
 
 
 def test_fewer_rows_than_wanted_are_all(serve: Serve) -> None:
-    client, _ = serve(Archive(studies(4)), page_size=3)
-    pages = Pages(client, STUDIES, wanted=9)
+    context, _ = serve(Archive(studies(4)), page_size=3)
+    pages = Pages(context, STUDIES, wanted=9)
     assert list(pages) == studies(4)
     assert pages.complete
 
 
 def test_pages_are_fetched_as_they_are_needed(serve: Serve) -> None:
-    client, server = serve(Archive(studies(9)), page_size=3)
-    rows = iter(Pages(client, STUDIES))
+    context, server = serve(Archive(studies(9)), page_size=3)
+    rows = iter(Pages(context, STUDIES))
     assert server.targets == []
     for _ in range(3):
         next(rows)
@@ -181,8 +181,8 @@ def test_a_server_that_ignores_the_offset_is_recognised(
 ) -> None:
     said: list[str] = []
     archive = Archive(studies(count), cap, ignores_offset=True)
-    client, server = serve(archive, notify=said.append, page_size=3)
-    pages = Pages(client, STUDIES)
+    context, server = serve(archive, notify=said.append, page_size=3)
+    pages = Pages(context, STUDIES)
     assert list(pages) == studies(min(count, 3))
     assert pages.complete is complete
     assert len(server.targets) <= 2 + paging.FIRST_PAGES_AGAIN
@@ -191,15 +191,15 @@ def test_a_server_that_ignores_the_offset_is_recognised(
 
 def test_a_server_that_ignores_the_offset_and_caps_its_pages_is_recognised(serve: Serve) -> None:
     """The second request asks for fewer rows, so the first page comes again only in part."""
-    client, server = serve(Archive(studies(9), cap=3, ignores_offset=True))
-    assert list(Pages(client, STUDIES, wanted=5)) == studies(3)
+    context, server = serve(Archive(studies(9), cap=3, ignores_offset=True))
+    assert list(Pages(context, STUDIES, wanted=5)) == studies(3)
     assert len(server.targets) <= 2 + paging.FIRST_PAGES_AGAIN
 
 
 def test_rows_that_come_again_as_results_shift_are_passed_over(serve: Serve) -> None:
     archive = Archive(studies(6))
-    client, _ = serve(archive, page_size=2)
-    rows = iter(Pages(client, STUDIES))
+    context, _ = serve(archive, page_size=2)
+    rows = iter(Pages(context, STUDIES))
     got = [next(rows), next(rows)]
     archive.rows.insert(0, row("9.9"))  # stored meanwhile, and sorted before the others
     assert [*got, *rows] == studies(6)
@@ -207,14 +207,14 @@ def test_rows_that_come_again_as_results_shift_are_passed_over(serve: Serve) -> 
 
 def test_rows_without_uids_are_told_apart_by_what_they_hold(serve: Serve) -> None:
     rows: list[Row] = [{"00100020": {"vr": "LO", "Value": [str(n)]}} for n in range(4)]
-    client, _ = serve(Archive(rows), page_size=2)
-    assert list(Pages(client, STUDIES)) == rows
+    context, _ = serve(Archive(rows), page_size=2)
+    assert list(Pages(context, STUDIES)) == rows
 
 
 def test_instances_of_the_same_uid_in_other_series_are_not_the_same(serve: Serve) -> None:
     rows = [row("1", f"2.{n}", "3") for n in range(4)]
-    client, _ = serve(Archive(rows), page_size=2)
-    assert list(Pages(client, Query(Resource(), Level.INSTANCES))) == rows
+    context, _ = serve(Archive(rows), page_size=2)
+    assert list(Pages(context, Query(Resource(), Level.INSTANCES))) == rows
 
 
 def test_results_that_go_round_in_a_circle_are_given_up(
@@ -225,9 +225,9 @@ def test_results_that_go_round_in_a_circle_are_given_up(
     def circle(_: str, parameters: dict[str, str]) -> Answer:
         return Answer.rows([row("1.1" if "offset" in parameters else "1.0")])
 
-    client, server = serve(circle)
+    context, server = serve(circle)
     with pytest.raises(ProtocolError, match="circle"):
-        list(Pages(client, STUDIES))
+        list(Pages(context, STUDIES))
     assert len(server.targets) == 2 + 3 + 1
 
 
@@ -235,34 +235,34 @@ def test_results_that_go_round_in_a_circle_are_given_up(
 def test_a_server_that_turns_down_large_pages_is_asked_for_smaller_ones(
     status: int, serve: Serve
 ) -> None:
-    client, server = serve(Archive(studies(450), most=200, refusal=status), page_size=5000)
-    pages = Pages(client, STUDIES)
+    context, server = serve(Archive(studies(450), most=200, refusal=status), page_size=5000)
+    pages = Pages(context, STUDIES)
     assert list(pages) == studies(450)
     assert pages.complete
-    assert client.page_size == 200
-    list(Pages(client, STUDIES))
+    assert context.page_size == 200
+    list(Pages(context, STUDIES))
     assert [target for target in server.targets if "5000" in target] == ["studies?limit=5000"]
 
 
 def test_a_query_that_is_refused_is_not_a_matter_of_size(serve: Serve) -> None:
-    client, server = serve(lambda *_: Answer(400, b"unknown attribute"), page_size=5000)
+    context, server = serve(lambda *_: Answer(400, b"unknown attribute"), page_size=5000)
     with pytest.raises(Refused, match="unknown attribute"):
-        list(Pages(client, STUDIES))
+        list(Pages(context, STUDIES))
     assert len(server.targets) == 2
-    assert client.page_size == 5000
+    assert context.page_size == 5000
 
 
 def test_the_limit_of_a_user_is_not_made_smaller(serve: Serve) -> None:
-    client, server = serve(Archive(studies(9), most=200))
+    context, server = serve(Archive(studies(9), most=200))
     with pytest.raises(Refused):
-        list(Pages(client, STUDIES, wanted=300, limit=300))
+        list(Pages(context, STUDIES, wanted=300, limit=300))
     assert server.targets == ["studies?limit=300"]
 
 
 def test_a_refused_offset_after_a_short_page_is_the_end(serve: Serve) -> None:
     said: list[str] = []
-    client, _ = serve(Archive(studies(5), last_offset=4), notify=said.append, page_size=3)
-    pages = Pages(client, STUDIES)
+    context, _ = serve(Archive(studies(5), last_offset=4), notify=said.append, page_size=3)
+    pages = Pages(context, STUDIES)
     assert list(pages) == studies(5)
     assert pages.complete
     assert len(said) == 1
@@ -276,14 +276,14 @@ def test_a_refused_offset_after_a_short_page_is_the_end(serve: Serve) -> None:
     ],
 )
 def test_a_refused_offset_with_more_to_come_is_an_error(archive: Archive, serve: Serve) -> None:
-    client, _ = serve(archive, page_size=3)
+    context, _ = serve(archive, page_size=3)
     with pytest.raises(Refused):
-        list(Pages(client, STUDIES))
+        list(Pages(context, STUDIES))
 
 
 def test_an_empty_page_with_more_announced_is_not_the_end_of_all(serve: Serve) -> None:
-    client, _ = serve(lambda *_: Answer.rows([], 206))
-    pages = Pages(client, STUDIES)
+    context, _ = serve(lambda *_: Answer.rows([], 206))
+    pages = Pages(context, STUDIES)
     assert list(pages) == []
     assert not pages.complete
 

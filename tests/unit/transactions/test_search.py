@@ -63,22 +63,22 @@ def test_what_has_no_key_is_a_usage_error(text: str) -> None:
 def test_as_many_rows_are_asked_for_as_are_wanted(
     parameters: list[str], rows: int, more: bool, targets: list[str], serve: Serve
 ) -> None:
-    client, server = serve(Archive(studies(7)))
-    result = Search(client, "", parse_parameters(parameters))
+    context, server = serve(Archive(studies(7)))
+    result = Search(context, "", parse_parameters(parameters))
     assert (len(list(result)), result.more) == (rows, more)
     assert server.targets == targets
 
 
 @pytest.mark.parametrize(("count", "more"), [(DEFAULT_LIMIT, False), (DEFAULT_LIMIT + 1, True)])
 def test_rows_beyond_the_default_limit_are_told_of(count: int, more: bool, serve: Serve) -> None:
-    client, _ = serve(Archive(studies(count)))
-    result = Search(client, "studies", [])
+    context, _ = serve(Archive(studies(count)))
+    result = Search(context, "studies", [])
     assert (len(list(result)), result.more) == (DEFAULT_LIMIT, more)
 
 
 def test_the_path_says_where_to_search(serve: Serve) -> None:
-    client, server = serve(lambda *_: Answer(204, b""))
-    assert not list(Search(client, "/studies/1.2/series", [("limit", "1")]))
+    context, server = serve(lambda *_: Answer(204, b""))
+    assert not list(Search(context, "/studies/1.2/series", [("limit", "1")]))
     assert server.targets == ["studies/1.2/series?limit=1"]
 
 
@@ -86,7 +86,7 @@ def test_the_path_says_where_to_search(serve: Serve) -> None:
     "parameters", [["limit=x"], ["limit=-1"], ["limit="], ["offset=1.5"], ["limit=1", "limit=2"]]
 )
 def test_limits_that_are_no_number_are_a_usage_error(parameters: list[str], serve: Serve) -> None:
-    client, server = serve(lambda *_: Answer(204, b""))
+    context, server = serve(lambda *_: Answer(204, b""))
     with pytest.raises(UsageError, match="whole number"):
-        Search(client, "studies", parse_parameters(parameters))
+        Search(context, "studies", parse_parameters(parameters))
     assert server.targets == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 
-from dcmweb.transfer.concurrency import FIRST, REST, WINDOW, Pace
+from dcmweb.transfer.concurrency import FIRST, REST, WINDOW, ConcurrencyLimit
 
 MOST = 20
 
@@ -17,7 +17,9 @@ class Line:
         self.width = width
         self.now = 0.0
         self.bytes = 0
-        self.pace = Pace(MOST, adapts=True, moved=lambda: self.bytes, clock=lambda: self.now)
+        self.pace = ConcurrencyLimit(
+            MOST, adapts=True, moved=lambda: self.bytes, clock=lambda: self.now
+        )
 
     def run(self, seconds: float) -> None:
         """Keep as many jobs running as may be."""
@@ -74,13 +76,13 @@ def test_it_never_goes_below_one() -> None:
 
 
 def test_a_number_that_is_given_stays() -> None:
-    pace = Pace(3)
+    pace = ConcurrencyLimit(3)
     pace.back_off()
     assert pace.limit == pace.reached == 3
 
 
 def test_no_more_jobs_than_the_limit_run_at_a_time() -> None:
-    pace, most, running = Pace(2), [0], [0]
+    pace, most, running = ConcurrencyLimit(2), [0], [0]
     lock = threading.Lock()
 
     def work() -> None:
@@ -101,6 +103,6 @@ def test_no_more_jobs_than_the_limit_run_at_a_time() -> None:
 
 
 def test_nobody_waits_for_a_turn_when_it_is_over() -> None:
-    pace = Pace(1)
+    pace = ConcurrencyLimit(1)
     with pace.turn(lambda: False), pace.turn(lambda: True) as is_on:
         assert not is_on

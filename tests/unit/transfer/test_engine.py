@@ -326,7 +326,7 @@ def test_a_server_that_was_reached_before_is_tried_for_longer() -> None:
 def test_some_errors_can_be_left_to_the_caller_at_once() -> None:
     engine, action = make(retries=9), Failing(BUSY)
     with pytest.raises(Refused):
-        engine.attempt(action, at_once=lambda error: isinstance(error, Refused))
+        engine.attempt(action, fail_fast=lambda error: isinstance(error, Refused))
     assert action.tries == 1
 
 
@@ -395,7 +395,7 @@ def test_no_attempt_begins_after_a_stop() -> None:
         engine.attempt(action)
     with pytest.raises(Interrupted):
         engine.attempt(lambda: pytest.fail("it was begun"))
-    engine.conclude()
+    engine.raise_if_never_connected()
 
 
 def test_an_item_is_tried_again_as_often_as_the_policy_says() -> None:
@@ -440,13 +440,13 @@ def test_a_fatal_error_ends_a_run_at_once() -> None:
 
 def test_a_server_that_never_answered_is_the_error_of_the_run() -> None:
     engine = make()
-    engine.conclude()
+    engine.raise_if_never_connected()
     fail(engine, NetworkError("first"))
     fail(engine, NetworkError("second"))
     with pytest.raises(NetworkError, match="second"):
-        engine.conclude()
+        engine.raise_if_never_connected()
     engine.attempt(lambda: None)
-    engine.conclude()
+    engine.raise_if_never_connected()
 
 
 def test_an_interruption_is_no_answer_of_the_server() -> None:
@@ -454,7 +454,7 @@ def test_an_interruption_is_no_answer_of_the_server() -> None:
     fail(engine, NetworkError("broke"))
     fail(engine, Interrupted())
     with pytest.raises(NetworkError):
-        engine.conclude()
+        engine.raise_if_never_connected()
 
 
 def test_the_meter_counts_for_many_threads() -> None:
