@@ -88,7 +88,9 @@ def store(
         begin = partial(transaction.store_metadata, metadata=_read(metadata, run.stop))
     with keeping(run, client.settings.base_url, "store", options) as records:
         tally = run.console.follow(
-            begin(client, masks=masks, listed=listed, is_done=records.is_done, options=store_options),
+            begin(
+                client, masks=masks, listed=listed, is_done=records.is_done, options=store_options
+            ),
             client.engine,
             purpose=Status.PLANNED if options["dry_run"] else Status.STORED,
             describe=_describe,

@@ -1,10 +1,11 @@
-"""The transport: pooled connections that can be cut from another thread."""
+"""Pooled connections that runs share, each cutting only those that it uses."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from threading import Lock
+from collections.abc import Iterator
+from threading import Lock, local
 from typing import Any
 from weakref import WeakSet
 
@@ -17,6 +18,43 @@ from urllib3.exceptions import ConnectTimeoutError
 BLOCK = 256 * 1024
 
 
+class Connections:
+    """The connections that one run uses now; they can be cut from any thread."""
+
+    def __init__(self) -> None:
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._lock = Lock()
+        self.are_cut = False
+
+    def add(self, sock: object) -> None:
+        """Note a connection in use; end it at once if the run was cut meanwhile."""
+        if isinstance(sock, socket.socket):
+            with self._lock:
+                self._sockets.add(sock)
+            if self.are_cut:
+                _shut_down(sock)
+
+    def discard(self, sock: object) -> None:
+        """Forget a connection that goes back to the pool, where others may use it."""
+        if isinstance(sock, socket.socket):
+            with self._lock:
+                self._sockets.discard(sock)
+
+    def cut(self) -> None:
+        """End all connections now, even those in use by other threads: their calls return."""
+        self.are_cut = True
+        with self._lock:
+            sockets = list(self._sockets)
+        for sock in sockets:
+            _shut_down(sock)
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # The base class's method: an SSL socket's own would say goodbye first.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
 class Adapter(HTTPAdapter):
     """A requests adapter with as many kept connections as there are workers, and no retries.
 
@@ -25,10 +63,23 @@ class Adapter(HTTPAdapter):
 
     def __init__(self, connections: int, idle_timeout: float) -> None:
         self.idle_timeout = idle_timeout
-        self.sockets: WeakSet[socket.socket] = WeakSet()
-        self.lock = Lock()
         self.raw_carets = True
+        self._threads = local()  # the connections of the run that a thread works for
         super().__init__(pool_connections=2, pool_maxsize=connections, max_retries=0)
+
+    @contextlib.contextmanager
+    def lending_to(self, connections: Connections) -> Iterator[None]:
+        """Count the connections that this thread takes from the pool among those of a run."""
+        self._threads.connections = connections
+        try:
+            yield
+        finally:
+            self._threads.connections = None
+
+    @property
+    def borrower(self) -> Connections:
+        """The connections of the run that this thread works for."""
+        return getattr(self._threads, "connections", None) or Connections()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool manager with our connections."""
@@ -41,44 +92,60 @@ class Adapter(HTTPAdapter):
         self._use_our_connections(manager)
         return manager
 
-    def cut(self) -> None:
-        """End all connections now, even those in use by other threads: their calls return."""
-        with self.lock:
-            sockets = list(self.sockets)
-        for sock in sockets:
-            with contextlib.suppress(OSError):
-                # The base class's method: an SSL socket's own would say goodbye first.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
     def _use_our_connections(self, manager: PoolManager) -> None:
-        class Plain(_Tracked, HTTPConnection):
+        class Plain(_Lent, HTTPConnection):
             adapter = self
 
-        class Tls(_Tracked, HTTPSConnection):
+        class Tls(_Lent, HTTPSConnection):
             adapter = self
 
-        plain_pool = type("PlainPool", (HTTPConnectionPool,), {"ConnectionCls": Plain})
-        tls_pool = type("TlsPool", (HTTPSConnectionPool,), {"ConnectionCls": Tls})
-        manager.pool_classes_by_scheme = {"http": plain_pool, "https": tls_pool}
+        class PlainPool(_Lending, HTTPConnectionPool):
+            ConnectionCls = Plain
+            adapter = self
+
+        class TlsPool(_Lending, HTTPSConnectionPool):
+            ConnectionCls = Tls
+            adapter = self
+
+        manager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
 
 
-class _Tracked:
+class _Lending:
+    """What our pools add to urllib3's: they know which run has which connection."""
+
+    adapter: Adapter
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)  # type: ignore[misc]
+        connection.borrower = self.adapter.borrower
+        connection.borrower.add(connection.sock)
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None and conn.borrower is not None:
+            conn.borrower.discard(conn.sock)
+            conn.borrower = None
+        super()._put_conn(conn)  # type: ignore[misc]
+
+
+class _Lent:
     """What our connections add to urllib3's."""
 
     adapter: Adapter
+    borrower: Connections | None = None
     sock: socket.socket | None
 
     def connect(self) -> None:
-        """Connect, and remember the socket: it outlives the connection while it is read from."""
+        """Connect, and note the socket: it outlives the connection while it is read from."""
         try:
             super().connect()  # type: ignore[misc]
         except TimeoutError as error:  # of the TLS handshake
             raise ConnectTimeoutError(self, "no TLS handshake") from error
         if isinstance(self.sock, socket.socket):
-            with self.adapter.lock:
-                self.adapter.sockets.add(self.sock)
             # urllib3 would go on with the connect timeout while the request is sent.
             self.sock.settimeout(self.adapter.idle_timeout)
+            if self.borrower is not None:
+                self.borrower.add(self.sock)
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Put the request line, with `^` as it was before requests and urllib3 escaped it.

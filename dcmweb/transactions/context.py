@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dcmweb.http.session import Session
+from dcmweb.http.transport import Transport
 from dcmweb.settings import Settings
 from dcmweb.transfer.engine import Engine, RetryPolicy
 from dcmweb.transfer.stop import Stop
@@ -29,7 +30,8 @@ class RunContext:
         self.stop = stop or Stop()
         self.notify = notify
         self.page_size = settings.page_size  # made smaller for a server that wants it so
-        self.session = Session(settings)
+        self._transport = Transport(settings)
+        self.session = Session(self._transport)
         self.engine = Engine(
             workers=settings.workers,
             policy=RetryPolicy(settings.retries, settings.retry_time),
@@ -41,4 +43,4 @@ class RunContext:
 
     def close(self) -> None:
         """Close the kept connections."""
-        self.session.close()
+        self._transport.close()

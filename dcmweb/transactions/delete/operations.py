@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from dcmweb.errors import NetworkError, ProtocolError, Refused, UsageError
-from dcmweb.http.session import not_dicomweb
+from dcmweb.http.response import not_dicomweb
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_jobs import one_of_many
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status

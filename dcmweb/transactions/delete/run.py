@@ -22,7 +22,7 @@ from dcmweb.errors import (
     UsageError,
 )
 from dcmweb.http.error_mapping import looks_like_html
-from dcmweb.http.session import not_dicomweb
+from dcmweb.http.response import not_dicomweb
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.delete.operations import check_result, json_object, wait_for
 from dcmweb.transactions.search.listing import Lister

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dcmweb.errors import DcmwebError
-from dcmweb.http.session import Response
+from dcmweb.http.response import Response
 from dcmweb.transactions.context import RunContext
 
 _REFUSALS = (400, 406)

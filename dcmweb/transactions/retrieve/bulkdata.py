@@ -11,7 +11,7 @@ from dcmweb.dicom.resources import Resource, Target
 from dcmweb.errors import AuthError, NetworkError
 from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, OTHER_EXTENSION, MediaType, multipart
 from dcmweb.http.multipart import read_parts
-from dcmweb.http.session import not_dicomweb
+from dcmweb.http.response import not_dicomweb
 from dcmweb.local.layout import distinguishing_suffix, readable_name
 from dcmweb.local.partial_files import folder_path, safe_name
 from dcmweb.transactions.context import RunContext

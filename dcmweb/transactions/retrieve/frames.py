@@ -18,7 +18,7 @@ from dcmweb.http.media_types import (
     multipart,
 )
 from dcmweb.http.multipart import read_parts
-from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.accept import ask, checked_response
 from dcmweb.transactions.retrieve.instance_jobs import Job, instances_below, one_of_many

@@ -14,7 +14,7 @@ from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import IncompletePayload, LocalError, MissingUid, ProtocolError
 from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType, multipart
 from dcmweb.http.multipart import PIECE, Part, read_parts
-from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.local.layout import distinguishing_suffix
 from dcmweb.local.partial_files import PartialFile, check_space
 from dcmweb.transactions.context import RunContext

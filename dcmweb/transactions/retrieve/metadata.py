@@ -16,7 +16,7 @@ from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import NothingMatched, ProtocolError, Refused, Truncated
 from dcmweb.http.media_types import DICOM_JSON, DICOM_XML, MediaType, multipart
 from dcmweb.http.multipart import PIECE, read_parts
-from dcmweb.http.session import not_dicomweb
+from dcmweb.http.response import not_dicomweb
 from dcmweb.local.layout import Layout
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_jobs import Job

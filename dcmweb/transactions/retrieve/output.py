@@ -12,7 +12,7 @@ from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, ProtocolError, Truncated
 from dcmweb.http.media_types import OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
-from dcmweb.http.session import Response
+from dcmweb.http.response import Response
 from dcmweb.local.layout import Layout
 from dcmweb.local.partial_files import PartialFile, check_space, partial_file
 from dcmweb.transactions.context import RunContext

@@ -14,7 +14,7 @@ from dcmweb.dicom.resources import Representation, Resource, Target
 from dcmweb.errors import NothingMatched, Refused, UsageError
 from dcmweb.http.media_types import EXTENSIONS, MediaType
 from dcmweb.http.multipart import read_parts
-from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.local.partial_files import folder_path
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_jobs import Job, each_instance

@@ -12,7 +12,7 @@ from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, ProtocolError
 from dcmweb.http.media_types import EXTENSIONS, ZIP, MediaType
 from dcmweb.http.multipart import PIECE
-from dcmweb.http.session import not_dicomweb
+from dcmweb.http.response import not_dicomweb
 from dcmweb.local.partial_files import PartialFile, check_space, folder_path, instance_path
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.accept import ask

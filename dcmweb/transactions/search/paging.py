@@ -14,7 +14,7 @@ from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level, Resource, is_usable_uid
 from dcmweb.errors import ProtocolError, Refused, Truncated
 from dcmweb.http.media_types import DICOM_JSON
-from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.transactions.context import RunContext
 
 STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"

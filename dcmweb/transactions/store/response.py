@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dcmweb.errors import ProtocolError, Truncated
 from dcmweb.http.error_mapping import looks_like_html, server_words
-from dcmweb.http.session import Response, not_dicomweb
+from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.transactions.store import response_module
 from dcmweb.transactions.store.response_module import StoreResponse
 
