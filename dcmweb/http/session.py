@@ -123,6 +123,8 @@ class Session:
         """
         if self.is_cut:
             return Interrupted()
-        if isinstance(error, (ValueError, AttributeError)) and not isinstance(error, OSError):
+        if isinstance(error, (ValueError, AttributeError)) and not isinstance(
+            error, (OSError, urllib3.exceptions.HTTPError)
+        ):
             raise error
         return error_mapping.from_exception(error, url, self._settings.idle_timeout)
