@@ -1,3 +1,91 @@
-"""Move medical images in and out of DICOMweb servers."""
+"""Move medical images in and out of DICOMweb servers.
+
+    from dcmweb import Client
+
+    with Client("http://localhost:8042/dicom-web") as client:
+        client.store("./images").wait().check()
+
+Names are imported when they are first used: `import dcmweb` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dcmweb.errors import (
+        AuthError,
+        DcmwebError,
+        Interrupted,
+        ItemsFailed,
+        LocalError,
+        NetworkError,
+        NothingMatched,
+        ProtocolError,
+        Refused,
+        UsageError,
+    )
+    from dcmweb.library.client import Client
+    from dcmweb.library.runs import Rows, Run, SearchRows, Transfer
+    from dcmweb.library.work import Work, WorkDone, perform
+    from dcmweb.settings import Credentials, Settings
+    from dcmweb.transfer.outcomes import Outcome, Status
+    from dcmweb.transfer.summary import Progress, Summary
 
 __version__ = "2.0.0.dev0"
+
+__all__ = [
+    "AuthError",
+    "Client",
+    "Credentials",
+    "DcmwebError",
+    "Interrupted",
+    "ItemsFailed",
+    "LocalError",
+    "NetworkError",
+    "NothingMatched",
+    "Outcome",
+    "Progress",
+    "ProtocolError",
+    "Refused",
+    "Rows",
+    "Run",
+    "SearchRows",
+    "Settings",
+    "Status",
+    "Summary",
+    "Transfer",
+    "UsageError",
+    "Work",
+    "WorkDone",
+    "__version__",
+    "perform",
+]
+
+_HOMES = {
+    "Client": "dcmweb.library.client",
+    "Credentials": "dcmweb.settings",
+    "Outcome": "dcmweb.transfer.outcomes",
+    "Progress": "dcmweb.transfer.summary",
+    "Rows": "dcmweb.library.runs",
+    "Run": "dcmweb.library.runs",
+    "SearchRows": "dcmweb.library.runs",
+    "Settings": "dcmweb.settings",
+    "Status": "dcmweb.transfer.outcomes",
+    "Summary": "dcmweb.transfer.summary",
+    "Transfer": "dcmweb.library.runs",
+    "Work": "dcmweb.library.work",
+    "WorkDone": "dcmweb.library.work",
+    "perform": "dcmweb.library.work",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'dcmweb' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "dcmweb.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,6 +1,7 @@
 """What can go wrong, as one tree; each class knows its exit code and whether a retry can help.
 
 DcmwebError
+ ├─ ItemsFailed         1   a run came to its end, but some of its items failed
  ├─ UsageError          2   the command line asks for something impossible
  ├─ NothingMatched      3   no file for a mask, no such resource
  ├─ AuthError           4   the server wants (other) credentials
@@ -69,6 +70,14 @@ class DcmwebError(Exception):
     def __str__(self) -> str:
         about = f"{self.request}: {self.message}" if self.request else self.message
         return f"{about}; {self.hint}" if self.hint else about
+
+
+class ItemsFailed(DcmwebError):
+    """A run ended, but some of its items failed; `summary` is that of the run."""
+
+    def __init__(self, message: str, hint: str = "", *, summary: object = None) -> None:
+        super().__init__(message, hint)
+        self.summary = summary
 
 
 class UsageError(DcmwebError):

@@ -1,14 +1,18 @@
-"""Everything a run is told, in one frozen object: made by the command line, passed down."""
+"""Everything a client is told, in one frozen object that is checked when it is made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from dcmweb.errors import UsageError
 
 MIB = 1024 * 1024
+MOST_WORKERS = 64
+ADAPTIVE_WORKERS = 20  # at most, where the number adapts itself; what Google advises
 
 
 class AuthScheme(str, Enum):
@@ -23,17 +27,34 @@ class AuthScheme(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What the user gave to authenticate with; secrets never show in a repr."""
+    """What the user gave to authenticate with.
+
+    Secrets never show in a repr, and are left out of pickles and copies: another process takes
+    them from where they are kept, DCMWEB_PASSWORD, DCMWEB_TOKEN or `token_file`.
+    """
 
     scheme: AuthScheme = AuthScheme.AUTO
     user: str = ""
     password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
     token_file: str = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the secrets, but not that there were some: without them it is an error."""
+        scheme = self.scheme
+        if scheme is AuthScheme.AUTO and self.token and not self.user:
+            scheme = AuthScheme.BEARER
+        return {**self.__dict__, "scheme": scheme, "password": "", "token": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One run's settings. Times are in seconds, sizes in bytes."""
+    """What a client is told. Times are in seconds, sizes in bytes.
+
+    `base_url` is the root of the DICOMweb service; a slash at its end is dropped, and a user name
+    and password in it become the credentials, unless there are others. Raises UsageError for what
+    cannot be.
+    """
 
     base_url: str
     credentials: Credentials = field(default_factory=Credentials)
@@ -49,6 +70,32 @@ class Settings:
     batch_count: int = 256
     page_size: int = 5000
     operation_time: float = 3600.0  # how long a long-running operation is waited for
+
+    def __post_init__(self) -> None:
+        """Check what is given, and bring the base URL into its one form."""
+        url, user, password = parse_base_url(self.base_url)
+        object.__setattr__(self, "base_url", url)
+        if user and not self.credentials.user:
+            given = replace(self.credentials, user=user, password=password)
+            object.__setattr__(self, "credentials", given)
+        _check_range("workers", self.workers, 1, MOST_WORKERS)
+        _check_range("retries", self.retries, 0)
+        for name in ("batch_bytes", "batch_count", "page_size"):
+            _check_range(name, getattr(self, name), 1)
+        for name in ("retry_time", "connect_timeout", "idle_timeout", "operation_time"):
+            _check_seconds(name, getattr(self, name))
+
+
+def _check_range(name: str, value: object, lowest: int, highest: int | None = None) -> None:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (is_whole and isinstance(value, int) and lowest <= value <= (highest or value)):
+        most = f"from {lowest} to {highest}" if highest else f"of at least {lowest}"
+        raise UsageError(f"{name} is {value!r}", f"give a whole number {most}")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+        raise UsageError(f"{name} is {value!r}", "give a number of seconds above 0")
 
 
 def parse_base_url(text: str) -> tuple[str, str, str]:

@@ -20,8 +20,9 @@ FLOORS = {
     "transfer": 2,
     "transactions": 3,
     "archive": 3,
-    "cli": 4,
-    "__main__": 5,
+    "library": 4,
+    "cli": 5,
+    "__main__": 6,
 }
 # Libraries that only some rooms may know.
 KNOWN_IN = {
@@ -66,8 +67,7 @@ def test_modules_import_from_their_own_room_and_from_floors_below(path: Path) ->
     relative = path.relative_to(PACKAGE)
     own = relative.parts[0].removesuffix(".py")
     if own == "__init__":
-        assert not list(imports(path))
-        return
+        return  # it names all, and imports it when it is asked for
     for module in imports(path):
         if module.startswith("dcmweb.") and module != "dcmweb.__version__":
             other = room(module)

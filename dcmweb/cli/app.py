@@ -16,7 +16,7 @@ from dcmweb import __version__
 from dcmweb.cli.console import Console, ReaderGone
 from dcmweb.cli.delete import delete
 from dcmweb.cli.demo import demo
-from dcmweb.cli.options import Run, common_options
+from dcmweb.cli.options import Invocation, common_options
 from dcmweb.cli.retrieve import retrieve
 from dcmweb.cli.search import search
 from dcmweb.cli.serve import serve
@@ -100,23 +100,23 @@ LOCAL_COMMANDS = ("serve", "demo")  # which take no BASE_URL
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     console = Console()
-    run = Run(console)
-    _install_signal_handlers(run)
-    code = _exit_code(sys.argv[1:] if args is None else args, run)
+    invocation = Invocation(console)
+    _install_signal_handlers(invocation)
+    code = _exit_code(sys.argv[1:] if args is None else args, invocation)
     console.close()
     _drop_unwritten()
     sys.exit(code)
 
 
-def _exit_code(args: Sequence[str], run: Run) -> int:
+def _exit_code(args: Sequence[str], invocation: Invocation) -> int:
     """Run a command and make the exit code of what it returns or raises."""
     try:
-        code = cli.main(args=list(args), prog_name="dcmweb", standalone_mode=False, obj=run)
+        code = cli.main(args=list(args), prog_name="dcmweb", standalone_mode=False, obj=invocation)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = ExitCode.USAGE
     except click.ClickException as error:
-        run.console.problem(error.format_message().rstrip("."), _usage_hint(error))
+        invocation.console.problem(error.format_message().rstrip("."), _usage_hint(error))
         code = ExitCode.USAGE
     except click.Abort:
         code = ExitCode.SIGINT
@@ -125,16 +125,16 @@ def _exit_code(args: Sequence[str], run: Run) -> int:
     except SystemExit:  # as click ends where nobody reads its help any more
         code = ExitCode.OK
     except OSError as error:  # of click's own writing; all others have been translated
-        run.console.problem(f"cannot write to stdout: {error.strerror}")
+        invocation.console.problem(f"cannot write to stdout: {error.strerror}")
         code = ExitCode.LOCAL_IO
     except Interrupted as error:
-        run.console.problem(str(error))
+        invocation.console.problem(str(error))
         code = error.exit_code
     except DcmwebError as error:
-        run.console.problem(str(error))
+        invocation.console.problem(str(error))
         code = error.exit_code
     except Exception as error:
-        run.console.defect(error)
+        invocation.console.defect(error)
         code = ExitCode.DEFECT
     return int(code or ExitCode.OK)
 
@@ -152,13 +152,13 @@ def _drop_unwritten() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _install_signal_handlers(run: Run) -> None:
+def _install_signal_handlers(invocation: Invocation) -> None:
     """Stop in good order at the first signal, at once at the second."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if run.stop.cause is not None:
+        if invocation.stop.cause is not None:
             os._exit(128 + number)
-        run.stop.request(Interrupted(number))
+        invocation.stop.request(Interrupted(number))
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and `&` in scripts set it

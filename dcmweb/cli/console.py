@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from dcmweb.cli.progress import Bar, PlainLines, Progress, Share, share_of_items
+from dcmweb.cli.progress import Bar, Display, PlainLines, Share, share_of_items
 from dcmweb.cli.text import plural, size, visible
-from dcmweb.errors import Interrupted, LocalError
-from dcmweb.transfer.outcomes import FailureGroup, Outcome, Outcomes, Status, Tally
+from dcmweb.errors import LocalError
+from dcmweb.transfer.outcomes import FailureGroup, Outcome, Status
+from dcmweb.transfer.summary import Progress, Summary
 
 if TYPE_CHECKING:
-    from dcmweb.transfer.engine import Engine
+    from dcmweb.library.runs import Transfer
 
 
 TOGETHER = 0.1  # seconds for which lines are gathered while a run is followed
@@ -35,7 +36,7 @@ class Console:
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self._stdout = _utf8(stdout or sys.stdout or _nowhere())
         self._stderr = stderr or sys.stderr or _nowhere()
-        self._progress: Progress | None = None
+        self._display: Display | None = None
         self._lines: deque[str] = deque()  # that wait to be written; workers add to them
         self._next_write: float | None = None  # when it is time to; None is at once
         self._summary: list[str] = []
@@ -99,8 +100,8 @@ class Console:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         if not lines:
             return
-        if self._progress:
-            self._progress.hide()
+        if self._display:
+            self._display.hide()
         with suppress(OSError):
             self._stderr.write("".join(lines))
             self._stderr.flush()
@@ -140,65 +141,56 @@ class Console:
             where = f" in {trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}"
         self.problem(f"a defect{where}: {type(error).__name__}: {error}", "please report it")
 
-    def tick(self) -> None:
-        """Show what there is to be seen of a run, if it is time to."""
+    def tick(self, progress: Progress) -> None:
+        """Write the lines that wait, and show how far a run has come, if it is time to."""
         now = time.monotonic()
         if self._next_write is not None and now >= self._next_write:
             self._write_lines()
             self._next_write = now + TOGETHER
-        if self._progress:
-            self._progress.show()
+        if self._display:
+            self._display.show(progress)
 
     def follow(
         self,
-        outcomes: Outcomes,
-        engine: Engine,
+        run: Transfer,
         *,
-        purpose: Status,
         describe: Callable[[Outcome], str],
         records: Sequence[Callable[[Outcome], None]] = (),
         share: Share = share_of_items,
-    ) -> Tally:
-        """Show a run as it goes, and each outcome that is described in a line of its own.
+    ) -> Summary:
+        """Show a run as it goes, with a line for each outcome that is described.
 
-        Each outcome goes to the records first. `share` tells how much of the run is done.
+        Each outcome goes to the records first. `share` says how much of the run is done.
         """
-        tally = Tally(purpose)
-        began = time.monotonic()
         try:
-            with (
-                self._gathering_lines(),
-                self._progressing(tally, engine, share),
-                closing(outcomes),
-            ):
-                for outcome in outcomes:
-                    tally.add(outcome)
+            with self._gathering_lines(), self._showing_progress(share), closing(run):
+                for outcome in run:
                     for record in records:
                         record(outcome)
                     words = describe(outcome)
                     if words and not (self.quiet and outcome.status.is_good):
                         self.line(words)
-                    self.tick()
-        except Interrupted:
-            self._end(tally, engine, began, "interrupted")
-            raise
-        except BaseException:
-            self._end(tally, engine, began, "stopped early")
-            raise
-        self._end(tally, engine, began)
-        return tally
+        finally:
+            self._sum_up(run.summary)
+        return run.summary
 
-    def _end(self, tally: Tally, engine: Engine, began: float, how: str = "") -> None:
-        """Sum up a run: in words for later, as an event at once if events are wanted."""
-        seconds = time.monotonic() - began
-        self._summary = [_group(problem) for problem in tally.problems]
-        self._summary.append("; ".join(filter(None, [_summary(tally, engine, seconds), how])))
+    def _sum_up(self, summary: Summary) -> None:
+        """Keep the summary in words for the end; print it as an event, if events are wanted."""
+        self._summary = [_group(group) for group in summary.failures]
+        self._summary.append("; ".join(filter(None, [_in_words(summary), summary.end])))
         if self.prints_events:
-            counts = {status.name.lower(): tally.counts[status] for status in _shown(tally)}
-            event = {"type": "summary", **counts, "bytes": tally.bytes, "seconds": seconds}
-            event |= {"workers": engine.concurrency.reached, "retries": engine.meter.retries}
+            counts = {
+                status.name.lower(): summary.counts.get(status, 0) for status in _shown(summary)
+            }
+            event = {
+                "type": "summary",
+                **counts,
+                "bytes": summary.bytes,
+                "seconds": summary.seconds,
+            }
+            event |= {"workers": summary.workers, "retries": summary.retries}
             with suppress(ReaderGone, LocalError):  # which the events before have told
-                self.data(json.dumps(event | ({"end": how} if how else {})))
+                self.data(json.dumps(event | ({"end": summary.end} if summary.end else {})))
 
     def close(self) -> None:
         """Sum up the run, whatever ended it: what failed by reason; the last line counts all."""
@@ -216,19 +208,16 @@ class Console:
             self._write_lines()
 
     @contextmanager
-    def _progressing(self, tally: Tally, engine: Engine, share: Share) -> Iterator[None]:
+    def _showing_progress(self, share: Share) -> Iterator[None]:
         if self.quiet:
             yield
             return
-        if self.shows_bar:
-            self._progress = Bar(self._stderr, tally, engine.meter, share)
-        else:
-            self._progress = PlainLines(self.line, tally, engine.meter)
+        self._display = Bar(self._stderr, share) if self.shows_bar else PlainLines(self.line)
         try:
             yield
         finally:
-            self._progress.close()
-            self._progress = None
+            self._display.close()
+            self._display = None
 
 
 def _utf8(stream: TextIO) -> TextIO:
@@ -243,40 +232,40 @@ def _nowhere() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")
 
 
-def _group(problem: FailureGroup) -> str:
-    others = problem.count - len(problem.examples)
+def _group(group: FailureGroup) -> str:
+    others = group.count - len(group.examples)
     more = f" and {plural(others, 'other')}" if others else ""
-    examples = ", ".join(problem.examples)
-    return f"{problem.status.value} {problem.count:,}: {problem.reason}: {examples}{more}"
+    examples = ", ".join(group.examples)
+    return f"{group.status.value} {group.count:,}: {group.reason}: {examples}{more}"
 
 
-def _summary(tally: Tally, engine: Engine, seconds: float) -> str:
-    """Write the summary line: what was moved, what became of every item, and how it went."""
-    shown = [f"{status.value} {tally.counts[status]:,}" for status in _shown(tally)]
-    moved = tally.counts[Status.STORED] + tally.counts[Status.RETRIEVED]
-    rate = size(tally.bytes / seconds) if seconds else "0B"
+def _in_words(summary: Summary) -> str:
+    """Write the summary line: what was moved, the outcomes of all items, and how it went."""
+    counts = summary.counts
+    shown = [f"{status.value} {counts.get(status, 0):,}" for status in _shown(summary)]
+    moved = counts.get(Status.STORED, 0) + counts.get(Status.RETRIEVED, 0)
+    rate = size(summary.bytes / summary.seconds) if summary.seconds else "0B"
     how = [
-        f"{seconds:.1f} s",
+        f"{summary.seconds:.1f} s",
         f"{rate}/s",
-        plural(engine.concurrency.reached, "worker"),
-        plural(engine.meter.retries, "retry"),
+        plural(summary.workers, "worker"),
+        plural(summary.retries, "retry"),
     ]
-    transferred = f"Transferred {size(tally.bytes)} in {moved} files: "
-    if tally.purpose in (Status.DELETED, Status.FINISHED):
+    transferred = f"Transferred {size(summary.bytes)} in {moved} files: "
+    if summary.purpose in (Status.DELETED, Status.FINISHED):
         transferred, how[1:2] = "", []
-    if tally.purpose is Status.PLANNED:
-        known = f", {size(tally.bytes)}" if tally.bytes else ""
+    if summary.purpose is Status.PLANNED:
+        known = f", {size(summary.bytes)}" if summary.bytes else ""
         transferred, how = f"Dry run{known}: ", how[:1]
     return f"{transferred}{', '.join(shown)}; {', '.join(how)}"
 
 
-def _shown(tally: Tally) -> list[Status]:
+def _shown(summary: Summary) -> list[Status]:
     """Choose what a summary names: first what the run was for, and always what failed."""
-    counts = tally.counts
+    always = (Status.SKIPPED, Status.FAILED)
     others = [
         status
         for status in Status
-        if status is not tally.purpose
-        and (counts[status] or status in (Status.SKIPPED, Status.FAILED))
+        if status is not summary.purpose and (summary.counts.get(status) or status in always)
     ]
-    return [tally.purpose, *others]
+    return [summary.purpose, *others]

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmweb.cli.options import Run, with_client
+from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping, listed_resources, record_options
 from dcmweb.cli.text import plural
-from dcmweb.dicom.resources import Resource, parse_resource
+from dcmweb.dicom.resources import Resource, outermost, parse_resource
 from dcmweb.errors import NothingMatched, UsageError
+from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.context import RunContext
+    from dcmweb.library.client import Client
 
 
 @click.command()
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 @record_options
 @with_client
 def delete(
-    run: Run,
-    client: RunContext,
+    invocation: Invocation,
+    client: Client,
     paths: tuple[str, ...],
     named_paths: tuple[str, ...],
     paths_from: str | None,
@@ -53,47 +54,45 @@ def delete(
     delete - --yes < paths.txt
     delete studies/1.2.3 --no-wait > operations.txt
     """
-    from dcmweb.transactions.delete.run import delete as begin
-
-    resources = _resources(run, (*paths, *named_paths), paths_from, null=options["null"])
+    resources = _resources(invocation, (*paths, *named_paths), paths_from, null=options["null"])
     dry_run = options["dry_run"]
     if len(resources) > 1 and not (is_sure or dry_run):
         _ask(len(resources), reads_stdin="-" in (*paths, paths_from))
-    waits = not options["no_wait"]
 
     def print_operation(outcome: Outcome) -> None:
         if outcome.status is Status.BEGUN and not options["as_json"]:
-            run.console.data(outcome.place)
+            invocation.console.data(outcome.place)
 
-    with keeping(run, client.settings.base_url, "delete", options) as records:
-        outcomes = begin(client, resources, records.is_done, dry_run=dry_run, waits=waits)
-        tally = run.console.follow(
-            outcomes,
-            client.engine,
-            purpose=Status.PLANNED if dry_run else Status.DELETED,
-            describe=_describe,
-            records=(*records.writers, print_operation),
+    run = client.delete(
+        resources,
+        waits=not options["no_wait"],
+        dry_run=dry_run,
+        manifest=options["manifest"] or "",
+        on_error=OnError.RAISE if len(resources) == 1 else OnError.OUTCOME,
+    )
+    with keeping(invocation, options) as records:
+        summary = invocation.console.follow(
+            run, describe=_describe, records=(*records, print_operation)
         )
-    return tally.exit_code
+    return summary.exit_code
 
 
 def _resources(
-    run: Run, paths: tuple[str, ...], paths_from: str | None, *, null: bool
+    invocation: Invocation, paths: tuple[str, ...], paths_from: str | None, *, null: bool
 ) -> list[Resource]:
-    """Read the paths, each once; all of them, so that none is deleted if one is malformed.
+    """Read the paths; all of them, so that none is deleted if one is malformed.
 
-    What goes with a study or series that is named as well is left out: it would not be found then.
+    What goes with a study or series that is named as well is left out of the count.
     """
     texts: list[str] = [path for path in paths if path != "-"]
     if "-" in paths and paths_from not in (None, "-"):
         raise UsageError("paths come from stdin and from a file", "choose one")
     source = "-" if "-" in paths else paths_from
     if source:
-        texts += listed_resources(source, run.stop, null=null)
+        texts += listed_resources(source, invocation.stop, null=null)
         if not texts:
             raise NothingMatched("the list has no paths in it")
-    named = dict.fromkeys(map(parse_resource, texts))
-    resources = [one for one in named if not any(above in named for above in one.above)]
+    resources = outermost(map(parse_resource, texts))
     if not resources:
         raise UsageError("there is nothing to delete", "name a study, series or instance")
     return resources

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from dcmweb.cli.options import Run
+from dcmweb.cli.options import Invocation
 from dcmweb.cli.serve import archive_module
 from dcmweb.dicom.part10 import identify_file
 from dcmweb.dicom.resources import Resource
@@ -28,27 +28,27 @@ _PNG = b"\x89PNG\r\n"
 
 @click.command()
 @click.pass_obj
-def demo(run: Run, /) -> int:
+def demo(invocation: Invocation, /) -> int:
     """Show dcmweb at work: an archive on a temporary folder, and every command on it.
 
     What is retrieved is compared with what was stored; any difference is a failure.
     """
     samples = archive_module("samples").sample_files()
     with tempfile.TemporaryDirectory(prefix="dcmweb-demo-") as folder:
-        demonstration = Demonstration(run, Path(folder))
+        demonstration = Demonstration(invocation, Path(folder))
         demonstration.copy(samples)
         with demonstration.archive() as base_url:
             demonstration.walk_through(base_url)
-    run.console.data("All is well: what came back is what was stored, byte for byte.")
-    run.console.data("An archive to keep: dcmweb serve FOLDER")
+    invocation.console.data("All is well: what came back is what was stored, byte for byte.")
+    invocation.console.data("An archive to keep: dcmweb serve FOLDER")
     return ExitCode.OK
 
 
 class Demonstration:
     """Commands run one after the other in a folder, each shown before its output."""
 
-    def __init__(self, run: Run, folder: Path) -> None:
-        self._say = run.console.data
+    def __init__(self, invocation: Invocation, folder: Path) -> None:
+        self._say = invocation.console.data
         self._folder = folder
         self._images = folder / "images"
         self._archive = folder / "archive"

@@ -8,27 +8,28 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from dcmweb.cli.console import Console
 from dcmweb.errors import UsageError
-from dcmweb.settings import AuthScheme, Credentials, Settings, parse_base_url
+from dcmweb.settings import (
+    ADAPTIVE_WORKERS,
+    MOST_WORKERS,
+    AuthScheme,
+    Credentials,
+    Settings,
+    parse_base_url,
+)
 from dcmweb.transfer.stop import Stop
 
-if TYPE_CHECKING:
-    from dcmweb.transactions.context import RunContext
-
-MOST_WORKERS = 20  # that -m tries; what Google advises
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_DEFAULTS = Settings(base_url="")
 
 
 @dataclass
-class Run:
-    """One run of the command line: where it goes, who sees it, what stops it."""
+class Invocation:
+    """One call of the command line: where it goes, who sees it, what stops it."""
 
     console: Console
     base_url: str = ""
@@ -45,7 +46,7 @@ _OPTIONS = [
     click.option(
         "-j",
         "--workers",
-        type=click.IntRange(1, 64),
+        type=click.IntRange(1, MOST_WORKERS),
         metavar="N",
         help="Transfer in parallel with N requests at a time.",
     ),
@@ -79,7 +80,7 @@ _OPTIONS = [
     click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
-        default=_DEFAULTS.idle_timeout,
+        default=Settings.idle_timeout,
         show_default=True,
         metavar="SECONDS",
         help="Give up on a connection on which nothing moves for this long.",
@@ -87,7 +88,7 @@ _OPTIONS = [
     click.option(
         "--connect-timeout",
         type=click.FloatRange(min=0, min_open=True),
-        default=_DEFAULTS.connect_timeout,
+        default=Settings.connect_timeout,
         show_default=True,
         metavar="SECONDS",
         help="Give up on a server that does not accept a connection for this long.",
@@ -95,7 +96,7 @@ _OPTIONS = [
     click.option(
         "--retries",
         type=click.IntRange(min=0),
-        default=_DEFAULTS.retries,
+        default=Settings.retries,
         show_default=True,
         metavar="N",
         help="How often to try again what may succeed a moment later.",
@@ -111,22 +112,31 @@ def common_options(function: _Function) -> _Function:
 
 
 def with_client(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the run and a client instead of the options that all commands share."""
+    """Give a command the invocation and a client instead of the options that all commands share."""
 
     @common_options
     @click.pass_obj
     @functools.wraps(function)
-    def command(run: Run, /, **options: Any) -> int:
+    def command(invocation: Invocation, /, **options: Any) -> int:
         shared = {name: options.pop(name) for name in _SHARED}
         quiet, verbose, debug = (shared.pop(name) for name in ("quiet", "verbose", "debug"))
         if quiet and (verbose or debug):
-            raise UsageError("-q wants less, -v and --debug want more", "choose one")
-        run.console.quiet = quiet
+            raise UsageError("-q cannot be combined with -v or --debug", "choose one")
+        console = invocation.console
+        console.quiet = quiet
         if verbose or debug:
-            run.console.show_log("DEBUG" if debug else "INFO")
-        settings = _settings(run, **shared)
-        with closing(_client(run, settings)) as client:
-            return function(run, client, **options)
+            console.show_log("DEBUG" if debug else "INFO")
+        from dcmweb.library.client import Client
+
+        with closing(
+            Client.of(
+                _settings(invocation, **shared),
+                on_note=console.line,
+                on_progress=console.tick,
+                stop=invocation.stop,
+            )
+        ) as client:
+            return function(invocation, client, **options)
 
     return command
 
@@ -148,14 +158,8 @@ _SHARED = (
 )
 
 
-def _client(run: Run, settings: Settings) -> RunContext:
-    from dcmweb.transactions.context import RunContext
-
-    return RunContext(settings, stop=run.stop, notify=run.console.line, tick=run.console.tick)
-
-
-def _settings(run: Run, **given: Any) -> Settings:
-    base_url, url_user, url_password = parse_base_url(run.base_url)
+def _settings(invocation: Invocation, **given: Any) -> Settings:
+    base_url, url_user, url_password = parse_base_url(invocation.base_url)
     for option, path in (
         ("--ca-bundle", given["ca_bundle"]),
         ("--token-file", given["token_file"]),
@@ -169,7 +173,7 @@ def _settings(run: Run, **given: Any) -> Settings:
         password=password or url_password,
         token_file=given["token_file"] or "",
     )
-    workers = given["workers"] or (MOST_WORKERS if given["parallel"] else 1)
+    workers = given["workers"] or (ADAPTIVE_WORKERS if given["parallel"] else 1)
     return Settings(
         base_url=base_url,
         credentials=_with_password(credentials),

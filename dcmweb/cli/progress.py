@@ -6,29 +6,24 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import Thread
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from dcmweb.cli.text import duration, plural, size
 from dcmweb.errors import DcmwebError
-from dcmweb.transfer.outcomes import Status, Tally
-
-if TYPE_CHECKING:
-    from dcmweb.transfer.engine import Meter
+from dcmweb.transfer.summary import Progress
 
 PATIENCE = 0.5  # seconds before a bar is shown at all
 REFRESH = 0.1  # seconds between two looks of the bar
 PLAIN_EVERY = 30.0  # seconds between two plain lines
 
 
-# Tells how much of a run is done, from 0 to 1; None while it is not known how much there is.
-Share = Callable[[Tally, "Meter"], float | None]
+# Returns how much of a run is done, from 0 to 1; None while it is not known how much there is.
+Share = Callable[[Progress], float | None]
 
 
-def share_of_items(tally: Tally, meter: Meter) -> float | None:
-    """Tell the share by the number of items that a server lists."""
-    if not meter.expected or not meter.expects_all:
-        return None
-    return sum(tally.counts.values()) / meter.expected
+def share_of_items(progress: Progress) -> float | None:
+    """Return the share of the items that the server lists."""
+    return progress.items / progress.expected if progress.expected else None
 
 
 class Census(Thread):
@@ -48,17 +43,17 @@ class Census(Thread):
                 self._total += count
             self._is_complete = True
 
-    def share(self, tally: Tally, meter: Meter) -> float | None:
-        """Tell the share of bytes that were sent or passed over."""
+    def share(self, progress: Progress) -> float | None:
+        """Return the share of bytes that were sent or passed over."""
         if not self._is_complete or not self._total:
             return None
-        return (meter.bytes + tally.passed_over) / self._total
+        return (progress.bytes + progress.passed_over) / self._total
 
 
-class Progress(Protocol):
+class Display(Protocol):
     """A way to show how far a run has come."""
 
-    def show(self) -> None:
+    def show(self, progress: Progress) -> None:
         """Bring what is shown up to date, if it is time to."""
 
     def hide(self) -> None:
@@ -71,13 +66,10 @@ class Progress(Protocol):
 class Bar:
     """A tqdm bar in bytes, and how long it will take, as soon as it is known how much there is."""
 
-    def __init__(self, stream: TextIO, tally: Tally, meter: Meter, share: Share) -> None:
+    def __init__(self, stream: TextIO, share: Share) -> None:
         from tqdm import tqdm
 
         self._share = share
-        self._began = time.monotonic()
-        self._tally = tally
-        self._meter = meter
         self._next = time.monotonic() + PATIENCE
         self._bar = tqdm(
             file=stream,
@@ -89,21 +81,21 @@ class Bar:
             dynamic_ncols=True,
         )
 
-    def show(self) -> None:
+    def show(self, progress: Progress) -> None:
         """Draw the bar anew."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + REFRESH
-        words = f"{_counts(self._tally)}, {self._estimate()}"
+        words = f"{_counts(progress)}, {self._estimate(progress)}"
         self._bar.set_postfix_str(words, refresh=False)
-        self._bar.n = self._meter.bytes
+        self._bar.n = progress.bytes
         self._bar.refresh()
 
-    def _estimate(self) -> str:
-        share = self._share(self._tally, self._meter)
+    def _estimate(self, progress: Progress) -> str:
+        share = self._share(progress)
         if not share:
             return "time left not known yet"
-        left = (time.monotonic() - self._began) * (1 - min(share, 1.0)) / share
+        left = progress.seconds * (1 - min(share, 1.0)) / share
         return f"about {duration(left)} left"
 
     def hide(self) -> None:
@@ -119,18 +111,16 @@ class Bar:
 class PlainLines:
     """A line every half minute, so that a log shows that the run is alive."""
 
-    def __init__(self, write: Callable[[str], None], tally: Tally, meter: Meter) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
-        self._tally = tally
-        self._meter = meter
         self._next = time.monotonic() + PLAIN_EVERY
 
-    def show(self) -> None:
+    def show(self, progress: Progress) -> None:
         """Write a line if it is time to."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + PLAIN_EVERY
-        self._write(f"So far: {size(self._meter.bytes)}, {_counts(self._tally)}")
+        self._write(f"So far: {size(progress.bytes)}, {_counts(progress)}")
 
     def hide(self) -> None:
         """Nothing is in the way of other lines."""
@@ -139,7 +129,6 @@ class PlainLines:
         """Nothing is left behind."""
 
 
-def _counts(tally: Tally) -> str:
-    done = sum(tally.counts.values())
-    failed = tally.counts[Status.FAILED] + tally.counts[Status.UNKNOWN]
-    return f"{plural(done, 'file')}, {failed:,} failed" if failed else plural(done, "file")
+def _counts(progress: Progress) -> str:
+    done = plural(progress.items, "file")
+    return f"{done}, {progress.failed:,} failed" if progress.failed else done

@@ -8,12 +8,11 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, TypeVar
 
 import click
 
-from dcmweb.cli.options import Run
+from dcmweb.cli.options import Invocation
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.local.partial_files import writing_into
 from dcmweb.transfer.outcomes import Outcome
@@ -61,47 +60,24 @@ def event_options(function: _Function) -> _Function:
     return function
 
 
-@dataclass(frozen=True)
-class Records:
-    """The records of a run, and what an earlier run says is done."""
-
-    writers: tuple[Record, ...]
-    is_done: Callable[[str, int, int], bool]
-
-
 @contextmanager
-def keeping(run: Run, base_url: str, command: str, options: dict[str, Any]) -> Iterator[Records]:
-    """Keep the records that the options ask for, for the time of a block."""
+def keeping(invocation: Invocation, options: dict[str, Any]) -> Iterator[list[Record]]:
+    """Open the records that the options ask for beside the manifest, for the time of a block."""
     writers: list[Record] = []
-    is_done: Callable[[str, int, int], bool] = _nothing_is
     with ExitStack() as stack:
-        if options.get("manifest"):
-            from dcmweb.transfer.manifest import Manifest
-
-            name = os.path.abspath if command == "store" else str
-            writes = not options["dry_run"]
-            manifest = Manifest(options["manifest"], base_url, command, name, writes=writes)
-            stack.callback(manifest.close)
-            if writes:
-                writers.append(manifest.record)
-            is_done = manifest.is_done
         if options["failed_to"] and not options.get("dry_run"):
             file = stack.enter_context(_opened(options["failed_to"], "wb"))
             writers.append(_failures_to(file, b"\0" if options["null"] else b"\n"))
         if options["as_json"]:
-            run.console.prints_events = True
-            writers.append(lambda outcome: _print_event(run, outcome))
-        yield Records(tuple(writers), is_done)
+            invocation.console.prints_events = True
+            writers.append(lambda outcome: _print_event(invocation, outcome))
+        yield writers
 
 
-def _nothing_is(_path: str, _size: int, _mtime_ns: int) -> bool:
-    return False
-
-
-def _print_event(run: Run, outcome: Outcome) -> None:
+def _print_event(invocation: Invocation, outcome: Outcome) -> None:
     from dcmweb.transfer.events import as_event
 
-    run.console.data(json.dumps(as_event(outcome)))
+    invocation.console.data(json.dumps(as_event(outcome)))
 
 
 def _failures_to(file: BinaryIO, end: bytes) -> Record:

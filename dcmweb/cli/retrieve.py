@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmweb.cli.options import Run, with_client
-from dcmweb.cli.records import Records, keeping, listed_resources, record_options
+from dcmweb.cli.options import Invocation, with_client
+from dcmweb.cli.records import Record, keeping, listed_resources, record_options
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
 from dcmweb.dicom.resources import Representation, Target, parse_target
 from dcmweb.errors import NothingMatched, UsageError
-from dcmweb.transfer.outcomes import Outcome, Status, Tally
+from dcmweb.transactions.on_error import OnError
+from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transfer.summary import Summary
 
 if TYPE_CHECKING:
-    from dcmweb.http.media_types import MediaType
-    from dcmweb.transactions.context import RunContext
+    from dcmweb.library.client import Client
 
 STDOUT = STDIN = "-"
 
@@ -60,8 +60,8 @@ STDOUT = STDIN = "-"
 @record_options
 @with_client
 def retrieve(
-    run: Run,
-    client: RunContext,
+    invocation: Invocation,
+    client: Client,
     paths: tuple[str, ...],
     named_paths: tuple[str, ...],
     paths_from: str | None,
@@ -80,29 +80,27 @@ def retrieve(
     retrieve studies/1.2.3/metadata
     retrieve - --output ./data < paths.txt
     """
-    from dcmweb.http.media_types import parse_wanted
-
-    wanted = parse_wanted(options["media_type"]) if options["media_type"] else None
-    base_url = client.settings.base_url
+    base_url = client.base_url
     texts = (*paths, *named_paths)
     named = [parse_target(text, base_url) for text in texts if text != STDIN]
     if STDIN in texts and paths_from not in (None, STDIN):
         raise UsageError("paths come from stdin and from a file", "choose one")
     source = STDIN if STDIN in texts else paths_from
-    listed = listed_resources(source, run.stop, null=options["null"]) if source else None
+    listed = listed_resources(source, invocation.stop, null=options["null"]) if source else None
     first, targets = _targets(named, listed, base_url)
-    if options["output"] in (None, STDOUT) and first.representation is Representation.METADATA:
-        return print_metadata(run, client, targets, wanted, options)
-    if options["output"] == STDOUT:
+    output = options["output"]
+    if output in (None, STDOUT) and first.representation is Representation.METADATA:
+        return print_metadata(invocation, client, targets, options)
 
-        def save(folder: str, writer: Callable[[Outcome], None]) -> Tally:
-            return _save(run, client, targets, folder, wanted, options, writer)
+    def save(folder: str, *writers: Record) -> Summary:
+        return _save(invocation, client, targets, folder, options, *writers)
 
-        return print_item(run, targets, wanted, options, save)
-    folder = options["output"] or "./"
+    if output == STDOUT:
+        return print_item(invocation, targets, options, save)
+    folder = output or "./"
     if not options["dry_run"]:
-        run.console.note(f"Saving files into {folder}")
-    return _save(run, client, targets, folder, wanted, options).exit_code
+        invocation.console.note(f"Saving files into {folder}")
+    return save(folder).exit_code
 
 
 def _targets(
@@ -127,48 +125,27 @@ def _targets(
 
 
 def _save(
-    run: Run,
-    client: RunContext,
+    invocation: Invocation,
+    client: Client,
     targets: Targets,
     folder: str,
-    wanted: MediaType | None,
     options: dict[str, Any],
-    *writers: Callable[[Outcome], None],
-) -> Tally:
+    *writers: Record,
+) -> Summary:
     """Retrieve into a folder, and follow that."""
-    from dcmweb.local.layout import DEFAULT_TEMPLATE, Layout
-    from dcmweb.transactions.retrieve.output import Destination
-    from dcmweb.transactions.retrieve.rendered import parse_rendering
-    from dcmweb.transactions.retrieve.run import retrieve as begin
-
-    names = ("viewport", "window", "quality")
-    rendering = parse_rendering(**{name: options[name] for name in names})
-    layout = Layout(DEFAULT_TEMPLATE if options["layout"] is None else options["layout"])
-    dry_run = options["dry_run"]
-    with keeping(run, client.settings.base_url, "retrieve", options) as records:
-        destination = Destination(folder, layout, _has(records, options))
-        return run.console.follow(
-            begin(client, targets, destination, wanted, rendering, dry_run=dry_run),
-            client.engine,
-            purpose=Status.PLANNED if dry_run else Status.RETRIEVED,
-            describe=_describe,
-            records=(*records.writers, *writers),
-        )
-
-
-def _has(
-    records: Records, options: dict[str, Any]
-) -> Callable[[str, os.stat_result], Status | None] | None:
-    """Tell how to know what need not be retrieved again, if anything is asked for that."""
-    if not (options["manifest"] or options["skip_existing"]):
-        return None
-
-    def has(item: str, found: os.stat_result) -> Status | None:
-        if records.is_done(item, found.st_size, found.st_mtime_ns):
-            return Status.DONE_BEFORE
-        return Status.EXISTS if options["skip_existing"] else None
-
-    return has
+    is_one = isinstance(targets, Sequence) and len(targets) == 1
+    names = ("media_type", "layout", "viewport", "window", "manifest")
+    run = client.retrieve(
+        targets,
+        folder,
+        **{name: options[name] or "" for name in names},
+        quality=options["quality"],
+        skip_existing=options["skip_existing"],
+        dry_run=options["dry_run"],
+        on_error=OnError.RAISE if is_one else OnError.OUTCOME,
+    )
+    with keeping(invocation, options) as records:
+        return invocation.console.follow(run, describe=_describe, records=(*records, *writers))
 
 
 def _describe(outcome: Outcome) -> str:

@@ -9,15 +9,16 @@ import click
 
 from dcmweb.cli import formats
 from dcmweb.cli.fields import Field, default_fields, only, parse_fields
-from dcmweb.cli.options import Run, with_client
+from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.paths import one_path
 from dcmweb.cli.text import plural
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import parse_search
 from dcmweb.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.context import RunContext
-    from dcmweb.transactions.search.run import Search
+    from dcmweb.library.client import Client
+    from dcmweb.library.runs import SearchRows
 
 
 @click.command()
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     "--unchecked", is_flag=True, help="Send parameters as they are, whatever they look like."
 )
 @with_client
-def search(run: Run, client: RunContext, words: tuple[str, ...], **options: Any) -> int:
+def search(invocation: Invocation, client: Client, words: tuple[str, ...], **options: Any) -> int:
     """Search for studies, series or instances; prints DICOM JSON.
 
     \b
@@ -61,33 +62,31 @@ def search(run: Run, client: RunContext, words: tuple[str, ...], **options: Any)
     search studies StudyDate=2024-01-01..2024-03-31 --format uids
     search studies/1.2.3/series "limit=1&offset=2"
     """
-    from dcmweb.transactions.search.parameters import checked_parameters, parse_parameters
-    from dcmweb.transactions.search.run import Search
+    from dcmweb.transactions.search.parameters import parse_parameters
 
     path, rest = _path_and_parameters(words, options["named_path"])
     pairs = parse_parameters((*rest, *options["parameters"]))
-    if not options["unchecked"]:
-        pairs = checked_parameters(pairs)
     fields = parse_fields(options["fields"])
     _check(options, fields)
     if options["form"] in formats.WITH_COLUMNS and not options["count"]:
-        fields = fields or default_fields(Search(client, path, pairs).level)
-    found = Search(
-        client,
+        fields = fields or default_fields(parse_search(path)[1])
+    is_whole = options["every"] or options["count"] or options["rows"] is not None
+    found = client.search(
         path,
         pairs,
-        rows=options["rows"],
-        every=options["every"] or options["count"],
         fields=[field.tag for field in fields],
+        limit=options["rows"],
+        complete=is_whole,
+        check=not options["unchecked"],
     )
     if options["count"]:
-        run.console.data(str(sum(1 for _ in found)))
+        invocation.console.data(str(sum(1 for _ in found)))
         return ExitCode.OK
     # What is not too much is held, so that there is all or nothing on stdout.
     is_bounded = not (options["every"] or options["rows"])
-    code = _print(run, found, list(found) if is_bounded else found, options["form"], fields)
-    if found.more:
-        run.console.line(
+    code = _print(invocation, found, list(found) if is_bounded else found, options["form"], fields)
+    if found.has_more:
+        invocation.console.line(
             f"Please note: these are the first {plural(found.found, 'result')}; "
             "there are more, give --all, limit=N, or offset=N for the next ones"
         )
@@ -104,19 +103,25 @@ def _check(options: dict[str, Any], fields: list[Field]) -> None:
         raise UsageError("--format uids prints paths alone", "leave out --fields")
 
 
-def _print(run: Run, found: Search, rows: Iterable[Dataset], form: str, fields: list[Field]) -> int:
+def _print(
+    invocation: Invocation,
+    found: SearchRows,
+    rows: Iterable[Dataset],
+    form: str,
+    fields: list[Field],
+) -> int:
     """Print results in a form; tell whether that went well."""
     if form == formats.UIDS:
-        return _print_paths(run, found, rows)
+        return _print_paths(invocation, found, rows)
     if form in formats.WITH_COLUMNS:
-        run.console.stream(formats.WITH_COLUMNS[form](rows, fields))
+        invocation.console.stream(formats.WITH_COLUMNS[form](rows, fields))
     else:
         rows = (only(row, fields) for row in rows) if fields else rows
-        run.console.stream(formats.OF_DATASETS[form](rows))
+        invocation.console.stream(formats.OF_DATASETS[form](rows))
     return ExitCode.OK
 
 
-def _print_paths(run: Run, found: Search, rows: Iterable[Dataset]) -> int:
+def _print_paths(invocation: Invocation, found: SearchRows, rows: Iterable[Dataset]) -> int:
     """Print the paths of results; one without UIDs that can be used is a failure."""
     unusable = 0
 
@@ -128,9 +133,9 @@ def _print_paths(run: Run, found: Search, rows: Iterable[Dataset]) -> int:
             else:
                 unusable += 1
 
-    run.console.stream(paths())
+    invocation.console.stream(paths())
     if unusable:
-        run.console.line(f"{plural(unusable, 'result')} without a usable UID left out")
+        invocation.console.line(f"{plural(unusable, 'result')} without a usable UID left out")
         return ExitCode.SOME_FAILED
     return ExitCode.OK
 

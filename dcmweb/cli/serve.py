@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dcmweb.cli.options import Run
+from dcmweb.cli.options import Invocation
 from dcmweb.errors import ExitCode, Interrupted, UsageError
 
 
@@ -43,7 +43,9 @@ from dcmweb.errors import ExitCode, Interrupted, UsageError
     "https://viewer.example; * for all.",
 )
 @click.pass_obj
-def serve(run: Run, /, folder: str, host: str, port: int, **access_options: Any) -> int:
+def serve(
+    invocation: Invocation, /, folder: str, host: str, port: int, **access_options: Any
+) -> int:
     """Serve a folder as a small DICOMweb archive; the first line on stdout is its base URL.
 
     \b
@@ -56,11 +58,11 @@ def serve(run: Run, /, folder: str, host: str, port: int, **access_options: Any)
         token=_token(access_options["token_file"]),
         origins=access_options["origins"],
     )
-    with server.serving(folder, host, port, access, run.console.line) as base_url:
-        run.console.data(base_url)
+    with server.serving(folder, host, port, access, invocation.console.line) as base_url:
+        invocation.console.data(base_url)
         if not server.is_loopback(host):
             guarded = access.user or access.token
-            run.console.line(
+            invocation.console.line(
                 f"Please note: the archive can be reached from other machines, at {host}"
                 + ("" if guarded else ", by anyone, without credentials")
             )

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmweb.cli.options import Run, with_client
+from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.progress import Census, Share
 from dcmweb.cli.records import keeping, listed_paths, read_some, record_options
-from dcmweb.errors import LocalError, UsageError
+from dcmweb.errors import UsageError
 from dcmweb.local.masks import find, find_listed, size_of
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.context import RunContext
+    from dcmweb.library.client import Client
     from dcmweb.transactions.store.metadata_instance import Metadata
     from dcmweb.transfer.stop import Stop
 
@@ -51,8 +52,8 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 @record_options
 @with_client
 def store(
-    run: Run,
-    client: RunContext,
+    invocation: Invocation,
+    client: Client,
     masks: tuple[str, ...],
     files_from: str | None,
     metadata: str | None,
@@ -70,57 +71,55 @@ def store(
     store --metadata instance.json image.jpg
                                an instance made of both
     """
-    from dcmweb.transactions.store import run as transaction
-
     if not masks and not files_from and not metadata:
         raise UsageError("there is nothing to store", "name files, folders or masks")
     if metadata == "-" and (files_from == "-" or options["manifest"]):
         which = "--files-from -" if files_from == "-" else "--manifest"
         raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
-    listed = listed_paths(files_from, run.stop, null=options["null"]) if files_from else ()
-    store_options = transaction.StoreOptions(
-        dry_run=options["dry_run"],
-        verify=options["verify"] and not options["dry_run"],
-        storage_class=options["storage_class"] or "",
-    )
-    begin = transaction.store
+    begin = client.store
     if metadata:
-        begin = partial(transaction.store_metadata, metadata=_read(metadata, run.stop))
-    with keeping(run, client.settings.base_url, "store", options) as records:
-        tally = run.console.follow(
-            begin(
-                client, masks=masks, listed=listed, is_done=records.is_done, options=store_options
-            ),
-            client.engine,
-            purpose=Status.PLANNED if options["dry_run"] else Status.STORED,
+        begin = partial(client.store_metadata, _read(metadata, invocation.stop))
+    run = begin(
+        masks,
+        listed=_listed(invocation, files_from, options),
+        verify=options["verify"],
+        dry_run=options["dry_run"],
+        storage_class=options["storage_class"] or "",
+        manifest=options["manifest"] or "",
+    )
+    with keeping(invocation, options) as records:
+        return invocation.console.follow(
+            run,
             describe=_describe,
-            records=records.writers,
-            **_estimating(run, masks, files_from, options),
-        )
-    return tally.exit_code
+            records=records,
+            **_estimating(invocation, masks, files_from, options),
+        ).exit_code
 
 
-def _read(path: str, stop: Stop) -> Metadata:
-    """Read a file of metadata, or stdin."""
+def _listed(
+    invocation: Invocation, files_from: str | None, options: dict[str, Any]
+) -> Iterable[str]:
+    if not files_from:
+        return ()
+    return listed_paths(files_from, invocation.stop, null=options["null"])
+
+
+def _read(path: str, stop: Stop) -> Metadata | str:
+    """Name a file of metadata; read stdin."""
     from dcmweb.transactions.store.metadata_instance import Metadata
 
-    if path == "-":
-        return Metadata("stdin", b"".join(iter(partial(read_some, sys.stdin.buffer, stop), b"")))
-    try:
-        with open(path, "rb") as file:
-            return Metadata(path, file.read(), os.fstat(file.fileno()).st_mtime_ns)
-    except OSError as error:
-        raise LocalError(f"{path} cannot be read: {error.strerror}", path=path) from error
+    if path != "-":
+        return path
+    return Metadata("stdin", b"".join(iter(partial(read_some, sys.stdin.buffer, stop), b"")))
 
 
 def _estimating(
-    run: Run, masks: tuple[str, ...], files_from: str | None, options: dict[str, Any]
+    invocation: Invocation, masks: tuple[str, ...], files_from: str | None, options: dict[str, Any]
 ) -> dict[str, Share]:
     """Where progress is shown, find out how much there is; what can be read once only is not."""
-    if not run.console.shows_bar or (files_from and not os.path.isfile(files_from)):
+    if not invocation.console.shows_bar or (files_from and not os.path.isfile(files_from)):
         return {}
-    listed = listed_paths(files_from, run.stop, null=options["null"]) if files_from else ()
-    found = chain(find(masks), find_listed(listed))
+    found = chain(find(masks), find_listed(_listed(invocation, files_from, options)))
     return {"share": Census(size_of(one.path) for one in found).share}
 
 

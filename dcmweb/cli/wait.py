@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcmweb.cli.options import Run, with_client
+from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import event_options, keeping, listed_paths
 from dcmweb.errors import NothingMatched, UsageError
-from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transactions.on_error import OnError
+from dcmweb.transfer.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.context import RunContext
+    from dcmweb.library.client import Client
 
 
 @click.command()
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 @event_options
 @with_client
 def wait(
-    run: Run, client: RunContext, operations: tuple[str, ...], listed_in: str | None, **options: Any
+    invocation: Invocation,
+    client: Client,
+    operations: tuple[str, ...],
+    listed_in: str | None,
+    **options: Any,
 ) -> int:
     """Wait for operations that the server began, as `delete --no-wait` prints them.
 
@@ -35,24 +40,23 @@ def wait(
     wait projects/P/locations/L/datasets/D/operations/123
     wait - < operations.txt
     """
-    from dcmweb.transactions.delete.operations import wait as begin
-
     named = [name for name in operations if name != "-"]
     source = "-" if "-" in operations else listed_in
     if not named and not source:
         raise UsageError("there is nothing to wait for", "name an operation")
-    names = chain(named, listed_paths(source, run.stop, null=options["null"]) if source else ())
-    with keeping(run, client.settings.base_url, "wait", options) as records:
-        tally = run.console.follow(
-            begin(client, names, alone=len(operations) == 1 and not source),
-            client.engine,
-            purpose=Status.FINISHED,
+    listed = listed_paths(source, invocation.stop, null=options["null"]) if source else ()
+    is_one = len(operations) == 1 and not source
+    with keeping(invocation, options) as records:
+        summary = invocation.console.follow(
+            client.wait(
+                chain(named, listed), on_error=OnError.RAISE if is_one else OnError.OUTCOME
+            ),
             describe=_describe,
-            records=records.writers,
+            records=records,
         )
-    if not tally.counts:
+    if not summary.items:
         raise NothingMatched("the list has no operations in it")
-    return tally.exit_code
+    return summary.exit_code
 
 
 def _describe(outcome: Outcome) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from urllib.parse import quote
@@ -212,6 +213,12 @@ def _parse(text: str, shape: str) -> tuple[Resource, list[str]]:
 
 def _not_understood(part: str, text: str, shape: str) -> UsageError:
     return UsageError(f"{part!r} in path {text!r} is not understood", f"write it as {shape}")
+
+
+def outermost(resources: Iterable[Resource]) -> list[Resource]:
+    """Return the resources that are not below another one of them, each once."""
+    named = dict.fromkeys(resources)
+    return [one for one in named if not any(above in named for above in one.above)]
 
 
 def parse_search(text: str) -> tuple[Resource, Level]:

@@ -145,7 +145,7 @@ def _resolve(base_url: str, given: Credentials) -> AuthScheme:
         return given.scheme
     if given.user:
         return AuthScheme.BASIC
-    if given.token_file or os.environ.get(TOKEN_VARIABLE):
+    if given.token or given.token_file or os.environ.get(TOKEN_VARIABLE):
         return AuthScheme.BEARER
     return AuthScheme.GOOGLE if is_google(base_url) else AuthScheme.NONE
 
@@ -165,6 +165,8 @@ def _password(given: Credentials) -> str:
 def _token_source(given: Credentials) -> Callable[[], str]:
     if given.token_file:
         return lambda: _read_token(given.token_file)
+    if given.token:
+        return lambda: _checked(given.token, "token")
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
     if not token:
         raise UsageError(

@@ -12,35 +12,30 @@ from dcmweb.transfer.stop import Stop
 
 
 class RunContext:
-    """A user agent of one origin server (PS3.18 section 3.6).
+    """What one run of a transaction owns; its transport is shared with other runs.
 
     `notify` is told, in words, what a user should know beside the outcomes; `tick` is called
-    every now and then while a run waits.
+    every now and then while the run waits.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        transport: Transport,
         *,
         stop: Stop | None = None,
         notify: Callable[[str], None] = lambda _: None,
         tick: Callable[[], None] = lambda: None,
     ) -> None:
-        self.settings = settings
-        self.stop = stop or Stop()
+        self.settings: Settings = transport.settings
+        self.stop = Stop(stop)
         self.notify = notify
-        self.page_size = settings.page_size  # made smaller for a server that wants it so
-        self._transport = Transport(settings)
-        self.session = Session(self._transport)
+        self.page_size = self.settings.page_size  # made smaller for a server that wants it so
+        self.session = Session(transport)
         self.engine = Engine(
-            workers=settings.workers,
-            policy=RetryPolicy(settings.retries, settings.retry_time),
+            workers=self.settings.workers,
+            policy=RetryPolicy(self.settings.retries, self.settings.retry_time),
             stop=self.stop,
-            adapts=settings.adapts,
+            adapts=self.settings.adapts,
             tick=tick,
         )
         self.stop.on_set(self.session.cut)
-
-    def close(self) -> None:
-        """Close the kept connections."""
-        self._transport.close()

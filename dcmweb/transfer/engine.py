@@ -1,7 +1,7 @@
 """The engine: runs jobs on a bounded number of workers, retries, gives up, and stops when told.
 
-It knows nothing of what it moves. A job is a callable that yields results; jobs are taken from
-their iterator one by one, each when a worker is free for it, so that nothing piles up.
+It does not know what it moves. A job is a callable that yields results; jobs are taken from
+their iterator one by one, only as many ahead as there are workers, so that nothing piles up.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class Engine:
         self.concurrency = ConcurrencyLimit(workers, adapts=adapts, moved=lambda: self.meter.bytes)
         self._policy = policy
         self._tick = tick
+        self._lock = Lock()
         self._failed_in_a_row = 0
         self._ever_answered = False
         self._last_error: DcmwebError | None = None
@@ -158,32 +159,35 @@ class Engine:
         return self._policy.delay(attempt, error)
 
     def gives_up(self, error: DcmwebError) -> bool:
-        """Tell whether an error should end the run: no other item is likely to fare better."""
+        """Return True if an error should end the run, since other items would fail as well."""
         return error.fatal or (error.retryable and self._failed_in_a_row >= MOST_IN_A_ROW)
 
-    def raise_if_never_connected(self) -> None:
-        """At the end of a run: raise the error that kept the server from ever answering, if any."""
+    def _raise_if_never_connected(self) -> None:
+        """At the end of a run, raise the error that kept the server from ever answering."""
         if self._last_error is not None and not self._ever_answered:
             raise self._last_error
 
     def _note(self, error: DcmwebError | None) -> None:
-        if error is not None and error.retryable:
-            self._failed_in_a_row += 1
-            self._last_error = error
-        elif not isinstance(error, Interrupted):
-            self._failed_in_a_row = 0
-            self._ever_answered = True
+        with self._lock:
+            if error is not None and error.retryable:
+                self._failed_in_a_row += 1
+                self._last_error = error
+            elif not isinstance(error, Interrupted):
+                self._failed_in_a_row = 0
+                self._ever_answered = True
 
     def run(self, jobs: Iterable[Job[T]]) -> Iterator[T]:
         """Run the jobs and yield their results as they come.
 
         An error raised by a job, or a stop, ends all others; what was finished by then is yielded
-        first, then the error is raised.
+        first, then the error is raised. At the end, raises the error that kept the server from
+        ever answering, if it never did.
         """
         self.stop.is_watched = True  # before there is anyone to be stopped
         crew: _Crew[T] = _Crew(jobs, self.workers, self.concurrency, self.stop)
         try:
             yield from crew.results(self._tick)
+            self._raise_if_never_connected()
         finally:
             self.stop.is_watched = False
             if crew.is_working():
@@ -191,31 +195,52 @@ class Engine:
             crew.join()
 
 
-class _Done:
-    """What a worker puts when it has come to its end."""
+class _End:
+    """Marks the end of a queue: of the jobs, or of the results of one worker."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
 class _Crew(Generic[T]):
-    """The workers of one run."""
+    """The workers of one run, and a thread that finds their jobs a little ahead of them.
+
+    Finding a job can take long: it walks folders, asks for pages of a search, waits before a
+    retry. No worker waits for that while it has work.
+    """
 
     def __init__(
         self, jobs: Iterable[Job[T]], workers: int, limit: ConcurrencyLimit, stop: Stop
     ) -> None:
-        self._jobs = iter(jobs)
-        self._concurrency = limit
-        self._lock = Lock()
+        self._limit = limit
         self._stop = stop
-        self._results: Queue[list[T] | _Done] = Queue(RESULTS_WAITING)
+        self._jobs: Queue[Job[T] | _End] = Queue(workers)
+        self._results: Queue[list[T] | _End] = Queue(RESULTS_WAITING)
         self._working = workers
         self._deadline: float | None = None
         self._ended = False  # there are no further jobs
         # Daemons: one that hangs in a call nothing can end must not keep the process alive.
-        self._threads = [Thread(target=self._work, daemon=True) for _ in range(workers)]
+        self._threads = [Thread(target=self._find, args=(iter(jobs),), daemon=True)]
+        self._threads += [Thread(target=self._work, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
+
+    def _find(self, jobs: Iterator[Job[T]]) -> None:
+        """Put jobs into their queue until there are no more, or the run stops."""
+        end = _End()
+        try:
+            for job in jobs:
+                self._offer(job)
+                self._stop.check()
+        except BaseException as error:
+            end = _End(error)
+        self._offer(end)
+
+    def _offer(self, job: Job[T] | _End) -> None:
+        while not self._stop.is_set():
+            with suppress(Full):
+                self._jobs.put(job, timeout=TICK)
+                return
 
     def _work(self) -> None:
         error: BaseException | None = None
@@ -224,11 +249,11 @@ class _Crew(Generic[T]):
                 pass
         except BaseException as raised:
             error = raised
-        self._put(_Done(error))
+        self._put(_End(error))
 
     def _one_job(self) -> bool:
-        """Do a job when it is this worker's turn; tell whether there was one."""
-        with self._concurrency.turn(lambda: self._stop.is_set() or self._ended) as is_on:
+        """Do a job when it is this worker's turn; return False if there is none."""
+        with self._limit.turn(lambda: self._stop.is_set() or self._ended) as is_on:
             job = self._next() if is_on else None
             if job is None:
                 self._ended = True
@@ -236,8 +261,21 @@ class _Crew(Generic[T]):
             self._do(job)
         return True
 
+    def _next(self) -> Job[T] | None:
+        """Take a job; None at the end. Raises the error that finding jobs ended with."""
+        while not self._stop.is_set():
+            with suppress(Empty):
+                job = self._jobs.get(timeout=TICK)
+                if not isinstance(job, _End):
+                    return job
+                self._jobs.put(_End())  # for the next worker; the finder puts nothing after it
+                if job.error is not None:
+                    raise job.error
+                return None
+        return None
+
     def _do(self, job: Job[T]) -> None:
-        """Put what comes of a job, several at a time: to wake who takes them costs more."""
+        """Put what a job yields, grouped, since waking the consumer for each result is slow."""
         results: list[T] = []
         due = 0.0
         try:
@@ -251,11 +289,7 @@ class _Crew(Generic[T]):
             if results:
                 self._put(results)
 
-    def _next(self) -> Job[T] | None:
-        with self._lock:
-            return next(self._jobs, None)
-
-    def _put(self, results: list[T] | _Done) -> None:
+    def _put(self, results: list[T] | _End) -> None:
         while not self._is_over():
             with suppress(Full):
                 self._results.put(results, timeout=TICK)
@@ -270,7 +304,7 @@ class _Crew(Generic[T]):
             except Empty:
                 tick()
                 continue
-            if not isinstance(results, _Done):
+            if not isinstance(results, _End):
                 yield from results
                 continue
             self._working -= 1
@@ -288,11 +322,11 @@ class _Crew(Generic[T]):
         with suppress(Empty):
             while True:
                 results = self._results.get_nowait()
-                if not isinstance(results, _Done):
+                if not isinstance(results, _End):
                     yield from results
 
     def _is_over(self) -> bool:
-        """Tell whether the workers have had their time after a stop; see to it that it begins."""
+        """Return True once the workers have had their time after a stop; see that it begins."""
         if self._stop.cause is not None:
             self._stop.set()
         if not self._stop.is_set():

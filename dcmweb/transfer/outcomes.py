@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import Enum
-
-from dcmweb.errors import ExitCode
 
 
 class Status(str, Enum):
@@ -65,6 +63,15 @@ class Outcome:
 # Those of a run, as they come; whoever does not want all of them closes it, which ends the run.
 Outcomes = Generator[Outcome, None, None]
 
+# Whether an earlier run has done an item: by its name, its size in bytes, and the time its file
+# was changed last, in nanoseconds.
+IsDone = Callable[[str, int, int], bool]
+
+
+def nothing_is_done(_item: str, _size: int, _mtime_ns: int) -> bool:
+    """Say of any item that it is still to be done."""
+    return False
+
 
 MOST_REASONS, EXAMPLES = 50, 3
 
@@ -119,9 +126,3 @@ class Tally:
     def problems(self) -> list[FailureGroup]:
         """What went wrong, by reason; what befell most items comes first."""
         return sorted(self._problems.values(), key=lambda problem: -problem.count)
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """The exit code of a run that came to its end with these outcomes."""
-        bad = any(count for status, count in self.counts.items() if not status.is_good)
-        return ExitCode.SOME_FAILED if bad else ExitCode.OK

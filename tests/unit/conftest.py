@@ -14,6 +14,7 @@ import requests
 import urllib3
 
 from dcmweb.http.adapter import Adapter
+from dcmweb.http.transport import Transport
 from dcmweb.settings import AuthScheme, Credentials, Settings
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search.paging import INSTANCE_UID, SERIES_UID, STUDY_UID
@@ -104,7 +105,7 @@ Serve = Callable[..., tuple[RunContext, Server]]
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Make a context of a server that answers as told; without delays between retries."""
     monkeypatch.setattr(engine, "FIRST_DELAY", 0)
-    clients: list[RunContext] = []
+    transports: list[Transport] = []
 
     def start(
         answering: Answering, notify: Callable[[str], None] = lambda _: None, **settings: Any
@@ -113,9 +114,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         monkeypatch.setattr(Adapter, "send", lambda self, request, **_: server.send(self, request))
         credentials = Credentials(scheme=AuthScheme.NONE)
         given = Settings(base_url=BASE_URL, credentials=credentials, **settings)
-        clients.append(RunContext(given, notify=notify))
-        return clients[-1], server
+        transports.append(Transport(given))
+        return RunContext(transports[-1], notify=notify), server
 
     yield start
-    for context in clients:
-        context.close()
+    for transport in transports:
+        transport.close()

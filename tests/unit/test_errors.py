@@ -26,6 +26,7 @@ def subclasses(kind: type[DcmwebError]) -> set[type[DcmwebError]]:
 
 # What each is made of, its exit code, and whether it can be retried and ends the run.
 ERRORS: list[tuple[DcmwebError, ExitCode, bool, bool]] = [
+    (errors.ItemsFailed("x"), ExitCode.SOME_FAILED, False, False),
     (errors.UsageError("x"), ExitCode.USAGE, False, False),
     (errors.NothingMatched("x"), ExitCode.NOTHING_MATCHED, False, False),
     (errors.AuthError("x"), ExitCode.AUTH, False, True),

@@ -16,26 +16,20 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from dcmweb.errors import NetworkError, ProtocolError, Refused, UsageError
 from dcmweb.http.response import not_dicomweb
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.retrieve.instance_jobs import one_of_many
+from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 FIRST_POLL, LONGEST_POLL, SLOWER = 0.25, 10.0, 1.5  # seconds, seconds, and the factor between
 
 
-def wait(context: RunContext, names: Iterable[str], *, alone: bool = False) -> Outcomes:
-    """Wait for operations, each by its name or URL; yield how each ended.
-
-    The error of one that is alone is raised; of several, each has its outcome.
-    """
+def wait(
+    context: RunContext, names: Iterable[str], on_error: OnError = OnError.OUTCOME
+) -> Outcomes:
+    """Wait for operations, each by its name or URL; yield how each ended."""
     yield from context.engine.run(
-        partial(_one, context, name) if alone else partial(_one_of_many, context, name)
+        partial(on_error.apply, context.engine, name, partial(_one, context, name))
         for name in names
     )
-    context.engine.raise_if_never_connected()
-
-
-def _one_of_many(context: RunContext, name: str) -> Iterator[Outcome]:
-    return one_of_many(context.engine, name, partial(_one, context, name))
 
 
 def _one(context: RunContext, given: str) -> Iterator[Outcome]:

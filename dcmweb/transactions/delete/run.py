@@ -5,14 +5,14 @@ DICOMweb has no standard deletion; Google, Azure and others answer DELETE on a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dcmweb.dicom.resources import Level, Resource
+from dcmweb.dicom.resources import Level, Resource, outermost
 from dcmweb.errors import (
     AuthError,
-    DcmwebError,
     Interrupted,
     NetworkError,
     NothingMatched,
@@ -25,8 +25,9 @@ from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.response import not_dicomweb
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.delete.operations import check_result, json_object, wait_for
+from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.search.listing import Lister
-from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
+from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
 
 _ORTHANC_HINT = (
     "it may have no DICOMweb DELETE: in Orthanc, find the resource with POST /tools/lookup and "
@@ -38,41 +39,55 @@ _REJECT_HINT = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class DeleteOptions:
+    """Options of a delete run.
+
+    A dry run counts what would go. Without waiting for the operations that a server begins, the
+    place of an outcome is the operation.
+    """
+
+    dry_run: bool = False
+    waits: bool = True
+    on_error: OnError = OnError.OUTCOME
+
+
 def delete(
     context: RunContext,
     resources: Sequence[Resource],
-    is_done: Callable[[str, int, int], bool] = lambda _item, _size, _mtime_ns: False,
-    *,
-    dry_run: bool = False,
-    waits: bool = True,
+    is_done: IsDone = nothing_is_done,
+    options: DeleteOptions = DeleteOptions(),
 ) -> Outcomes:
-    """Delete resources, waiting for the operations this begins; yield what became of each.
+    """Delete resources; yield the outcome of each.
 
-    Without waiting, the place of an outcome is the operation. The error of a single resource is
-    raised; of several, each has its outcome. Those of which `is_done` says so are passed over. A
-    dry run counts what would go.
+    Resources are passed over if `is_done` says so, and those below another one in the list go with
+    that one.
     """
+    deleter = _Deleter(context, waits=options.waits)
+    action = deleter.plan if options.dry_run else deleter.delete
+    yield from context.engine.run(
+        partial(iter, [Outcome(Status.DONE_BEFORE, str(resource))])
+        if is_done(str(resource), 0, 0)
+        else partial(
+            options.on_error.apply, context.engine, str(resource), partial(action, resource)
+        )
+        for resource in outermost(resources)
+    )
+
+
+def check_deletable(resources: Iterable[Resource]) -> None:
+    """Raise UsageError for what is not a study, series or instance."""
     for resource in resources:
         if resource.level not in (Level.STUDIES, Level.SERIES, Level.INSTANCES):
             raise UsageError(
                 f"{str(resource) or 'the whole store'} cannot be deleted",
                 "name a study, series or instance: studies/UID[/series/UID[/instances/UID]]",
             )
-    deleter = _Deleter(context, alone=len(resources) == 1, waits=waits)
-    action = deleter.plan if dry_run else deleter.delete
-    yield from context.engine.run(
-        partial(iter, [Outcome(Status.DONE_BEFORE, str(resource))])
-        if is_done(str(resource), 0, 0)
-        else partial(action, resource)
-        for resource in resources
-    )
-    context.engine.raise_if_never_connected()
 
 
 class _Deleter:
-    def __init__(self, context: RunContext, *, alone: bool, waits: bool) -> None:
+    def __init__(self, context: RunContext, *, waits: bool) -> None:
         self._context = context
-        self._alone = alone
         self._waits = waits
 
     def plan(self, resource: Resource) -> Iterator[Outcome]:
@@ -97,18 +112,13 @@ class _Deleter:
         yield Outcome(Status.PLANNED, str(resource), reason=", ".join(below))
 
     def delete(self, resource: Resource) -> Iterator[Outcome]:
+        """Delete one resource. Raises what went wrong."""
         try:
             yield self._delete(resource)
         except Interrupted:
             reason = "interrupted; the server may go on deleting"
             yield Outcome(Status.UNKNOWN, str(resource), reason=reason)
             raise
-        except DcmwebError as error:
-            if self._alone:
-                raise
-            yield Outcome(Status.FAILED, str(resource), reason=error.message)
-            if self._context.engine.gives_up(error):
-                raise
 
     def _delete(self, resource: Resource) -> Outcome:
         operation = self._context.engine.attempt(self._once_or_gone(resource))

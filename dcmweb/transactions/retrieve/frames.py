@@ -24,7 +24,8 @@ from dcmweb.transactions.retrieve.accept import ask, checked_response
 from dcmweb.transactions.retrieve.instance_jobs import Job, instances_below, one_of_many
 from dcmweb.transactions.retrieve.metadata import describe, described
 from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
-from dcmweb.transactions.retrieve.rendered import ANY, RenderingParameters, is_picture
+from dcmweb.transactions.retrieve.rendered import ANY, is_picture
+from dcmweb.transactions.retrieve.rendering_parameters import RenderingParameters
 from dcmweb.transfer.outcomes import Outcome, Status
 
 SOP_CLASS, NUMBER_OF_FRAMES, ROWS = "00080016", "00280008", "00280010"

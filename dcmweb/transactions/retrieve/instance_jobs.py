@@ -7,8 +7,9 @@ from functools import partial
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import DcmwebError, Interrupted, NothingMatched
+from dcmweb.errors import NothingMatched
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.engine import Engine
 from dcmweb.transfer.outcomes import Outcome, Status
@@ -18,14 +19,7 @@ Job = Callable[[], Iterable[Outcome]]
 
 def one_of_many(engine: Engine, item: str, job: Job) -> Iterator[Outcome]:
     """Do a job; its error is the outcome of the item, and is raised only if it ends the run."""
-    try:
-        yield from job()
-    except Interrupted:
-        raise
-    except DcmwebError as error:
-        yield Outcome(Status.FAILED, item, reason=error.message)
-        if engine.gives_up(error):
-            raise
+    return OnError.OUTCOME.apply(engine, item, job)
 
 
 def unusable(parent: Resource) -> Outcome:

@@ -166,8 +166,8 @@ class InstanceRetriever:
 
     def _may_be_there(self, resource: Resource) -> bool:
         """Whether some of a study or series may have been retrieved before."""
-        if self._destination.has is None or not self._layout.is_default:
-            return self._destination.has is not None
+        if self._destination.skip_policy is None or not self._layout.is_default:
+            return self._destination.skip_policy is not None
         return os.path.isdir(os.path.join(self._destination.folder, folder_path(resource)))
 
     def _what_is_there(self, received: ReceivedInstances) -> Iterator[Outcome]:
@@ -185,7 +185,7 @@ class InstanceRetriever:
 
     def _there(self, instance: Resource, row: Dataset) -> Outcome | None:
         """Tell what became of an instance that need not be retrieved; None for one that must."""
-        if self._destination.has is None:
+        if self._destination.skip_policy is None:
             return None
         place = self._layout.place(instance, row) + EXTENSIONS[DICOM]
         return self._destination.there(str(instance), instance, [place])
@@ -275,7 +275,11 @@ class InstanceRetriever:
 
     def _one_named(self, resource: Resource) -> Iterator[Outcome]:
         """Retrieve the instance a user named. Raises what goes wrong."""
-        row = described(self._context, resource, self._layout, {}) if self._destination.has else {}
+        row = (
+            described(self._context, resource, self._layout, {})
+            if self._destination.skip_policy
+            else {}
+        )
         if there := self._there(resource, row):
             yield there
             return

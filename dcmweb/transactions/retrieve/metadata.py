@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, TypeVar
@@ -12,18 +12,27 @@ from typing import IO, TypeVar
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.native_xml import parse_native_xml, write_native_xml
-from dcmweb.dicom.resources import Level, Resource
-from dcmweb.errors import NothingMatched, ProtocolError, Refused, Truncated
+from dcmweb.dicom.resources import Level, Representation, Resource, Target, parse_target
+from dcmweb.errors import (
+    DcmwebError,
+    Interrupted,
+    NothingMatched,
+    ProtocolError,
+    Refused,
+    Truncated,
+    UsageError,
+)
 from dcmweb.http.media_types import DICOM_JSON, DICOM_XML, MediaType, multipart
 from dcmweb.http.multipart import PIECE, read_parts
 from dcmweb.http.response import not_dicomweb
 from dcmweb.local.layout import Layout
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.retrieve.instance_jobs import Job
 from dcmweb.transactions.retrieve.output import Destination, Saver
 from dcmweb.transactions.search import paging
 from dcmweb.transactions.search.listing import Lister
-from dcmweb.transfer.outcomes import Outcome
+from dcmweb.transfer.outcomes import Outcome, Status
 
 METADATA_TYPES = (DICOM_JSON, DICOM_XML)
 HELD = 8 * 1024 * 1024  # bytes of an answer; what is more goes to a temporary file
@@ -41,6 +50,32 @@ def metadata(context: RunContext, resource: Resource) -> Iterator[Dataset]:
     for dataset in _datasets(context, resource):
         _instance_of(dataset, resource)
         yield dataset
+
+
+def metadata_of_all(
+    context: RunContext,
+    targets: Iterable[Target | str],
+    get: Callable[[RunContext, Resource], Iterator[_T]],
+    *,
+    on_error: OnError,
+    failures: list[Outcome],
+) -> Iterator[_T]:
+    """Yield the metadata of each target; an error that is not raised is added to the failures."""
+    for given in targets:
+        try:
+            target = given
+            if isinstance(target, str):
+                target = parse_target(target, context.settings.base_url)
+            if target.representation is not Representation.METADATA:
+                raise UsageError(f"{target} is not metadata", "add /metadata to the path")
+            yield from get(context, target.resource)
+        except Interrupted:
+            raise
+        except DcmwebError as error:
+            if on_error is OnError.RAISE or context.engine.gives_up(error):
+                raise
+            failures.append(Outcome(Status.FAILED, str(given), reason=error.message))
+            context.notify(f"{given} failed: {error.message}")
 
 
 def metadata_xml(context: RunContext, resource: Resource) -> Iterator[bytes]:

@@ -16,10 +16,11 @@ from dcmweb.http.response import Response
 from dcmweb.local.layout import Layout
 from dcmweb.local.partial_files import PartialFile, check_space, partial_file
 from dcmweb.transactions.context import RunContext
-from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transactions.retrieve.options import RetrieveOptions
+from dcmweb.transfer.outcomes import IsDone, Outcome, Status
 
-# What makes a file that is there already one that need not be retrieved again; None if nothing.
-Has = Callable[[str, os.stat_result], Status | None]
+# The outcome of an item whose file is there already; None if it has to be retrieved again.
+SkipPolicy = Callable[[str, os.stat_result], Status | None]
 
 # How files end, for answers that do not say where they do.
 _ENDINGS = {
@@ -37,17 +38,29 @@ class Destination:
 
     folder: str
     layout: Layout = field(default_factory=Layout)
-    has: Has | None = None
+    skip_policy: SkipPolicy | None = None
+
+    @classmethod
+    def of(cls, folder: str, options: RetrieveOptions, is_done: IsDone | None) -> Destination:
+        """Make the destination of a run; `is_done` says what an earlier run did."""
+
+        def skip(item: str, found: os.stat_result) -> Status | None:
+            if is_done is not None and is_done(item, found.st_size, found.st_mtime_ns):
+                return Status.DONE_BEFORE
+            return Status.EXISTS if options.skip_existing else None
+
+        skips = options.skip_existing or is_done is not None
+        return cls(folder, options.parsed_layout, skip if skips else None)
 
     def there(self, item: str, resource: Resource, places: Iterable[str]) -> Outcome | None:
         """Tell what became of an item that need not be retrieved; None for one that must."""
-        for place in places if self.has else ():
+        for place in places if self.skip_policy else ():
             path = os.path.join(self.folder, place)
             try:
                 found = os.stat(path)
             except OSError:
                 continue
-            if self.has and (status := self.has(item, found)):
+            if self.skip_policy and (status := self.skip_policy(item, found)):
                 return outcome_of(status, item, resource, path, found)
         return None
 

@@ -11,14 +11,15 @@ from dcmweb.errors import DcmwebError, Interrupted, UsageError
 from dcmweb.http.media_types import DICOM, ZIP, MediaType
 from dcmweb.local.partial_files import make_folder
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.retrieve.bulkdata import BulkDataRetriever
 from dcmweb.transactions.retrieve.frames import FrameRetriever
-from dcmweb.transactions.retrieve.instance_jobs import Job, one_of_many
+from dcmweb.transactions.retrieve.instance_jobs import Job
 from dcmweb.transactions.retrieve.instances import DICOM_AS_STORED, InstanceRetriever
 from dcmweb.transactions.retrieve.metadata import METADATA_TYPES, MetadataRetriever
+from dcmweb.transactions.retrieve.options import RetrieveOptions
 from dcmweb.transactions.retrieve.output import Destination
 from dcmweb.transactions.retrieve.rendered import (
-    RenderingParameters,
     RenditionRetriever,
     is_rendered,
     is_whole_rendition,
@@ -31,48 +32,30 @@ def retrieve(
     context: RunContext,
     targets: Iterable[Target | str],
     destination: Destination,
-    wanted: MediaType | None = None,
-    rendering: RenderingParameters | None = None,
-    *,
-    dry_run: bool = False,
+    options: RetrieveOptions,
 ) -> Outcomes:
-    """Retrieve resources in the forms they are wanted in; yield what became of each.
+    """Retrieve resources in the representations that are wanted; yield the outcome of each item.
 
-    Instances come as they are stored by default; `wanted` asks for another transfer syntax or
-    media type. Of a sequence of one, an error is raised; of several, or where it is not known how
-    many there are, it is the outcome of its target. A dry run lists what would be retrieved. Raises
-    what stopped the run.
+    Paths that are given as text are read when their turn comes. A dry run lists what would be
+    retrieved. Raises what stopped the run.
     """
-    if not dry_run:
+    if not options.dry_run:
         make_folder(destination.folder)
-    retrieval = _Retrieval(
-        context, destination, wanted, rendering or RenderingParameters(), dry_run
-    )
-    if isinstance(targets, Sequence) and len(targets) == 1:
-        jobs = retrieval.jobs(targets[0], spread=True)
-    else:
-        jobs = retrieval.jobs_of_many(targets)
-    yield from context.engine.run(jobs)
-    context.engine.raise_if_never_connected()
+    yield from context.engine.run(_Retrieval(context, destination, options).jobs_of_all(targets))
 
 
 class _Retrieval:
-    """The parts that do the retrieving, each for one form of a resource."""
+    """The parts that do the retrieving, each for one representation of a resource."""
 
     def __init__(
-        self,
-        context: RunContext,
-        destination: Destination,
-        wanted: MediaType | None,
-        rendering: RenderingParameters,
-        dry_run: bool,
+        self, context: RunContext, destination: Destination, options: RetrieveOptions
     ) -> None:
-        self._context = context
         self._engine = context.engine
         self._base_url = context.settings.base_url
-        self._wanted = wanted
-        self._dry_run = dry_run
-        self._rendering = rendering
+        self._wanted = wanted = options.wanted
+        self._rendering = rendering = options.rendering
+        self._dry_run = options.dry_run
+        self._on_error = options.on_error
         self._layout = destination.layout
         stored = wanted if wanted and wanted.name == DICOM else DICOM_AS_STORED
         self._instances = InstanceRetriever(context, destination, stored)
@@ -82,16 +65,20 @@ class _Retrieval:
         self._bulk_data = BulkDataRetriever(context, destination, wanted)
         self._zips = ZipRetriever(context, destination, wanted)
 
-    def jobs_of_many(self, targets: Iterable[Target | str]) -> Iterator[Job]:
+    def jobs_of_all(self, targets: Iterable[Target | str]) -> Iterator[Job]:
         """Make a job for each target; several, where there are too few targets for the workers."""
         rest = iter(targets)
         first = list(islice(rest, self._engine.workers))
-        are_few = len(first) < self._engine.workers
+        is_one = isinstance(targets, Sequence) and len(targets) == 1
+        are_few = is_one or len(first) < self._engine.workers
         for target in chain(first, rest):
             if are_few:
                 yield from self._spread(target)
             else:
-                yield partial(one_of_many, self._engine, str(target), partial(self._whole, target))
+                yield self._guarded(target, partial(self._whole, target))
+
+    def _guarded(self, target: Target | str, job: Job) -> Job:
+        return partial(self._on_error.apply, self._engine, str(target), job)
 
     def _whole(self, target: Target | str) -> Iterator[Outcome]:
         for job in self.jobs(target, spread=False):
@@ -100,10 +87,12 @@ class _Retrieval:
     def _spread(self, target: Target | str) -> Iterator[Job]:
         try:
             for job in self.jobs(target, spread=True):
-                yield partial(one_of_many, self._engine, str(target), job)
+                yield self._guarded(target, job)
         except Interrupted:
             raise
         except DcmwebError as error:
+            if self._on_error is OnError.RAISE:
+                raise
             yield partial(iter, [Outcome(Status.FAILED, str(target), reason=error.message)])
             if self._engine.gives_up(error):
                 raise

@@ -1,4 +1,4 @@
-"""The Store transaction (STOW-RS, PS3.18 section 10.5)."""
+"""The Store transaction (STOW-RS, PS3.18 section 10.5): which files to send, and in what groups."""
 
 from __future__ import annotations
 
@@ -14,52 +14,47 @@ from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
 from dcmweb.local.masks import Found, find, find_listed, size_of
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
 from dcmweb.transactions.store.sender import Batch, Planner, Sender
 from dcmweb.transactions.store.verify import Verification
-from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
+from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
 
 HELD = 32 * 1024 * 1024  # bytes of small files that are kept in memory until they are sent
 
-IsDone = Callable[[str, int, int], bool]
+Job = Callable[[], Iterable[Outcome]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoreOptions:
-    """How to store: only to say what would be sent, to verify it afterwards, in which class.
+    """Options of a store run.
 
-    The storage class is what Google Cloud Healthcare calls so; "" leaves it to the server.
+    A dry run sends nothing. To verify is to ask the server afterwards whether it has every
+    instance. The storage class is that of Google Cloud Healthcare; "" leaves it to the server.
     """
 
     dry_run: bool = False
     verify: bool = False
     storage_class: str = ""
+    on_error: OnError = OnError.OUTCOME
 
 
 def store(
     context: RunContext,
     masks: Sequence[str],
     listed: Iterable[str] = (),
-    is_done: IsDone = lambda _path, _size, _mtime_ns: False,
+    is_done: IsDone = nothing_is_done,
     options: StoreOptions = StoreOptions(),
 ) -> Outcomes:
-    """Store the instances in files, folders and masks; yield what became of each file.
+    """Store the instances in files, folders and masks; yield the outcome of each file.
 
-    `listed` are paths without wildcards. Files of which `is_done` says so, by path, size in bytes
-    and time of modification in nanoseconds, are passed over. A dry run sends nothing. To verify is
-    to ask the server afterwards whether it has every instance. Raises NothingMatched if there was
-    no file at all, and what stopped the run otherwise.
+    `listed` are paths without wildcards. Files are passed over if `is_done` says so, by path, size
+    in bytes and time of modification in nanoseconds. Raises NothingMatched if there was no file at
+    all, and what stopped the run otherwise.
     """
-    files = _Files(masks, listed)
-    held = (
-        0 if options.dry_run else HELD // (context.settings.batch_count * context.settings.workers)
-    )
-    yield from deliver(context, _looked_at(files, is_done, held), options)
-    for mask in files.unmatched if files.any_found else ():
-        yield Outcome(Status.FAILED, mask, reason="no such file, or nothing matches")
-    if not files.any_found:
-        raise NothingMatched(f"No files found matching {' '.join(masks)}", "check the path")
-    context.engine.raise_if_never_connected()
+    sender = _sender(context, options)
+    files = _Files(masks, listed, options.on_error)
+    yield from _run(context, _file_jobs(context, files, is_done, sender, options), options)
 
 
 def store_metadata(
@@ -67,10 +62,10 @@ def store_metadata(
     metadata: Metadata,
     masks: Sequence[str],
     listed: Iterable[str] = (),
-    is_done: IsDone = lambda _path, _size, _mtime_ns: False,
+    is_done: IsDone = nothing_is_done,
     options: StoreOptions = StoreOptions(),
 ) -> Outcomes:
-    """Store instances made of metadata, and of images and documents; yield what became of each.
+    """Store instances made of metadata, and of images and documents; yield the outcome of each.
 
     Where anything is wrong with the input, that is what is yielded, nothing is sent, and
     UsageError raised. Otherwise as `store`.
@@ -85,20 +80,18 @@ def store_metadata(
     for one in composed:
         if one.note:
             context.notify(one.note)
-    yield from deliver(
-        context, (_composed_before(one, is_done) or one for one in composed), options
-    )
-    context.engine.raise_if_never_connected()
+    yield from _run(context, _composed_jobs(composed, is_done, _sender(context, options)), options)
 
 
-def deliver(
-    context: RunContext, instances: Iterable[LocalInstance | Outcome], options: StoreOptions
-) -> Iterator[Outcome]:
-    """Send instances, and pass on what became of others already; yield what became of each."""
+def _sender(context: RunContext, options: StoreOptions) -> Sender | Planner:
     headers = {"Storage-Class": options.storage_class} if options.storage_class else None
-    sender = Planner(context) if options.dry_run else Sender(context, headers)
-    outcomes = context.engine.run(_jobs(instances, sender))
-    yield from _verified(context, outcomes) if options.verify else outcomes
+    return Planner(context) if options.dry_run else Sender(context, headers)
+
+
+def _run(context: RunContext, jobs: Iterator[Job], options: StoreOptions) -> Iterator[Outcome]:
+    outcomes = context.engine.run(jobs)
+    verifies = options.verify and not options.dry_run
+    yield from _verified(context, outcomes) if verifies else outcomes
 
 
 def _verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
@@ -130,63 +123,128 @@ class _Files:
 
     masks: Sequence[str]
     listed: Iterable[str]
+    on_error: OnError
     unmatched: list[str] = field(default_factory=list)
     any_found: bool = False
 
     def __iter__(self) -> Iterator[Found]:
         for found in chain(find(self.masks), find_listed(self.listed)):
-            if found.missing:
-                self.unmatched.append(found.path)
-            else:
+            if not found.missing:
                 self.any_found = True
                 yield found
+            elif self.on_error is OnError.RAISE:
+                raise NothingMatched(f"No files found matching {found.path}", "check the path")
+            else:
+                self.unmatched.append(found.path)
+
+    def end(self) -> list[Outcome]:
+        """Name the masks without a file. Raises NothingMatched if no mask has one."""
+        if not self.any_found:
+            raise NothingMatched(
+                f"No files found matching {' '.join(self.masks)}", "check the path"
+            )
+        reason = "no such file, or nothing matches"
+        return [Outcome(Status.FAILED, mask, reason=reason) for mask in self.unmatched]
 
 
-def _jobs(
-    instances: Iterable[LocalInstance | Outcome], sender: Sender | Planner
-) -> Iterator[Callable[[], Iterable[Outcome]]]:
+def _file_jobs(
+    context: RunContext,
+    files: _Files,
+    is_done: IsDone,
+    sender: Sender | Planner,
+    options: StoreOptions,
+) -> Iterator[Job]:
+    """Make a job for each group of files that is about as large as a request may be.
+
+    Files are identified in the job, so that several workers read at the same time.
+    """
+    settings = context.settings
+    held = 0 if options.dry_run else HELD // (settings.batch_count * settings.workers)
+    group: list[Found] = []
+    done: list[Outcome] = []
+    size = 0
+    for found in files:
+        its_size, outcome = _done_before(found, is_done)
+        if outcome is not None:
+            done.append(outcome)
+        elif group and size + its_size > sender.batch_bytes:
+            yield partial(_send_files, group, sender, held, options.on_error)
+            group, size = [found], its_size
+        else:
+            group.append(found)
+            size += its_size
+        if len(done) >= settings.batch_count:
+            yield partial(iter, done)
+            done = []
+        if len(group) >= sender.batch_count:
+            yield partial(_send_files, group, sender, held, options.on_error)
+            group, size = [], 0
+    yield partial(iter, done)
+    if group:
+        yield partial(_send_files, group, sender, held, options.on_error)
+    yield partial(iter, files.end())
+
+
+def _done_before(found: Found, is_done: IsDone) -> tuple[int, Outcome | None]:
+    """Return the size of a file, and its outcome if it needs nothing more; it is not opened."""
+    try:
+        status = os.stat(found.path)
+    except (OSError, ValueError):  # it is named when it is opened
+        return 0, None
+    if not is_done(found.path, status.st_size, status.st_mtime_ns):
+        return status.st_size, None
+    return status.st_size, Outcome(Status.DONE_BEFORE, found.path, status.st_size)
+
+
+def _send_files(
+    group: list[Found], sender: Sender | Planner, held: int, on_error: OnError
+) -> Iterator[Outcome]:
+    """Identify files and send those that are DICOM."""
+    instances = []
+    for found in group:
+        one = _identify(found, held, on_error)
+        if isinstance(one, Outcome):
+            yield one
+        else:
+            instances.append(one)
+    for batch in _batches(instances, sender):
+        yield from sender.deliver(batch)
+
+
+def _composed_jobs(
+    composed: Iterable[MetadataInstance], is_done: IsDone, sender: Sender | Planner
+) -> Iterator[Job]:
+    """Make jobs for instances made of metadata."""
+    instances: list[LocalInstance] = []
+    for one in composed:
+        if is_done(one.path, one.size, one.mtime_ns):
+            yield partial(iter, [_composed_before(one)])
+        else:
+            instances.append(one)
+    for batch in _batches(instances, sender):
+        yield partial(sender.deliver, batch)
+
+
+def _batches(instances: Iterable[LocalInstance], sender: Sender | Planner) -> Iterator[Batch]:
     """Put instances together: small ones to batches, a large one alone."""
     batch: Batch = []
     size, names = 0, set[str]()
     for instance in instances:
-        if isinstance(instance, Outcome):
-            yield partial(iter, (instance,))
-            continue
         own = {instance.identity.resource.instance, instance.path}
         full = size + instance.size > sender.batch_bytes or len(batch) >= sender.batch_count
         # An answer names instances by UID: two of the same could not be told apart.
         if batch and (full or own & names):
-            yield partial(sender.deliver, batch)
+            yield batch
             batch, size, names = [], 0, set()
         batch.append(instance)
         size += instance.size
         names |= own
     if batch:
-        yield partial(sender.deliver, batch)
+        yield batch
 
 
-def _looked_at(
-    files: Iterable[Found], is_done: IsDone, held: int
-) -> Iterator[LocalInstance | Outcome]:
-    for found in files:
-        yield _done_before(found, is_done) or _look(found, held)
-
-
-def _done_before(found: Found, is_done: IsDone) -> Outcome | None:
-    """Pass over a file that needs nothing more, without opening it."""
-    try:
-        status = os.stat(found.path)
-    except (OSError, ValueError):
-        return None
-    if not is_done(found.path, status.st_size, status.st_mtime_ns):
-        return None
-    return Outcome(Status.DONE_BEFORE, found.path, status.st_size)
-
-
-def _composed_before(instance: MetadataInstance, is_done: IsDone) -> Outcome | None:
+def _composed_before(instance: MetadataInstance) -> Outcome:
     """Pass over an instance that needs nothing more."""
-    if not is_done(instance.path, instance.size, instance.mtime_ns):
-        return None
     found = instance.identity.resource
     return Outcome(
         Status.DONE_BEFORE,
@@ -198,15 +256,20 @@ def _composed_before(instance: MetadataInstance, is_done: IsDone) -> Outcome | N
     )
 
 
-def _look(found: Found, held: int) -> LocalInstance | Outcome:
+def _identify(found: Found, held: int, on_error: OnError) -> LocalInstance | Outcome:
     """Identify a file. Junk that was merely met is skipped; what was named must be DICOM."""
+    is_raised = found.named and on_error is OnError.RAISE
     if found.error is not None:
         reason = found.error.strerror or str(found.error)
+        if is_raised:
+            raise LocalError(f"{found.path} cannot be read: {reason}", path=found.path)
         return Outcome(Status.FAILED, found.path, reason=reason)
     try:
         return part10.identify_file(found.path, held)
-    except NotDicom as error:
-        status = Status.FAILED if found.named else Status.SKIPPED
-        return Outcome(status, found.path, size_of(found.path), error.message)
     except LocalError as error:
+        if is_raised:
+            raise
+        if isinstance(error, NotDicom):
+            status = Status.FAILED if found.named else Status.SKIPPED
+            return Outcome(status, found.path, size_of(found.path), error.message)
         return Outcome(Status.FAILED, found.path, reason=error.message)

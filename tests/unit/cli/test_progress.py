@@ -11,17 +11,14 @@ import pytest
 from dcmweb.cli.progress import Bar, Census, share_of_items
 from dcmweb.cli.text import duration
 from dcmweb.errors import LocalError
-from dcmweb.transfer.engine import Meter
-from dcmweb.transfer.outcomes import Outcome, Status, Tally
+from dcmweb.transfer.outcomes import Status
+from dcmweb.transfer.summary import Progress
 
 
 def test_a_census_tells_the_share_once_it_has_counted_all() -> None:
-    tally, meter = Tally(Status.STORED), Meter()
     census = Census(iter([300, 500, 200]))
     census.join()
-    meter.add(300)
-    tally.add(Outcome(Status.DONE_BEFORE, "x", 200))
-    assert census.share(tally, meter) == 0.5
+    assert census.share(Progress(counts={}, bytes=300, passed_over=200)) == 0.5
 
 
 @pytest.mark.parametrize("error", [None, LocalError("cannot be read")])
@@ -33,19 +30,13 @@ def test_a_census_that_comes_to_nothing_tells_nothing(error: LocalError | None) 
 
     census = Census(sizes())
     census.join()
-    assert census.share(Tally(Status.STORED), Meter()) is None
+    assert census.share(Progress(counts={})) is None
 
 
-def test_items_tell_the_share_once_all_are_listed() -> None:
-    tally, meter = Tally(Status.RETRIEVED), Meter()
-    meter.expect(3)
-    meter.expect(1)
-    tally.add(Outcome(Status.RETRIEVED, "x"))
-    assert share_of_items(tally, meter) is None
-    meter.expects_all = True
-    assert share_of_items(tally, meter) == 0.25
-    meter.expect(None)
-    assert share_of_items(tally, meter) is None
+@pytest.mark.parametrize(("expected", "share"), [(4, 0.25), (None, None), (0, None)])
+def test_items_tell_the_share_once_all_are_listed(expected: int | None, share: float) -> None:
+    progress = Progress(counts={Status.RETRIEVED: 1}, expected=expected)
+    assert share_of_items(progress) == share
 
 
 @pytest.mark.parametrize(("share", "words"), [(None, "time left not known yet"), (0.5, " left")])
@@ -54,9 +45,9 @@ def test_a_bar_says_how_long_it_will_take(
 ) -> None:
     monkeypatch.setattr("dcmweb.cli.progress.PATIENCE", 0.0)
     stream = io.StringIO()
-    bar = Bar(stream, Tally(Status.STORED), Meter(), lambda _tally, _meter: share)
+    bar = Bar(stream, lambda _progress: share)
     time.sleep(0.01)
-    bar.show()
+    bar.show(Progress(counts={}))
     shown = stream.getvalue()
     bar.close()
     assert words in shown

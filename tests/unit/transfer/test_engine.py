@@ -86,6 +86,7 @@ def test_results_come_before_their_job_is_done() -> None:
 
 def test_jobs_are_taken_only_as_workers_are_free() -> None:
     workers = 3
+    most_ahead = 2 * workers + 1  # at work, found, and in the hand of who finds them
     taken: list[int] = []
     finished: list[int] = []
     all_run, go = threading.Barrier(workers + 1), threading.Event()
@@ -100,7 +101,7 @@ def test_jobs_are_taken_only_as_workers_are_free() -> None:
     def jobs() -> Iterator[Job[int]]:
         for number in range(50):
             taken.append(number)
-            assert len(taken) - len(finished) <= workers
+            assert len(taken) - len(finished) <= most_ahead
             yield partial(run, number)
 
     results = make(workers).run(jobs())
@@ -109,7 +110,7 @@ def test_jobs_are_taken_only_as_workers_are_free() -> None:
     consumer = threading.Thread(target=lambda: rest.extend(results))
     consumer.start()
     all_run.wait(PATIENCE)
-    assert len(taken) == workers
+    assert workers <= len(taken) <= most_ahead
     go.set()
     consumer.join(PATIENCE)
     assert sorted(rest) == list(range(50))
@@ -395,7 +396,7 @@ def test_no_attempt_begins_after_a_stop() -> None:
         engine.attempt(action)
     with pytest.raises(Interrupted):
         engine.attempt(lambda: pytest.fail("it was begun"))
-    engine.raise_if_never_connected()
+    list(engine.run([]))
 
 
 def test_an_item_is_tried_again_as_often_as_the_policy_says() -> None:
@@ -440,13 +441,13 @@ def test_a_fatal_error_ends_a_run_at_once() -> None:
 
 def test_a_server_that_never_answered_is_the_error_of_the_run() -> None:
     engine = make()
-    engine.raise_if_never_connected()
+    list(engine.run([]))
     fail(engine, NetworkError("first"))
     fail(engine, NetworkError("second"))
     with pytest.raises(NetworkError, match="second"):
-        engine.raise_if_never_connected()
+        list(engine.run([]))
     engine.attempt(lambda: None)
-    engine.raise_if_never_connected()
+    list(engine.run([]))
 
 
 def test_an_interruption_is_no_answer_of_the_server() -> None:
@@ -454,7 +455,7 @@ def test_an_interruption_is_no_answer_of_the_server() -> None:
     fail(engine, NetworkError("broke"))
     fail(engine, Interrupted())
     with pytest.raises(NetworkError):
-        engine.raise_if_never_connected()
+        list(engine.run([]))
 
 
 def test_the_meter_counts_for_many_threads() -> None:

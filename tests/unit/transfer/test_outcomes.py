@@ -1,25 +1,61 @@
-"""What became of items, and the exit code made from it."""
+"""The outcomes of items, and what is counted of them."""
 
 from __future__ import annotations
 
 import pytest
 
-from dcmweb.errors import ExitCode
+from dcmweb.errors import ExitCode, ItemsFailed
 from dcmweb.transfer.outcomes import Outcome, Status, Tally
+from dcmweb.transfer.summary import Summary
+
+
+def summary(*outcomes: Outcome, end: str = "") -> Summary:
+    tally = Tally(Status.STORED)
+    for outcome in outcomes:
+        tally.add(outcome)
+    return Summary(
+        purpose=tally.purpose,
+        counts=dict(tally.counts),
+        bytes=tally.bytes,
+        seconds=1.0,
+        workers=1,
+        retries=0,
+        failures=tuple(tally.problems),
+        end=end,
+    )
 
 
 @pytest.mark.parametrize("status", Status)
 def test_only_failed_and_unknown_items_make_a_run_fail(status: Status) -> None:
-    tally = Tally(Status.STORED)
-    tally.add(Outcome(Status.STORED, "a", 1))
-    tally.add(Outcome(status, "b", 1))
+    found = summary(Outcome(Status.STORED, "a", 1), Outcome(status, "b", 1, "why"))
     good = status not in (Status.FAILED, Status.UNKNOWN)
-    assert status.is_good is good
-    assert tally.exit_code is (ExitCode.OK if good else ExitCode.SOME_FAILED)
+    assert (status.is_good, found.is_good) == (good, good)
+    assert found.exit_code is (ExitCode.OK if good else ExitCode.SOME_FAILED)
+    if good:
+        assert found.check() is found
+    else:
+        with pytest.raises(ItemsFailed, match="1 of 2 items failed: why") as caught:
+            found.check()
+        assert caught.value.summary is found
 
 
 def test_a_run_without_items_is_good() -> None:
-    assert Tally(Status.DELETED).exit_code is ExitCode.OK
+    assert summary().exit_code is ExitCode.OK
+    assert summary().is_good
+
+
+@pytest.mark.parametrize("end", ["not begun", "interrupted", "stopped early"])
+def test_a_run_that_did_not_come_to_its_end_is_not_good(end: str) -> None:
+    found = summary(Outcome(Status.STORED, "a", 1), end=end)
+    assert not found.is_good
+    with pytest.raises(ItemsFailed, match=end):
+        found.check()
+
+
+def test_an_outcome_that_replaces_another_is_counted_once() -> None:
+    gone = Outcome(Status.FAILED, "a", 3, "not listed", replaces=Status.STORED)
+    found = summary(Outcome(Status.STORED, "a", 3), gone)
+    assert (found.items, found.failed, found.bytes) == (1, 1, 0)
 
 
 def test_bytes_count_when_they_arrived_or_are_to_be_moved() -> None:

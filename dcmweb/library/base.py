@@ -1,0 +1,127 @@
+"""What is behind the calls of a client: what its runs share, and which were never begun."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dcmweb.errors import UsageError
+from dcmweb.library.arguments import AnyPath
+from dcmweb.library.runs import Account, OnProgress, OpenManifest, Run, Transfer
+from dcmweb.settings import Settings
+from dcmweb.transfer.outcomes import IsDone, Outcomes, Status
+from dcmweb.transfer.stop import Stop
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from dcmweb.transactions.context import RunContext
+
+log = logging.getLogger("dcmweb")
+
+_R = TypeVar("_R", bound=Run[Any])
+
+
+class ClientBase:
+    """Owns the connections, makes runs, and remembers those that were never begun."""
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        on_note: Callable[[str], None] | None = None,
+        on_progress: OnProgress | None = None,
+        stop: Stop | None = None,
+    ) -> Self:
+        """Make a client of settings, which another process may have handed over.
+
+        A signal that `stop` is told of ends all runs of the client.
+        """
+        client = cls.__new__(cls)
+        client._set_up(settings, on_note, on_progress, stop)
+        return client
+
+    def _set_up(
+        self,
+        settings: Settings,
+        on_note: Callable[[str], None] | None,
+        on_progress: OnProgress | None,
+        stop: Stop | None,
+    ) -> None:
+        self.settings = settings
+        self._on_note = on_note or log.info
+        self._on_progress = on_progress
+        self._stop = stop
+        from dcmweb.http.transport import Transport
+
+        self._transport = Transport(settings)
+        self._is_closed = False
+        self._numbers = itertools.count()
+        self._not_begun: dict[int, str] = {}
+
+    @property
+    def base_url(self) -> str:
+        """The root of the service, without a slash at its end."""
+        return self.settings.base_url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        if error is None and self._not_begun:
+            names = " and ".join(sorted(set(self._not_begun.values())))
+            hint = "iterate over the run, or call wait()"
+            raise UsageError(f"{names} was called, but nothing was done", hint)
+
+    def close(self) -> None:
+        """Close the kept connections; further calls raise UsageError."""
+        self._is_closed = True
+        self._transport.close()
+
+    def _transfer(
+        self,
+        name: str,
+        begin: Callable[[RunContext, IsDone], Outcomes],
+        purpose: Status,
+        manifest: OpenManifest | None = None,
+    ) -> Transfer:
+        account = Account(purpose, self._on_progress)
+        context = self._context(account.report)
+        follow = partial(account.follow, context.engine, partial(begin, context), manifest)
+        return self._begun_later(Transfer(name, follow, account))
+
+    def _context(self, tick: Callable[[], None] = lambda: None) -> RunContext:
+        """Make what one run owns."""
+        from dcmweb.transactions.context import RunContext
+
+        if self._is_closed:
+            raise UsageError("the client is closed", "make another one")
+        return RunContext(self._transport, stop=self._stop, notify=self._on_note, tick=tick)
+
+    def _begun_later(self, run: _R) -> _R:
+        """Remember a run until it is begun, or closed on purpose."""
+        number = next(self._numbers)
+        self._not_begun[number] = run.name
+        run.on_begun = partial(self._not_begun.pop, number, None)
+        return run
+
+    def _manifest(self, command: str, path: AnyPath, *, writes: bool) -> OpenManifest | None:
+        if not os.fspath(path):
+            return None
+        from dcmweb.transfer.manifest import Manifest
+
+        # Files keep their name in the manifest wherever a run is started.
+        name = os.path.abspath if command == "store" else str
+        return partial(Manifest, os.fspath(path), self.base_url, command, name, writes=writes)

@@ -1,0 +1,343 @@
+"""The library: a client of one DICOMweb server, on which the command line is built."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Resource, Target
+from dcmweb.errors import UsageError
+from dcmweb.library.arguments import (
+    AnyMetadata,
+    AnyPath,
+    Parameters,
+    Paths,
+    Resources,
+    Targets,
+    member,
+    read_metadata,
+    read_metadata_targets,
+    read_pairs,
+    read_paths,
+    read_resources,
+    read_targets,
+)
+from dcmweb.library.base import ClientBase
+from dcmweb.library.runs import OnProgress, Rows, SearchRows, Transfer
+from dcmweb.settings import ADAPTIVE_WORKERS, AuthScheme, Credentials, Settings
+from dcmweb.transactions.on_error import OnError
+from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
+
+if TYPE_CHECKING:
+    from dcmweb.transactions.context import RunContext
+
+# Each call imports its own transaction: start-up is paid by every command of a script.
+
+WhatOnError = OnError | Literal["outcome", "raise"]
+_T = TypeVar("_T")
+
+
+class Client(ClientBase):
+    """A user agent of one origin server (PS3.18 section 3.6); safe to be used by many threads.
+
+    Each call returns a run, which does nothing until it is iterated over or waited for. Runs share
+    pooled connections and credentials, and nothing else: an error, or a loop that is broken off,
+    ends its own run alone. Use the client in a `with` block: it closes the connections at its end,
+    and raises UsageError if a run was never begun.
+
+    Errors are those of `dcmweb.errors`. Wrong arguments are errors of the call itself.
+
+    A target is what a call names: a path of the server, an operation, a file or mask. With
+    `on_error="outcome"` the error of a target is its outcome, and the run goes on; with "raise" it
+    is raised, and ends the run. What goes wrong with something below a target, such as one
+    instance of a study, is always an outcome. An error that no other target can escape, such as
+    refused credentials or a full disk, always ends the run.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        user: str = "",
+        password: str = "",
+        token: str = "",
+        token_file: AnyPath = "",
+        auth: AuthScheme | str = AuthScheme.AUTO,
+        workers: int | Literal["auto"] = 1,
+        retries: int = Settings.retries,
+        connect_timeout: float = Settings.connect_timeout,
+        idle_timeout: float = Settings.idle_timeout,
+        ca_bundle: AnyPath = "",
+        insecure: bool = False,
+        on_note: Callable[[str], None] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """Make a client of the service at `base_url`, such as http://localhost:8042/dicom-web.
+
+        `user` and `password` are for basic authentication (RFC 7617), `token` or `token_file` for
+        a bearer token (RFC 6750); Google's own credentials go to Google without being asked for.
+        `workers` is how many requests a run has in flight, from 1 to 64; "auto" finds a good
+        number, up to 20. `connect_timeout` is in seconds, and so is `idle_timeout`, the time
+        without a byte in either direction.
+
+        `on_note` is told, in words, what a user should know beside the outcomes; by default it is
+        logged. `on_progress` is called with the progress of a run several times a second while
+        somebody iterates over the run.
+
+        Raises UsageError for what cannot be.
+        """
+        settings = Settings(
+            base_url=base_url,
+            credentials=Credentials(
+                scheme=member(AuthScheme, auth, "auth"),
+                user=user,
+                password=password,
+                token=token,
+                token_file=os.fspath(token_file),
+            ),
+            workers=ADAPTIVE_WORKERS if workers == "auto" else workers,
+            adapts=workers == "auto",
+            retries=retries,
+            connect_timeout=connect_timeout,
+            idle_timeout=idle_timeout,
+            ca_bundle=os.fspath(ca_bundle),
+            insecure=insecure,
+        )
+        self._set_up(settings, on_note, on_progress, None)
+
+    def store(
+        self,
+        paths: Paths,
+        *,
+        listed: Iterable[AnyPath] = (),
+        verify: bool = False,
+        dry_run: bool = False,
+        storage_class: str = "",
+        manifest: AnyPath = "",
+        on_error: WhatOnError = OnError.OUTCOME,
+    ) -> Transfer:
+        """Store DICOM files as they are (PS3.18 section 10.5); yields the outcome of each file.
+
+        `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`;
+        `listed` are files and folders in which no character has a meaning of its own. `verify`
+        asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
+        `storage_class` is that of Google Cloud Healthcare. Outcomes are recorded in the file
+        `manifest`, and what it says is done is not done again.
+
+        The run raises NothingMatched if there is no file at all.
+        """
+        from dcmweb.transactions.store.run import StoreOptions, store
+
+        options = StoreOptions(
+            dry_run=dry_run,
+            verify=verify,
+            storage_class=storage_class,
+            on_error=member(OnError, on_error, "on_error"),
+        )
+        masks, files = read_paths(paths), (os.fspath(one) for one in listed)
+        if not masks and isinstance(listed, Sequence) and not listed:
+            raise UsageError("there is nothing to store", "name files, folders or masks")
+        return self._transfer(
+            "store()",
+            lambda context, is_done: store(context, masks, files, is_done, options),
+            Status.PLANNED if dry_run else Status.STORED,
+            self._manifest("store", manifest, writes=not dry_run),
+        )
+
+    def store_metadata(
+        self,
+        metadata: AnyMetadata,
+        paths: Paths = (),
+        *,
+        listed: Iterable[AnyPath] = (),
+        verify: bool = False,
+        dry_run: bool = False,
+        storage_class: str = "",
+        manifest: AnyPath = "",
+    ) -> Transfer:
+        """Store instances made of metadata (PS3.18 section 10.5.1), and of images or PDFs.
+
+        `metadata` is a file of DICOM JSON, or data sets of its model: one for all files, or one
+        for each. What it leaves out comes from the files. All else is as for `store`. The run
+        raises UsageError, and sends nothing, where anything is wrong with the input.
+        """
+        from dcmweb.transactions.store.run import StoreOptions, store_metadata
+
+        options = StoreOptions(dry_run=dry_run, verify=verify, storage_class=storage_class)
+        given, masks = read_metadata(metadata), read_paths(paths)
+        files = (os.fspath(one) for one in listed)
+        return self._transfer(
+            "store_metadata()",
+            lambda context, done: store_metadata(context, given, masks, files, done, options),
+            Status.PLANNED if dry_run else Status.STORED,
+            self._manifest("store", manifest, writes=not dry_run),
+        )
+
+    def search(
+        self,
+        path: str = "studies",
+        parameters: Parameters = (),
+        *,
+        fields: Sequence[str] = (),
+        limit: int | None = None,
+        complete: bool = True,
+        check: bool = True,
+    ) -> SearchRows:
+        """Search for studies, series or instances (PS3.18 section 10.6); yields a row for each.
+
+        `path` is `studies`, `series`, `instances`, `studies/UID/series` and so on. `parameters`
+        are keys and values, such as `{"PatientName": "Doe*", "StudyDate": "2024-01..2024-06"}`,
+        pairs, or text as in a URL. `fields` are attributes to ask for, by keyword or tag.
+
+        All rows come, or as many as `limit`, however the server pages; the run raises
+        ProtocolError at the end if the server keeps some back. With `complete` off, at most the
+        limit= among the parameters come, or 5000, and `has_more` says afterwards whether there
+        are more. `check` compares keys with the dictionary and translates dates.
+        """
+        from dcmweb.dicom.dictionary import attributes
+        from dcmweb.transactions.search.parameters import checked_parameters
+        from dcmweb.transactions.search.run import Search
+
+        pairs = read_pairs(parameters)
+        if limit is not None and limit < 1:
+            raise UsageError(f"limit is {limit}", "give a whole number of at least 1")
+        search = Search(
+            self._context(),
+            path,
+            checked_parameters(pairs) if check else pairs,
+            rows=limit,
+            every=complete and limit is None,
+            fields=[".".join(one.tag for one in attributes(name)) for name in fields],
+        )
+        return self._begun_later(SearchRows(search))
+
+    def retrieve(
+        self,
+        paths: Targets = (),
+        output: AnyPath = ".",
+        *,
+        media_type: str = "",
+        layout: str = "",
+        viewport: str = "",
+        window: str = "",
+        quality: int | None = None,
+        skip_existing: bool = False,
+        dry_run: bool = False,
+        manifest: AnyPath = "",
+        on_error: WhatOnError = OnError.OUTCOME,
+    ) -> Transfer:
+        """Retrieve into the folder `output` (PS3.18 section 10.4); yields the outcome of each item.
+
+        `paths` name studies, series, instances and frames, such as `studies/1.2/series/3.4`, with
+        /metadata, /rendered, /thumbnail or /bulkdata after them for another representation;
+        without any, the whole store is meant. Paths of an iterator are read as they are needed.
+        All other arguments but `manifest` are those of `RetrieveOptions`. Outcomes are recorded in
+        the file `manifest`; what it says is done, and still has its file, is not done again.
+        """
+        from dcmweb.transactions.retrieve.options import RetrieveOptions
+        from dcmweb.transactions.retrieve.output import Destination
+        from dcmweb.transactions.retrieve.run import retrieve
+
+        how = RetrieveOptions(
+            media_type=media_type,
+            layout=layout,
+            viewport=viewport,
+            window=window,
+            quality=quality,
+            skip_existing=skip_existing,
+            dry_run=dry_run,
+            on_error=member(OnError, on_error, "on_error"),
+        )
+        targets = read_targets(paths, self.base_url) or [Target()]
+        (folder,) = read_paths(output)
+
+        def begin(context: RunContext, is_done: IsDone) -> Outcomes:
+            destination = Destination.of(folder, how, is_done if manifest else None)
+            return retrieve(context, targets, destination, how)
+
+        return self._transfer(
+            "retrieve()",
+            begin,
+            Status.PLANNED if dry_run else Status.RETRIEVED,
+            self._manifest("retrieve", manifest, writes=not dry_run),
+        )
+
+    def metadata(self, paths: Targets, *, on_error: WhatOnError = OnError.RAISE) -> Rows[Dataset]:
+        """Get metadata (PS3.18 section 10.4.1.1.2); yields a data set for each instance.
+
+        `paths` name studies, series or instances; /metadata may follow. The error of a path is
+        raised; with `on_error="outcome"` it is among the `failures` of the run instead.
+        """
+        from dcmweb.transactions.retrieve.metadata import metadata
+
+        return self._metadata("metadata()", paths, metadata, on_error)
+
+    def metadata_xml(self, paths: Targets, *, on_error: WhatOnError = OnError.RAISE) -> Rows[bytes]:
+        """Get metadata as documents of the Native DICOM Model (PS3.19 annex A.1).
+
+        Where the server has no XML, its JSON is written as such. Otherwise as `metadata`.
+        """
+        from dcmweb.transactions.retrieve.metadata import metadata_xml
+
+        return self._metadata("metadata_xml()", paths, metadata_xml, on_error)
+
+    def delete(
+        self,
+        paths: Resources,
+        *,
+        waits: bool = True,
+        dry_run: bool = False,
+        manifest: AnyPath = "",
+        on_error: WhatOnError = OnError.OUTCOME,
+    ) -> Transfer:
+        """Delete studies, series or instances; yields the outcome of each.
+
+        DICOMweb has no standard deletion; Google, Azure and others answer DELETE. What is below
+        another path goes with it. Operations that the server begins are waited for, unless `waits`
+        is off: then the `place` of an outcome is the operation. `dry_run` counts what would go.
+        Outcomes are recorded in the file `manifest`, and what it says is done is not done again.
+        """
+        from dcmweb.transactions.delete.run import DeleteOptions, check_deletable, delete
+
+        rule = member(OnError, on_error, "on_error")
+        options = DeleteOptions(dry_run=dry_run, waits=waits, on_error=rule)
+        resources = read_resources(paths)
+        check_deletable(resources)
+        return self._transfer(
+            "delete()",
+            lambda context, is_done: delete(context, resources, is_done, options),
+            Status.PLANNED if dry_run else Status.DELETED,
+            self._manifest("delete", manifest, writes=not dry_run),
+        )
+
+    def wait(
+        self, operations: str | Iterable[str], *, on_error: WhatOnError = OnError.OUTCOME
+    ) -> Transfer:
+        """Wait for operations that a deletion began, by name or URL; yields how each ended."""
+        from dcmweb.transactions.delete.operations import wait
+
+        rule = member(OnError, on_error, "on_error")
+        names = [operations] if isinstance(operations, str) else operations
+        return self._transfer(
+            "wait()", lambda context, _: wait(context, names, rule), Status.FINISHED
+        )
+
+    def _metadata(
+        self,
+        name: str,
+        paths: Targets,
+        get: Callable[[RunContext, Resource], Iterator[_T]],
+        on_error: WhatOnError,
+    ) -> Rows[_T]:
+        from dcmweb.transactions.retrieve.metadata import metadata_of_all
+
+        rule = member(OnError, on_error, "on_error")
+        targets = read_metadata_targets(paths, self.base_url)
+        failures: list[Outcome] = []
+        begin = partial(
+            metadata_of_all, self._context(), targets, get, on_error=rule, failures=failures
+        )
+        return self._begun_later(Rows(name, begin, failures))

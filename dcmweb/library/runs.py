@@ -1,0 +1,249 @@
+"""A run: one call of a transaction, from its first request to its summary."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Level
+from dcmweb.errors import Interrupted
+from dcmweb.transfer.engine import Engine, Meter
+from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, Tally, nothing_is_done
+from dcmweb.transfer.summary import Progress, Summary
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from dcmweb.transactions.search.run import Search
+    from dcmweb.transfer.manifest import Manifest
+
+T = TypeVar("T")
+OnProgress = Callable[[Progress], None]
+OpenManifest = Callable[[], "Manifest"]
+PROGRESS_EVERY = 0.1  # seconds between two calls of `on_progress` while outcomes come
+
+
+class Run(Generic[T]):
+    """What a call of a client returns: iterate over it for its results as they come.
+
+    Nothing is sent before that. A loop that is broken off can be taken up again by another loop
+    over the same run. A run that is closed, or forgotten, ends what it has in flight, and harms no
+    other run. An error ends the run: whoever goes on gets it again.
+    """
+
+    def __init__(self, name: str, begin: Callable[[], Iterator[T]]) -> None:
+        self.name = name
+        self.on_begun: Callable[[], object] = lambda: None
+        self._begin = begin
+        self._results: Iterator[T] | None = None
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._error is not None:
+            raise self._error
+        if self._results is None:
+            self.on_begun()
+            self._results = self._begin()
+        try:
+            return next(self._results)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def close(self) -> None:
+        """End the run where it is; what is in flight is cut off."""
+        self.on_begun()
+        results, self._results = self._results, iter(())
+        if results is not None:
+            _close(results)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # A run that was begun is closed as its generator goes away.
+        if getattr(self, "_results", self) is None:
+            message = f"{self.name} was called, but nothing was done: iterate over it, or wait()"
+            warnings.warn(message, RuntimeWarning, stacklevel=2, source=self)
+
+
+class Transfer(Run[Outcome]):
+    """A run that moves, deletes or waits for items: it yields the outcome of each."""
+
+    def __init__(self, name: str, begin: Callable[[], Outcomes], account: Account) -> None:
+        super().__init__(name, begin)
+        self._account = account
+
+    def wait(self) -> Summary:
+        """Take the outcomes that are left, and return the summary. Raises what ends the run."""
+        for _ in self:
+            pass
+        return self.summary
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run has come; can be read from any thread."""
+        return self._account.progress
+
+    @property
+    def summary(self) -> Summary:
+        """What the run has done so far; its `end` says if it has not come to its end."""
+        return self._account.summary
+
+
+class Account:
+    """Keeps count of what a run does.
+
+    It does not know the run itself: a run that is forgotten is closed at once, rather than when
+    Python collects objects that know each other.
+    """
+
+    def __init__(self, purpose: Status, on_progress: OnProgress | None = None) -> None:
+        self._on_progress = on_progress
+        self._tally = Tally(purpose)
+        self._engine: Engine | None = None
+        self._began: float | None = None
+        self._seconds: float | None = None  # None until the run has ended
+        self._end = "not begun"
+        self._due = 0.0
+
+    def follow(
+        self,
+        engine: Engine,
+        begin: Callable[[IsDone], Iterator[Outcome]],
+        open_manifest: OpenManifest | None,
+    ) -> Outcomes:
+        """Run a transaction: count each outcome, write it to the manifest, then yield it."""
+        self._engine = engine
+        self._began = time.monotonic()
+        self._end = "stopped early"
+        try:
+            with ExitStack() as stack:
+                manifest = open_manifest() if open_manifest else None
+                if manifest is not None:
+                    stack.callback(manifest.close)
+                outcomes = begin(manifest.is_done if manifest else nothing_is_done)
+                stack.callback(_close, outcomes)
+                for outcome in outcomes:
+                    self._tally.add(outcome)
+                    if manifest is not None:
+                        manifest.record(outcome)
+                    yield outcome
+                    if time.monotonic() >= self._due:
+                        self.report()
+            self._end = ""
+        except Interrupted:
+            self._end = "interrupted"
+            raise
+        finally:
+            self._seconds = time.monotonic() - self._began
+
+    def report(self) -> None:
+        """Call `on_progress`, if there is one."""
+        self._due = time.monotonic() + PROGRESS_EVERY
+        if self._on_progress is not None:
+            self._on_progress(self.progress)
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run has come."""
+        meter = self._engine.meter if self._engine else Meter()
+        return Progress(
+            counts=dict(self._tally.counts),
+            bytes=meter.bytes,
+            passed_over=self._tally.passed_over,
+            expected=meter.expected if meter.expects_all else None,
+            retries=meter.retries,
+            workers=self._workers,
+            seconds=self._elapsed,
+        )
+
+    @property
+    def summary(self) -> Summary:
+        """What the run has done so far."""
+        return Summary(
+            purpose=self._tally.purpose,
+            counts=dict(self._tally.counts),
+            bytes=self._tally.bytes,
+            seconds=self._elapsed,
+            workers=self._workers,
+            retries=self._engine.meter.retries if self._engine else 0,
+            failures=tuple(self._tally.problems),
+            end=self._end,
+        )
+
+    @property
+    def _workers(self) -> int:
+        return self._engine.concurrency.reached if self._engine else 0
+
+    @property
+    def _elapsed(self) -> float:
+        if self._seconds is not None:
+            return self._seconds
+        return time.monotonic() - self._began if self._began is not None else 0.0
+
+
+class Rows(Run[T]):
+    """A run that yields rows: data sets of the DICOM JSON model (PS3.18 annex F), as dicts.
+
+    `failures` are the targets whose error was not raised, each with its outcome.
+    """
+
+    def __init__(
+        self, name: str, begin: Callable[[], Iterator[T]], failures: list[Outcome]
+    ) -> None:
+        super().__init__(name, begin)
+        self.failures = failures
+
+
+class SearchRows(Run[Dataset]):
+    """The rows of a search: data sets of the DICOM JSON model (PS3.18 annex F), as dicts."""
+
+    def __init__(self, search: Search) -> None:
+        super().__init__("search()", search.__iter__)
+        self._search = search
+
+    @property
+    def level(self) -> Level:
+        """What the rows are of: studies, series or instances."""
+        return self._search.level
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the server has further rows, after a search that did not want all of them."""
+        return self._search.more
+
+    @property
+    def found(self) -> int:
+        """How many rows have come, after the last of them."""
+        return self._search.found
+
+    def path_of(self, row: Dataset) -> str:
+        """Name the resource that a row is of, as `retrieve` and `delete` take it.
+
+        "" for a row without the UIDs that it takes.
+        """
+        return self._search.path_of(row)
+
+
+def _close(results: object) -> None:
+    if isinstance(results, Generator):
+        results.close()

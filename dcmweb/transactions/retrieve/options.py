@@ -1,0 +1,51 @@
+"""Options of a retrieve run, as a value that is checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from dcmweb.http.media_types import MediaType, parse_wanted
+from dcmweb.local.layout import DEFAULT_TEMPLATE, Layout
+from dcmweb.transactions.on_error import OnError
+from dcmweb.transactions.retrieve.rendering_parameters import RenderingParameters, parse_rendering
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrieveOptions:
+    """Options of a retrieve run. Raises UsageError for what cannot be.
+
+    `media_type` is what to ask for, such as `image/png` or `application/dicom;
+    transfer-syntax=1.2.840.10008.1.2.1` (PS3.18 section 8.7.3); "" is instances as they are
+    stored. `layout` says where files go below the folder,
+    such as `{PatientID}/{StudyDate}`; "" is by UIDs. `viewport`, `window` and `quality` are
+    for what the server renders (section 8.3.5). `skip_existing` passes over what has its file.
+    """
+
+    media_type: str = ""
+    layout: str = ""
+    viewport: str = ""
+    window: str = ""
+    quality: int | None = None
+    skip_existing: bool = False
+    dry_run: bool = False
+    on_error: OnError = OnError.OUTCOME
+
+    def __post_init__(self) -> None:
+        """Check what is given."""
+        _ = self.wanted, self.rendering, self.parsed_layout
+
+    @cached_property
+    def wanted(self) -> MediaType | None:
+        """The media type to ask for, None for the default."""
+        return parse_wanted(self.media_type) if self.media_type else None
+
+    @cached_property
+    def rendering(self) -> RenderingParameters:
+        """How to render."""
+        return parse_rendering(self.viewport or None, self.window or None, self.quality)
+
+    @cached_property
+    def parsed_layout(self) -> Layout:
+        """Where files go."""
+        return Layout(self.layout or DEFAULT_TEMPLATE)

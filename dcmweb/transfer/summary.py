@@ -1,0 +1,88 @@
+"""What a run says of itself: how far it has come, and at its end what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dcmweb.errors import ExitCode, ItemsFailed
+from dcmweb.transfer.outcomes import FailureGroup, Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run has come.
+
+    `counts` are the items so far, by status. `bytes` have been moved, those of items under way
+    included; `passed_over` are the bytes of items that did not need to be moved. `expected` is how
+    many items there will be, None while that is not known. `workers` is the highest number of
+    requests at a time so far. Times are in seconds.
+    """
+
+    counts: Mapping[Status, int]
+    bytes: int = 0
+    passed_over: int = 0
+    expected: int | None = None
+    retries: int = 0
+    workers: int = 1
+    seconds: float = 0.0
+
+    @property
+    def items(self) -> int:
+        """How many items have an outcome."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """How many items failed, or are in doubt."""
+        return sum(count for status, count in self.counts.items() if not status.is_good)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run did: `purpose` is the status that its items were meant to get.
+
+    `bytes` were moved in `seconds`, with at most `workers` requests at a time and `retries`.
+    `failures` groups the items that failed by reason, with a few of them by name; the groups with
+    most items come first. `end` is "" for a run that came to its end, otherwise how it ended:
+    "interrupted" or "stopped early".
+    """
+
+    purpose: Status
+    counts: Mapping[Status, int]
+    bytes: int
+    seconds: float
+    workers: int
+    retries: int
+    failures: tuple[FailureGroup, ...] = ()
+    end: str = ""
+
+    @property
+    def items(self) -> int:
+        """How many items the run had."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """How many items failed, or are in doubt."""
+        return sum(count for status, count in self.counts.items() if not status.is_good)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the run came to its end, and no item failed or is in doubt."""
+        return not self.end and not self.failed
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit code of the command line for a run that came to its end."""
+        return ExitCode.SOME_FAILED if self.failed else ExitCode.OK
+
+    def check(self) -> Summary:
+        """Return the summary itself. Raises ItemsFailed unless all is well."""
+        if self.is_good:
+            return self
+        first = self.failures[0] if self.failures else None
+        why = f": {first.reason}" if first and first.reason else ""
+        raise ItemsFailed(
+            f"{self.failed} of {self.items} items failed{why}", self.end, summary=self
+        )
