@@ -8,11 +8,7 @@
 Names are imported when they are first used: `import dcmweb` costs nothing.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as type checkers know it, without the import
 if TYPE_CHECKING:
     from dcmweb.errors import (
         AuthError,
@@ -84,6 +80,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'dcmweb' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOMES.get(name, "dcmweb.errors")), name)
 
 

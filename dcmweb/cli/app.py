@@ -77,7 +77,7 @@ def _others(options: Sequence[str]) -> list[str]:
 @click.group(
     cls=BaseUrlGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Options may stand before BASE_URL or after the command.",
+    epilog="Options can be given before BASE_URL or after the command.",
 )
 @click.version_option(__version__, prog_name="dcmweb", message="%(prog)s %(version)s")
 @common_options

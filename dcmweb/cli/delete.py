@@ -21,18 +21,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="PATH...")
-@click.option("--path", "named_paths", multiple=True, metavar="PATH", help="A path, by name.")
+@click.option(
+    "--path", "named_paths", multiple=True, metavar="PATH", help="A path, as a named option."
+)
 @click.option(
     "--files-from",
     "paths_from",
     metavar="FILE",
-    help="Delete what the paths in FILE name, one in a line; - is stdin, as is a PATH of -.",
+    help="Delete the paths in FILE, one per line; - is stdin, and so is a PATH of -.",
 )
 @click.option("--yes", "is_sure", is_flag=True, help="Delete several resources without asking.")
 @click.option(
     "--no-wait",
     is_flag=True,
-    help="Do not wait for operations that the server begins: print them, for `wait`.",
+    help="Print the operations that the server starts, for `wait`, instead of waiting.",
 )
 @record_options
 @with_client
@@ -102,7 +104,7 @@ def _ask(count: int, *, reads_stdin: bool) -> None:
     """Ask whether so many resources are to go; raises UsageError where nobody is there to ask."""
     if reads_stdin or not sys.stdin.isatty():
         raise UsageError(
-            f"{plural(count, 'resource')} would be deleted, and nobody is there to ask",
+            f"{plural(count, 'resource')} would be deleted, and there is no terminal to ask in",
             "give --yes, or --dry-run to see what would go",
         )
     if not click.confirm(f"Delete {plural(count, 'resource')}?", err=True):

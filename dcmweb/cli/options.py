@@ -41,41 +41,41 @@ _OPTIONS = [
         "-m",
         "parallel",
         is_flag=True,
-        help="Transfer in parallel, with as many requests at a time as do good.",
+        help="Transfer in parallel; adapts the number of concurrent requests, up to 20.",
     ),
     click.option(
         "-j",
         "--workers",
         type=click.IntRange(1, MOST_WORKERS),
         metavar="N",
-        help="Transfer in parallel with N requests at a time.",
+        help="Transfer in parallel with N concurrent requests.",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Tell of what failed, and the summary, only."),
-    click.option("-v", "--verbose", is_flag=True, help="Tell of every request and retry."),
+    click.option("-q", "--quiet", is_flag=True, help="Print failures and the summary only."),
+    click.option("-v", "--verbose", is_flag=True, help="Print every request and retry."),
     click.option(
         "--debug",
         is_flag=True,
-        help="Tell of the header fields of every request and answer as well, without secrets.",
+        help="Also print the headers of every request and answer, without secrets.",
     ),
     click.option(
         "--auth",
         type=click.Choice([scheme.value for scheme in AuthScheme]),
         default=AuthScheme.AUTO.value,
-        help="How to authenticate; by default, Google credentials go to Google, and others to "
-        "whom they are given for.",
+        help="How to authenticate. By default, Google credentials are used for Google, and "
+        "other credentials where you give them.",
     ),
     click.option(
         "--user",
         metavar="NAME",
-        help="User name for basic authentication; the password is asked for, or taken from "
-        "DCMWEB_PASSWORD.",
+        help="User name for basic authentication. The password is taken from DCMWEB_PASSWORD, or "
+        "asked for in the terminal.",
     ),
     click.option(
         "--token-file",
         metavar="FILE",
-        help="File with a bearer token; DCMWEB_TOKEN may hold one as well.",
+        help="Read a bearer token from FILE. DCMWEB_TOKEN can hold a token instead.",
     ),
-    click.option("--ca-bundle", metavar="FILE", help="Certificates of the CAs to trust."),
+    click.option("--ca-bundle", metavar="FILE", help="Trust the CA certificates in FILE."),
     click.option("--insecure", is_flag=True, help="Do not check the server's certificate."),
     click.option(
         "--timeout",
@@ -83,7 +83,7 @@ _OPTIONS = [
         default=Settings.idle_timeout,
         show_default=True,
         metavar="SECONDS",
-        help="Give up on a connection on which nothing moves for this long.",
+        help="Give up if no data moves on a connection for this long.",
     ),
     click.option(
         "--connect-timeout",
@@ -91,7 +91,7 @@ _OPTIONS = [
         default=Settings.connect_timeout,
         show_default=True,
         metavar="SECONDS",
-        help="Give up on a server that does not accept a connection for this long.",
+        help="Give up if the server does not accept a connection for this long.",
     ),
     click.option(
         "--retries",
@@ -99,7 +99,7 @@ _OPTIONS = [
         default=Settings.retries,
         show_default=True,
         metavar="N",
-        help="How often to try again what may succeed a moment later.",
+        help="Number of retries for transient failures.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Options of commands that keep a record of their items, and lists of items to take and to give."""
+"""Options for records of items, and lists of items to read and to write."""
 
 from __future__ import annotations
 
@@ -24,24 +24,28 @@ NAP = 0.2  # seconds, after which a run that waits for a list sees that it is to
 _MANIFEST = click.option(
     "--manifest",
     metavar="FILE",
-    help="Record what becomes of each item in FILE, and do only what is not done by it.",
+    help="Record the outcome of each item in FILE, and skip items that FILE records as done.",
 )
 _DRY_RUN = click.option(
     "--dry-run",
     is_flag=True,
-    help="Say what would be done, and do nothing, not even to records.",
+    help="Print what would be done, and change nothing, not even the manifest.",
 )
 _EVENT_OPTIONS = [
     click.option(
         "--failed-to",
         metavar="FILE",
-        help="Write the paths of what failed to FILE, for --files-from.",
+        help="Write the paths of failed items to FILE, for --files-from.",
     ),
     click.option(
-        "--json", "as_json", is_flag=True, help="Write an event for each item to stdout, as JSON."
+        "--json", "as_json", is_flag=True, help="Print a JSON event for each item to stdout."
     ),
     click.option(
-        "-0", "--null", "null", is_flag=True, help="Paths in lists end with NUL, not line ends."
+        "-0",
+        "--null",
+        "null",
+        is_flag=True,
+        help="Separate paths in lists by NUL instead of line ends.",
     ),
 ]
 
@@ -54,7 +58,7 @@ def record_options(function: _Function) -> _Function:
 
 
 def event_options(function: _Function) -> _Function:
-    """Add the options of commands that tell of items, but keep no record of them."""
+    """Add the options of commands that report items, but keep no manifest."""
     for option in reversed(_EVENT_OPTIONS):
         function = option(function)
     return function

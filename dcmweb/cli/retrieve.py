@@ -25,38 +25,42 @@ STDOUT = STDIN = "-"
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option("--path", "named_paths", multiple=True, metavar="PATH", help="A path, by name.")
+@click.option(
+    "--path", "named_paths", multiple=True, metavar="PATH", help="A path, as a named option."
+)
 @click.option(
     "--files-from",
     "paths_from",
     metavar="FILE",
-    help="Retrieve what the paths in FILE name, one in a line; - is stdin, as is a PATH of -.",
+    help="Retrieve the paths in FILE, one per line; - is stdin, and so is a PATH of -.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="DIR",
-    help="Folder to save into, made if it is missing; by default, the current one. - writes a "
-    "single item to stdout.",
+    help="Save into this folder, which is created if it is missing; the current one by default. "
+    "- writes a single item to stdout.",
 )
 @click.option(
     "--type",
     "media_type",
     metavar="TYPE",
-    help="Media type to ask for, such as image/png, application/zip or 'application/dicom; "
-    "transfer-syntax=1.2.840.10008.1.2.1'; by default, instances as they are stored.",
+    help="Media type to request, such as image/png, application/zip or 'application/dicom; "
+    "transfer-syntax=1.2.840.10008.1.2.1'. By default, instances come as they are stored.",
 )
 @click.option(
     "--layout",
     metavar="TEMPLATE",
-    help="Where files go below the folder, by attributes: '{PatientID}/{StudyDate}/{Modality}'.",
+    help="Place files below the folder by attributes: '{PatientID}/{StudyDate}/{Modality}'.",
 )
 @click.option(
-    "--viewport", metavar="W,H", help="Size of rendered images, in pixels; ,X,Y,W,H is a region."
+    "--viewport",
+    metavar="W,H",
+    help="Size of rendered images, in pixels; add ,X,Y,W,H for a region.",
 )
 @click.option("--window", metavar="CENTER,WIDTH", help="VOI window of rendered images.")
 @click.option("--quality", type=int, metavar="N", help="Quality of rendered images, 1 to 100.")
-@click.option("--skip-existing", is_flag=True, help="Pass over what has its file already.")
+@click.option("--skip-existing", is_flag=True, help="Skip instances whose file exists.")
 @record_options
 @with_client
 def retrieve(
@@ -67,10 +71,10 @@ def retrieve(
     paths_from: str | None,
     **options: Any,
 ) -> int:
-    """Retrieve studies, series, instances or frames; without a PATH, the whole store.
+    """Retrieve studies, series, instances or frames; the whole store without a PATH.
 
-    After a PATH, /metadata, /rendered, /thumbnail and /bulkdata say what of it is wanted.
-    Metadata goes to stdout unless an --output folder is given.
+    Append /metadata, /rendered, /thumbnail or /bulkdata to a PATH for that representation.
+    Metadata goes to stdout unless you give an --output folder.
 
     \b
     retrieve studies/1.2.3 --output ./data

@@ -23,37 +23,37 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[PATH] [PARAMETERS]...")
-@click.option("--path", "named_path", metavar="PATH", help="The path, by name.")
-@click.option("--parameters", multiple=True, metavar="TEXT", help="The parameters, by name.")
-@click.option("--all", "every", is_flag=True, help="All results, however many there are.")
+@click.option("--path", "named_path", metavar="PATH", help="The path, as a named option.")
+@click.option(
+    "--parameters", multiple=True, metavar="TEXT", help="The parameters, as a named option."
+)
+@click.option("--all", "every", is_flag=True, help="Print all results, page by page.")
 @click.option(
     "--limit",
     "rows",
     type=click.IntRange(min=1),
     metavar="N",
-    help="So many results, however few the server gives at a time.",
+    help="Print N results, whatever the page size of the server.",
 )
-@click.option("--count", is_flag=True, help="Print how many results there are, and nothing else.")
+@click.option("--count", is_flag=True, help="Print only the number of results.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(formats.FORMATS),
     default="json",
     show_default=True,
-    help="How to print results; uids are paths, for retrieve and delete.",
+    help="Output format; uids are paths, for retrieve and delete.",
 )
 @click.option(
     "--fields",
     multiple=True,
     metavar="NAMES",
-    help="Attributes to ask for and to print, by keyword or tag: PatientID,StudyDate.",
+    help="Request and print these attributes, by keyword or tag: PatientID,StudyDate.",
 )
-@click.option(
-    "--unchecked", is_flag=True, help="Send parameters as they are, whatever they look like."
-)
+@click.option("--unchecked", is_flag=True, help="Send parameters as they are, without checks.")
 @with_client
 def search(invocation: Invocation, client: Client, words: tuple[str, ...], **options: Any) -> int:
-    """Search for studies, series or instances; prints DICOM JSON.
+    """Search for studies, series or instances, and print DICOM JSON.
 
     \b
     search                                      all studies

@@ -33,21 +33,21 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 @click.option(
     "--files-from",
     metavar="FILE",
-    help="Store the files whose paths are in FILE, one in a line; - is stdin.",
+    help="Store the files whose paths are in FILE, one per line; - is stdin.",
 )
 @click.option(
-    "--verify", is_flag=True, help="Ask the server afterwards whether it has every instance."
+    "--verify", is_flag=True, help="Ask the server afterwards whether it lists every instance."
 )
 @click.option(
     "--metadata",
     metavar="FILE",
-    help="Make instances of the DICOM JSON in FILE (- is stdin), and of the images and PDFs that "
-    "are named instead of DICOM files.",
+    help="Make instances from the DICOM JSON in FILE (- is stdin) and from images and PDFs, given "
+    "in place of DICOM files.",
 )
 @click.option(
     "--storage-class",
     type=click.Choice(STORAGE_CLASSES, case_sensitive=False),
-    help="Google only: the storage class of what is stored; the store's own by default.",
+    help="Google only: storage class of the instances; by default that of the DICOM store.",
 )
 @record_options
 @with_client
@@ -59,7 +59,7 @@ def store(
     metadata: str | None,
     **options: Any,
 ) -> int:
-    """Store files, folders and what masks match.
+    """Store files, folders and files that match masks.
 
     \b
     store image.dcm            one file

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--files-from",
     "listed_in",
     metavar="FILE",
-    help="Wait for the operations in FILE, one in a line; - is stdin, as is an OPERATION of -.",
+    help="Wait for the operations in FILE, one per line; - is stdin, and so is an OPERATION of -.",
 )
 @event_options
 @with_client
@@ -34,7 +34,7 @@ def wait(
     listed_in: str | None,
     **options: Any,
 ) -> int:
-    """Wait for operations that the server began, as `delete --no-wait` prints them.
+    """Wait for operations that `delete --no-wait` printed.
 
     \b
     wait projects/P/locations/L/datasets/D/operations/123

@@ -220,8 +220,12 @@ class _Crew(Generic[T]):
         self._deadline: float | None = None
         self._ended = False  # there are no further jobs
         # Daemons: one that hangs in a call nothing can end must not keep the process alive.
-        self._threads = [Thread(target=self._find, args=(iter(jobs),), daemon=True)]
-        self._threads += [Thread(target=self._work, daemon=True) for _ in range(workers)]
+        self._threads = [
+            Thread(target=self._find, args=(iter(jobs),), name="dcmweb finder", daemon=True)
+        ]
+        self._threads += [
+            Thread(target=self._work, name="dcmweb worker", daemon=True) for _ in range(workers)
+        ]
         for thread in self._threads:
             thread.start()
 
