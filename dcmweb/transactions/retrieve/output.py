@@ -15,6 +15,7 @@ from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
 from dcmweb.local.layout import Layout
 from dcmweb.local.partial_files import PartialFile, check_space, partial_file
+from dcmweb.local.windows import long_path
 from dcmweb.transactions.context import RunContext
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -44,7 +45,7 @@ class Destination:
         for place in places if self.has else ():
             path = os.path.join(self.folder, place)
             try:
-                found = os.stat(path)
+                found = os.stat(long_path(path))
             except OSError:
                 continue
             if self.has and (status := self.has(item, found)):
