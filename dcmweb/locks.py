@@ -32,8 +32,9 @@ def try_lock(file: IO[bytes]) -> Locking:
         portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
     except portalocker.AlreadyLocked:
         return Locking.TAKEN
-    except (portalocker.LockException, OSError):
-        return Locking.UNSUPPORTED
+    except (portalocker.LockException, OSError) as error:
+        is_unsaid = getattr(error.__cause__, "errno", None) == 0  # as wine 8 leaves it
+        return Locking.TAKEN if is_unsaid else Locking.UNSUPPORTED
     return Locking.LOCKED
 
 

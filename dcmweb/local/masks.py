@@ -168,9 +168,7 @@ def _walk(
         if identity in ancestors:  # a symbolic link that leads back up
             return
         for name, is_folder in _entries(folder or "."):
-            path = os.path.join(folder, name)
-            if len(path) > windows.LONGEST_PATH:
-                path = windows.long_path(path)
+            path = windows.long_path(os.path.join(folder, name))
             parts = (*below, name)
             if is_folder:
                 if pattern is None or pattern.enters(parts):

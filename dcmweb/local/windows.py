@@ -31,12 +31,13 @@ def loses_its_end(name: str) -> bool:
 
 def long_path(path: str) -> str:
     r"""Write a path so that Windows takes it although it is long: with `\\?\` before it."""
-    return verbatim(os.path.abspath(path)) if IS_WINDOWS else path
+    whole = os.path.abspath(path) if IS_WINDOWS and path else ""
+    return verbatim(whole) if len(whole) > LONGEST_PATH else path
 
 
 def verbatim(path: str) -> str:
-    r"""Put `\\?\` before an absolute path of Windows that is too long without."""
-    if len(path) <= LONGEST_PATH or path.startswith((_VERBATIM, "\\\\.\\")):
+    r"""Put `\\?\` before an absolute path of Windows."""
+    if path.startswith((_VERBATIM, "\\\\.\\")):
         return path
     if path.startswith("\\\\"):
         return f"{_VERBATIM}UNC{path[1:]}"
