@@ -13,6 +13,7 @@ import dcmweb
 PACKAGE = Path(dcmweb.__file__).parent
 FLOORS = {
     "errors": 0,
+    "locks": 1,
     "settings": 1,
     "dicom": 1,
     "local": 2,
@@ -37,6 +38,7 @@ KNOWN_IN = {
     "werkzeug": ["archive"],
     "numpy": ["archive"],
     "PIL": ["archive"],
+    "portalocker": ["locks"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.
 SHARED_WITH_THE_ARCHIVE = ("dcmweb.http.multipart", "dcmweb.http.media_types")

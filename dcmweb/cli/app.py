@@ -154,12 +154,14 @@ def _drop_unwritten() -> None:
 
 def _install_signal_handlers(invocation: Invocation) -> None:
     """Stop in good order at the first signal, at once at the second."""
+    ctrl_break = getattr(signal, "SIGBREAK", None)  # of Windows, also when its window is closed
 
     def handle(number: int, _frame: FrameType | None) -> None:
+        number = signal.SIGTERM if number == ctrl_break else number
         if invocation.stop.cause is not None:
             os._exit(128 + number)
         invocation.stop.request(Interrupted(number))
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in filter(None, (signal.SIGINT, signal.SIGTERM, ctrl_break)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and `&` in scripts set it
             signal.signal(number, handle)

@@ -35,7 +35,7 @@ class Console:
 
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self._stdout = _utf8(stdout or sys.stdout or _nowhere())
-        self._stderr = stderr or sys.stderr or _nowhere()
+        self._stderr = _lenient(stderr or sys.stderr or _nowhere())
         self._display: Display | None = None
         self._lines: deque[str] = deque()  # that wait to be written; workers add to them
         self._next_write: float | None = None  # when it is time to; None is at once
@@ -221,9 +221,16 @@ class Console:
 
 
 def _utf8(stream: TextIO) -> TextIO:
-    """Have data written as UTF-8, wherever; what cannot be written so is escaped."""
+    """Have data written as UTF-8, wherever, line ends included; what cannot be so is escaped."""
     if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
+    return stream
+
+
+def _lenient(stream: TextIO) -> TextIO:
+    """Have characters escaped that the terminal does not know, as on Windows or in the C locale."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
     return stream
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -71,7 +70,8 @@ class Demonstration:
             cwd=self._folder,
             env=_environment(),
             stdout=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         try:
             base_url = (server.stdout.readline() if server.stdout else "").strip()
@@ -80,7 +80,7 @@ class Demonstration:
             self._say(base_url)
             yield base_url
         finally:
-            server.send_signal(signal.SIGTERM)
+            server.terminate()
             server.communicate()
 
     def walk_through(self, base_url: str) -> None:
@@ -108,7 +108,8 @@ class Demonstration:
             cwd=self._folder,
             env=_environment(),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
         lines = (done.stderr + done.stdout).splitlines()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, Literal, TypeVar
@@ -128,8 +129,28 @@ def listed_resources(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
 
 def read_some(file: BinaryIO, stop: Stop) -> bytes:
     """Read what there is, nothing at the end; raises what stops the run while it waits."""
-    while not select.select([file], [], [], NAP)[0]:
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return _read_now(file)
+    # Windows can neither wait for a pipe with a timeout nor interrupt a read: a thread waits.
+    came: list[bytes | LocalError] = []
+
+    def read() -> None:
+        try:
+            came.append(_read_now(file))
+        except LocalError as error:
+            came.append(error)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    while reader.is_alive():
+        reader.join(NAP)
         stop.check()
+    if isinstance(came[0], LocalError):
+        raise came[0]
+    return came[0]
+
+
+def _read_now(file: BinaryIO) -> bytes:
     try:
         return os.read(file.fileno(), 64 * 1024)
     except OSError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dcmweb.cli.options import Invocation
-from dcmweb.errors import ExitCode, Interrupted, UsageError
+from dcmweb.errors import Interrupted, UsageError
 
 
 @click.command()
@@ -67,10 +67,10 @@ def serve(
                 + ("" if guarded else ", by anyone, without credentials")
             )
         try:
-            threading.Event().wait()  # until a signal, which is how a server ends
+            while True:  # until a signal, which Windows lets through between two waits only
+                threading.Event().wait(1)
         except Interrupted as signal:
             return signal.exit_code
-    return ExitCode.OK
 
 
 def archive_module(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import string
@@ -13,7 +12,8 @@ from dcmweb.dicom.dictionary import attribute
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import UsageError
-from dcmweb.local.partial_files import instance_path, safe_name
+from dcmweb.local import windows
+from dcmweb.local.partial_files import distinguishing_suffix, instance_path, uid_name
 
 DEFAULT_TEMPLATE = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}"
 MISSING = "unknown"
@@ -40,8 +40,11 @@ class Layout:
     def __init__(self, template: str = DEFAULT_TEMPLATE) -> None:
         """Read a template; raises UsageError for one that is malformed or leaves the folder."""
         self._is_default = template == DEFAULT_TEMPLATE
-        names = [part for part in template.removesuffix(".dcm").split("/") if part != "."]
-        if template.startswith("/") or not all(names) or ".." in names or "\0" in template:
+        path = template.removesuffix(".dcm")
+        if windows.IS_WINDOWS:
+            path = path.replace("\\", "/")
+        names = [part for part in path.split("/") if part != "."]
+        if path.startswith("/") or not all(names) or ".." in names or "\0" in template:
             raise UsageError(f"layout {template!r} is no path below a folder", _WRITE_IT)
         self._names = [_parse(name, template) for name in names]
         if not any(tag == _INSTANCE for _, tag in self._names[-1]):
@@ -69,6 +72,8 @@ class Layout:
         name = "".join(text + _value(tag, instance, attributes) for text, tag in parts)
         if name.startswith("."):
             name = f"_{name[1:]}"
+        if windows.is_device(name):
+            name = f"_{name}{distinguishing_suffix(name)}"
         if len(name.encode()) > LONGEST_NAME:
             name = name.encode()[:LONGEST_NAME].decode(errors="ignore") + distinguishing_suffix(
                 name
@@ -87,14 +92,25 @@ def _parse(name: str, template: str) -> list[tuple[str, str]]:
         if spec or conversion or field == "":
             raise UsageError(f"layout {template!r} is malformed", _WRITE_IT)
         parts.append((text, "" if field is None else attribute(field).tag))
+    if windows.IS_WINDOWS:
+        _check_for_windows(parts)
     return parts
+
+
+def _check_for_windows(parts: list[tuple[str, str]]) -> None:
+    """Raise UsageError for text between attributes that Windows does not allow in names."""
+    for text, tag in parts:
+        if forbidden := windows.forbidden_in(text):
+            raise UsageError(f"Windows allows no {forbidden} in names, as layout {text!r} has")
+        if not tag and windows.loses_its_end(text):
+            raise UsageError(f"Windows drops the dot or space at the end of layout {text!r}")
 
 
 def _value(tag: str, instance: Resource, attributes: Dataset) -> str:
     if not tag:
         return ""
     if tag in _UID_TAGS:
-        return safe_name(getattr(instance, _UID_TAGS[tag]))
+        return uid_name(getattr(instance, _UID_TAGS[tag]))
     texts = [_text(value) for value in json_model.values(attributes, tag)]
     return readable_name("+".join(filter(None, texts)) or MISSING)
 
@@ -113,8 +129,3 @@ def readable_name(text: str) -> str:
     """
     name = _UNSAFE.sub("_", text).strip(" .")
     return name if name == text else name + distinguishing_suffix(text)
-
-
-def distinguishing_suffix(text: str) -> str:
-    """Make what tells a changed name from others."""
-    return "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -2,7 +2,8 @@
 
 `*`, `?` and `[...]` match within one name; `**` matches any number of folders. A `**` glued to
 other text (`./**.dcm`) is recursive too. Like a shell's, a wildcard skips names beginning with a
-dot; a folder means all below it.
+dot; a folder means all below it. On Windows `\\` separates folders as `/` does, and case does not
+count; elsewhere `\\` is a character like any other.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
 
+from dcmweb.local import windows
 from dcmweb.local.partial_files import is_internal
 
 NAMES_AT_ONCE = 50_000  # names of one folder held in memory; a larger folder is read in passes
@@ -70,14 +72,18 @@ def size_of(path: str) -> int:
 
 
 def _find_one(mask: str) -> Iterator[Found]:
+    base, parts = _split(mask)
     try:
-        mode = os.stat(mask).st_mode
+        mode = os.stat(windows.long_path(mask)).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
-        if _MAGIC.search(mask):
-            yield from _matches(mask)
+        if parts:
+            yield from _walk(base, _Pattern(parts))
         return
     except OSError as error:
-        yield Found(mask, named=True, error=error)
+        if parts and windows.IS_WINDOWS:  # which does not take wildcards for a name
+            yield from _walk(base, _Pattern(parts))
+        else:
+            yield Found(mask, named=True, error=error)
         return
     if stat.S_ISDIR(mode):
         yield from _walk(mask, None)
@@ -93,8 +99,9 @@ class _Pattern:
         heads = parts[: recursive[0]] if recursive else parts[:-1]
         self._recursive = bool(recursive)
         self._names_hidden = any(part.startswith(".") for part in parts)
-        self._heads = [re.compile(_regex(part), re.DOTALL) for part in heads]
-        self._whole = re.compile(_regex("/".join(parts)), re.DOTALL)
+        flags = re.DOTALL | (re.IGNORECASE if windows.IS_WINDOWS else 0)
+        self._heads = [re.compile(_regex(part), flags) for part in heads]
+        self._whole = re.compile(_regex("/".join(parts)), flags)
 
     def enters(self, parts: tuple[str, ...]) -> bool:
         """Tell whether a folder can have matches below it."""
@@ -135,13 +142,18 @@ def _regex(mask: str) -> str:
     return "".join(pieces)
 
 
-def _matches(mask: str) -> Iterator[Found]:
-    parts = mask.split("/")
-    first_magic = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
-    base = "/".join(parts[:first_magic]) or ("/" if first_magic else "")
-    yield from _walk(
-        base, _Pattern([part for part in parts[first_magic:] if part not in ("", ".")])
-    )
+def _split(mask: str) -> tuple[str, list[str]]:
+    """Split a mask into the folder it begins in and the names below, from the first wildcard on.
+
+    There are no names if there is no wildcard.
+    """
+    drive, rest = os.path.splitdrive(mask)
+    parts = (rest.replace("\\", "/") if windows.IS_WINDOWS else rest).split("/")
+    wild = next((index for index, part in enumerate(parts) if _MAGIC.search(part)), None)
+    if wild is None:
+        return mask, []
+    base = drive + (os.sep.join(parts[:wild]) or os.sep * bool(wild))
+    return base, [part for part in parts[wild:] if part not in ("", ".")]
 
 
 def _walk(
@@ -156,7 +168,7 @@ def _walk(
         if identity in ancestors:  # a symbolic link that leads back up
             return
         for name, is_folder in _entries(folder or "."):
-            path = os.path.join(folder, name)
+            path = windows.long_path(os.path.join(folder, name))
             parts = (*below, name)
             if is_folder:
                 if pattern is None or pattern.enters(parts):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import fcntl
+import filecmp
 import hashlib
 import io
 import itertools
@@ -11,23 +11,33 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, BinaryIO
+from functools import lru_cache
+from typing import BinaryIO
 
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import LocalError
+from dcmweb.local import windows
+from dcmweb.locks import Locking, is_running, try_lock
 
 LONGEST_NAME = 100
 OWN_FOLDER = ".dcmweb"
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".dcmweb-", ".part"
+OLD = 7 * 24 * 3600  # seconds; a partial file untouched for so long is nobody's any more
 
-_RUN = secrets.token_hex(6)  # tells the partial files of this process from those of others
+_PARTIAL = re.compile(r"\.dcmweb-([0-9a-f]{8})-([0-9]+)-([0-9a-f]{8})-[0-9]+\.part")
 _NUMBERS = itertools.count(1)
 _DIGEST = re.compile(r"-[0-9a-f]{12}$")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _HOPELESS = (*_FULL, errno.EROFS, errno.EIO)
+# What file systems without hard links say: exFAT, some network and FUSE file systems.
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+_PATIENCE = 20  # times to try what Windows refuses while a virus scanner, say, reads the file
 
 
 def is_internal(name: str) -> bool:
@@ -36,27 +46,44 @@ def is_internal(name: str) -> bool:
 
 
 def safe_name(text: str) -> str:
-    """Make a UID into the name of a file or folder; UIDs as they should be stay as they are.
+    """Make a text into the name of a file or folder, on any system.
 
     What has to be changed gets a digest of the original, so that two never share a name.
     """
     name = _UNSAFE.sub("_", text)[:LONGEST_NAME] or "_"
     if name.startswith("."):
         name = "_" + name[1:]
-    if name != text or _DIGEST.search(name):
-        name += "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    if windows.is_device(name):
+        name = "_" + name
+    if name != text or name.endswith(".") or _DIGEST.search(name):
+        name += distinguishing_suffix(text)
     return name
+
+
+def uid_name(uid: str) -> str:
+    """Make a UID into the name of a file or folder; UIDs as they should be stay as they are.
+
+    Those with capital letters are changed: some file systems take them for small ones.
+    """
+    name = safe_name(uid)
+    is_ambiguous = name == uid and uid != uid.lower()
+    return name + distinguishing_suffix(uid) if is_ambiguous else name
+
+
+def distinguishing_suffix(text: str) -> str:
+    """Make what tells a changed name from others."""
+    return "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def instance_path(instance: Resource, extension: str = "") -> str:
     """Place an instance in the tree of study, series and instance, relative."""
     uids = (instance.study, instance.series, instance.instance)
-    return os.path.join(*map(safe_name, uids)) + extension
+    return os.path.join(*map(uid_name, uids)) + extension
 
 
 def folder_path(resource: Resource) -> str:
     """Tell the folder of a study or series in that tree, relative; "" for the whole."""
-    return os.path.join(*(safe_name(uid) for uid in (resource.study, resource.series) if uid), "")
+    return os.path.join(*(uid_name(uid) for uid in (resource.study, resource.series) if uid), "")
 
 
 class PartialFile:
@@ -67,10 +94,10 @@ class PartialFile:
         self._is_moved = False
         self.size = 0
         while True:
-            name = f"{PARTIAL_PREFIX}{_RUN}-{next(_NUMBERS)}{PARTIAL_SUFFIX}"
-            self.path = os.path.join(folder, name)
+            name = f"{_own_prefix()}{next(_NUMBERS)}{PARTIAL_SUFFIX}"
+            self.path = windows.long_path(os.path.join(folder, name))
             self.file = open(self.path, "x+b", buffering=0)  # noqa: SIM115 - closed by discard
-            if _lock(self.file) and self.status.st_nlink:
+            if try_lock(self.file) is not Locking.TAKEN and self.status.st_nlink:
                 return
             self.file.close()  # another run took it for a leftover
 
@@ -98,17 +125,33 @@ class PartialFile:
         finally:
             buffered.detach()
 
-    def move_to(self, path: str) -> str:
-        """Close the file and give it its final path, relative to the folder; return that whole."""
+    def move_to(self, path: str, *, replaces: bool = True) -> str:
+        """Give the file its final path, relative to the folder, and close it; return that whole.
+
+        Raises FileExistsError if something is there already, unless the file `replaces` it.
+        The file stays locked until it has its name, except on Windows, which moves no open file.
+        """
         final = os.path.join(self._folder, path)
-        self.file.close()
+        place = windows.long_path(final)
+        move = _replace if replaces else _move_if_free
+        if windows.IS_WINDOWS:
+            self.file.close()
+        elif not self.file.closed:
+            # Network file systems say only at a close that a write has failed.
+            os.close(os.dup(self.file.fileno()))
         try:
-            os.replace(self.path, final)
+            move(self.path, place)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(final), exist_ok=True)
-            os.replace(self.path, final)
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            move(self.path, place)
         self._is_moved = True
+        self.file.close()
         return final
+
+    def is_same_as(self, path: str) -> bool:
+        """Return True if a file of the folder has the same bytes, once all has been written."""
+        other = windows.long_path(os.path.join(self._folder, path))
+        return os.path.isfile(other) and filecmp.cmp(self.path, other, shallow=False)
 
     def discard(self) -> None:
         """Close and remove the file; harmless after `move_to`."""
@@ -161,11 +204,34 @@ def writing_into(folder: str) -> Iterator[None]:
         ) from error
 
 
+def sync_file(file: BinaryIO | io.FileIO) -> None:
+    """Have the content of a file on the disk for good."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        with suppress(OSError):  # as network file systems do not know it
+            fcntl.fcntl(file, fcntl.F_FULLFSYNC)  # fsync leaves it in the disk's cache there
+            return
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: str) -> None:
+    """Have the names in a folder on the disk for good; Windows does so by itself."""
+    if windows.IS_WINDOWS:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def make_folder(folder: str) -> None:
     """Make the output folder if it is missing, and check that it can be written into.
 
-    Partial files in it that belong to no run any more are removed. Raises LocalError when it
-    cannot be written into.
+    Partial files in it that belong to no run any more are removed: those of processes of this
+    machine that have ended, and those of other machines once they are a week old.
+    Raises LocalError when the folder cannot be written into.
     """
     with writing_into(folder):
         os.makedirs(folder, exist_ok=True)
@@ -177,21 +243,92 @@ def make_folder(folder: str) -> None:
 
 
 def _remove_leftover(path: str) -> None:
-    """Remove a partial file, unless a run that is alive holds it."""
-    with suppress(FileNotFoundError), open(path, "rb") as file:
-        if _lock(file):
-            os.unlink(path)
+    """Remove a partial file whose run has ended for certain, or that nobody touched for long."""
+    with suppress(OSError):  # what cannot be removed, being gone or somebody else's, does no harm
+        is_old = time.time() - os.stat(path).st_mtime > OLD
+        if not (is_old or _is_ownerless(os.path.basename(path))):
+            return
+        with open(path, "r+b") as file:
+            if try_lock(file) is Locking.TAKEN:
+                return
+            if not windows.IS_WINDOWS:
+                os.unlink(path)
+                return
+        os.unlink(path)  # which Windows refuses for a file that a run has open
 
 
-def _lock(file: IO[bytes]) -> bool:
-    """Lock a file for as long as it is open; False if another process has it.
-
-    Where file systems have no locks, all files pass for one's own, and none for a leftover.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+def _is_ownerless(name: str) -> bool:
+    """Return True if the name of a partial file says that its run was here and has ended."""
+    parts = _PARTIAL.fullmatch(name)
+    if not parts or parts[1] != _host():
         return False
-    except OSError:
-        return file.writable()
-    return True
+    if int(parts[2]) == os.getpid():  # of this run, or of one that had its number
+        return not name.startswith(_own_prefix())
+    return not is_running(int(parts[2]))
+
+
+def _own_prefix() -> str:
+    """Return how names of partial files of this process begin: with machine, process and run."""
+    return _prefix(os.getpid())  # another one in a process that was forked
+
+
+@lru_cache(maxsize=1)
+def _prefix(process_id: int) -> str:
+    return f"{PARTIAL_PREFIX}{_host()}-{process_id}-{secrets.token_hex(4)}-"
+
+
+@lru_cache
+def _host() -> str:
+    """Name what process numbers are of: this machine, or a container on it."""
+    name = socket.gethostname()
+    with suppress(OSError, AttributeError):
+        name += os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def _move_if_free(source: str, final: str) -> None:
+    """Rename a file; raise FileExistsError, at no moment replacing anything, if the name is taken.
+
+    Two runs that want the same name at once cannot both get it.
+    """
+    if windows.IS_WINDOWS:
+        _patiently(os.rename, source, final)
+        return
+    try:
+        os.link(source, final)
+    except FileExistsError:
+        if not os.path.samefile(source, final):  # NFS says so when it did it and lost its answer
+            raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _claim_and_replace(source, final)
+        return
+    os.unlink(source)
+
+
+def _claim_and_replace(source: str, final: str) -> None:
+    """Take a name with an empty file, which only one run can make, then put the file there."""
+    os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    try:
+        os.replace(source, final)
+    except BaseException:
+        os.unlink(final)
+        raise
+
+
+def _replace(source: str, final: str) -> None:
+    _patiently(os.replace, source, final)
+
+
+def _patiently(move: Callable[[str, str], None], source: str, final: str) -> None:
+    """Move a file, on Windows a few times: it refuses while another program reads either file."""
+    for left in reversed(range(_PATIENCE if windows.IS_WINDOWS else 1)):
+        try:
+            move(source, final)
+        except PermissionError:
+            if not left or os.path.isdir(final):
+                raise
+            time.sleep(0.05)
+        else:
+            return

@@ -6,7 +6,6 @@ each item (see `events`). Of several lines for an item, the last counts.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
@@ -16,6 +15,7 @@ from threading import Lock
 from typing import Any, BinaryIO
 
 from dcmweb.errors import LocalError, UsageError
+from dcmweb.locks import Locking, try_lock
 from dcmweb.transfer.events import Event, as_event
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -74,18 +74,25 @@ class Manifest:
         file = open(self._path, "a+b" if self._writes else "rb")  # noqa: SIM115 - closed by close
         try:
             if self._writes:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            raise LocalError(
-                f"the manifest {self._path} is in use by another run", path=self._path
-            ) from None
-        try:
+                self._lock_for_this_run(file)
             self._load(file)
         except BaseException:
             file.close()
             raise
         return file
+
+    def _lock_for_this_run(self, file: BinaryIO) -> None:
+        match try_lock(file):
+            case Locking.TAKEN:
+                raise LocalError(
+                    f"the manifest {self._path} is in use by another run", path=self._path
+                )
+            case Locking.UNSUPPORTED:
+                raise LocalError(
+                    f"the manifest {self._path} is on a file system without locks",
+                    "put it on another one",
+                    path=self._path,
+                )
 
     def _load(self, file: BinaryIO) -> None:
         """Read the lines there are; a last one that is torn is cut off."""

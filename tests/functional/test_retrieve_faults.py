@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dcmweb.local.partial_files import safe_name
+from dcmweb.local.partial_files import uid_name
 from tests.conftest import Dcmweb, make_instance, make_series, tree
 from tests.functional.archive import (
     BOUNDARY,
@@ -624,7 +624,7 @@ def test_a_server_that_serves_hostile_uids_is_kept_inside_the_output(
         result = dcmweb("--retries", "0", origin.url, "retrieve", "-o", inside)
     assert result.code == 0
     assert tree(tmp_path / "deep") == {
-        f"down/out/{'/'.join(map(safe_name, uids))}.dcm": data
+        f"down/out/{'/'.join(map(uid_name, uids))}.dcm": data
         for uids, data in archive.files.items()
     }
     places = tree(inside)

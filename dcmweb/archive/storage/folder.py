@@ -7,7 +7,6 @@ the next start finds whole files, and brings the index up to date with them.
 
 from __future__ import annotations
 
-import fcntl
 import filecmp
 import io
 import os
@@ -27,8 +26,11 @@ from dcmweb.local.partial_files import (
     instance_path,
     is_internal,
     make_folder,
+    sync_file,
+    sync_folder,
     writing_into,
 )
+from dcmweb.locks import Locking, try_lock
 
 _INDEX, _LOCK = "index.sqlite3", "lock"
 _TOGETHER = 1000  # files to a transaction when indexing
@@ -71,12 +73,15 @@ class Storage:
     def _locked(self) -> io.BufferedWriter:
         """Keep other archives off the folder for as long as this one lives."""
         lock = open(os.path.join(self._own, _LOCK), "wb")  # noqa: SIM115
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise LocalError("another archive is serving this folder", path=self.folder) from None
-        return lock
+        match try_lock(lock):
+            case Locking.LOCKED:
+                return lock
+            case Locking.TAKEN:
+                reason, hint = "another archive is serving this folder", ""
+            case Locking.UNSUPPORTED:
+                reason, hint = "the file system of this folder has no locks", "choose another one"
+        lock.close()
+        raise LocalError(reason, hint, path=self.folder)
 
     def _finish_deletions(self) -> None:
         query = f"SELECT path FROM files WHERE own AND note = '{DELETED}'"
@@ -104,7 +109,7 @@ class Storage:
         """
         with partial.reader() as reader:
             header = read_header(reader)
-        os.fsync(partial.file.fileno())
+        sync_file(partial.file)
         partial.file.close()
         return Received(partial, header)
 
@@ -114,7 +119,7 @@ class Storage:
             folders: set[str] = set()
             kept = [self._keep(one, folders) for one in received]
             for folder in folders:
-                _sync_folder(folder)
+                sync_folder(folder)
         return kept
 
     def _keep(self, received: Received, folders: set[str]) -> Kept:
@@ -127,20 +132,23 @@ class Storage:
             same = filecmp.cmp(received.partial.path, self.path(there), shallow=False)
             received.partial.discard()
             return Kept.SAME if same else Kept.DIFFERENT
-        path = self._free_path(header.identity.resource)
-        final = received.partial.move_to(os.path.join(self.folder, path))
+        path = self._move(received.partial, header.identity.resource)
+        final = os.path.join(self.folder, path)
         folders.update(_folders_between(self.folder, os.path.dirname(final)))
         self.index.add(path, header, own=True)
         return Kept.NEW
 
-    def _free_path(self, resource: Resource) -> str:
-        """Choose a path in the tree that retrieve writes; what lies there stays."""
-        path = instance_path(resource, ".dcm")
-        number = 1
-        while os.path.lexists(os.path.join(self.folder, path)):
-            number += 1
-            path = instance_path(resource, f"-{number}.dcm")
-        return path
+    def _move(self, partial: PartialFile, resource: Resource) -> str:
+        """Give a file a path in the tree that retrieve writes; what lies there stays."""
+        path, number = instance_path(resource, ".dcm"), 1
+        while True:
+            try:
+                partial.move_to(os.path.join(self.folder, path), replaces=False)
+            except FileExistsError:
+                number += 1
+                path = instance_path(resource, f"-{number}.dcm")
+            else:
+                return path
 
     def delete(self, resource: Resource) -> int:
         """Serve a resource no more; returns the number of instances that were deleted.
@@ -251,11 +259,3 @@ def _folders_between(top: str, folder: str) -> Iterator[str]:
     while len(folder) >= len(top):
         yield folder
         folder = os.path.dirname(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

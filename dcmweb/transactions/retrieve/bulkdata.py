@@ -12,8 +12,8 @@ from dcmweb.errors import AuthError, NetworkError
 from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, OTHER_EXTENSION, MediaType, multipart
 from dcmweb.http.multipart import read_parts
 from dcmweb.http.response import not_dicomweb
-from dcmweb.local.layout import distinguishing_suffix, readable_name
-from dcmweb.local.partial_files import folder_path, safe_name
+from dcmweb.local.layout import readable_name
+from dcmweb.local.partial_files import distinguishing_suffix, folder_path, safe_name
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.accept import ask
 from dcmweb.transactions.retrieve.instance_jobs import Job, each_instance, one_of_many

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
@@ -15,8 +14,8 @@ from dcmweb.errors import IncompletePayload, LocalError, MissingUid, ProtocolErr
 from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType, multipart
 from dcmweb.http.multipart import PIECE, Part, read_parts
 from dcmweb.http.response import Response, not_dicomweb
-from dcmweb.local.layout import distinguishing_suffix
-from dcmweb.local.partial_files import PartialFile, check_space
+from dcmweb.local.partial_files import PartialFile, check_space, distinguishing_suffix
+from dcmweb.local.windows import long_path
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.accept import ask
 from dcmweb.transactions.retrieve.output import Destination, Saver, outcome_of
@@ -32,7 +31,6 @@ class Receiver:
         self._context = context
         self._folder = destination.folder
         self._layout = destination.layout
-        self._placing = threading.Lock()
         self._saver = Saver(context, destination)
         self._wanted = wanted
         self._single_part = False  # the server has instances in single parts only
@@ -82,20 +80,23 @@ class Receiver:
             return self._layout.place(found, part10.attributes(reader, self._layout.tags))
 
     def _move_to_a_free_place(self, file: PartialFile, found: Resource) -> str:
-        """Put an instance where no other one is that has the same SOP Instance UID."""
+        """Put an instance where no other one is, not even one that another run puts there now."""
         stem = self._stem(file, found)
-        with self._placing:
-            if not self._is_free(stem + _EXTENSION, found):
-                stem += distinguishing_suffix(str(found))
-            return file.move_to(stem + _EXTENSION)
-
-    def _is_free(self, place: str, found: Resource) -> bool:
-        """Tell whether a place is not taken by another instance of the same SOP Instance UID."""
+        place = stem + _EXTENSION
         try:
-            path = os.path.join(self._folder, place)
-            return part10.identify_file(path).identity.resource == found
+            return file.move_to(place, replaces=False)
+        except FileExistsError:
+            if not self._is_taken(place, file, found):
+                return file.move_to(place)
+        return file.move_to(stem + distinguishing_suffix(str(found)) + _EXTENSION)
+
+    def _is_taken(self, place: str, file: PartialFile, found: Resource) -> bool:
+        """Return True if something other than this instance is there."""
+        try:
+            path = long_path(os.path.join(self._folder, place))
+            return part10.identify_file(path).identity.resource != found
         except LocalError:
-            return True
+            return not file.is_same_as(place)
 
 
 def parts(response: Response) -> Iterator[Part]:

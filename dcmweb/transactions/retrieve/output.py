@@ -15,6 +15,7 @@ from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
 from dcmweb.local.layout import Layout
 from dcmweb.local.partial_files import PartialFile, check_space, partial_file
+from dcmweb.local.windows import long_path
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.options import RetrieveOptions
 from dcmweb.transfer.outcomes import IsDone, Outcome, Status
@@ -57,7 +58,7 @@ class Destination:
         for place in places if self.skip_policy else ():
             path = os.path.join(self.folder, place)
             try:
-                found = os.stat(path)
+                found = os.stat(long_path(path))
             except OSError:
                 continue
             if self.skip_policy and (status := self.skip_policy(item, found)):

@@ -16,6 +16,7 @@ from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.local.partial_files import OWN_FOLDER
 from tests.conftest import make_instance, make_series, tree, write_files
+from tests.unit.leftovers import left_by_a_dead_run
 
 STORE = Resource()
 INSTANCE = Resource("1.2.3", "1.2.3.4", "1.2.3.4.5")
@@ -209,7 +210,7 @@ def test_what_a_crash_left_is_put_in_order(tmp_path: Path) -> None:
         with storage.index.writing():
             storage.index.mark_deleted(INSTANCE)
     own = tmp_path / OWN_FOLDER
-    (own / ".dcmweb-0123456789abcdef.part").write_bytes(data[:100])
+    (own / left_by_a_dead_run()).write_bytes(data[:100])
     # Died after another file had its name, before the index knew it.
     late = tmp_path / "1.2.3" / "1.2.3.4" / "1.2.3.4.7.dcm"
     late.write_bytes(make_instance(instance="1.2.3.4.7"))

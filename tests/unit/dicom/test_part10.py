@@ -367,10 +367,10 @@ def write(folder: Path, data: bytes) -> str:
 
 def test_a_look_tells_size_and_time(tmp_path: Path) -> None:
     path = write(tmp_path, PLAIN["explicit"].data)
-    os.utime(path, ns=(1, 1_234_567_890_123_456_789))
+    os.utime(path, ns=(1, 1_234_567_890_123_456_700))
     found = identify_file(path)
     assert (found.path, found.size) == (path, len(PLAIN["explicit"].data))
-    assert found.mtime_ns == 1_234_567_890_123_456_789
+    assert found.mtime_ns == 1_234_567_890_123_456_700
     with open(path, "rb") as file:
         assert part10.fingerprint(file.fileno()) == (found.size, found.mtime_ns)
 
@@ -521,6 +521,7 @@ def test_what_is_no_instance(data: bytes, words: str, tmp_path: Path) -> None:
     assert caught.value.path == str(tmp_path / "file.dcm")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes in folders here")
 def test_a_named_pipe_is_no_instance_and_is_not_waited_for(tmp_path: Path) -> None:
     path = str(tmp_path / "pipe")
     os.mkfifo(path)

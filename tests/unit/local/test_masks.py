@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ntpath
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from dcmweb.local import masks
+from dcmweb.local import masks, windows
 from dcmweb.local.masks import Found, find
+from dcmweb.local.windows import IS_WINDOWS
+
+needs_links = pytest.mark.skipif(IS_WINDOWS, reason="Windows lets administrators alone make links")
 
 FILES = (
     ".dot.dcm",
@@ -24,7 +28,7 @@ FILES = (
     "top.dcm",
     "z/1.dcm",
     "z/2.dcm",
-    "z/3.DCM",
+    "z/3.DICOM",
 )
 
 
@@ -49,11 +53,15 @@ def make(*names: str) -> None:
 def paths(*given: str) -> list[str]:
     found = list(find(given))
     assert all(one.error is None and not one.missing for one in found)
-    return [one.path for one in found]
+    return [slashed(one.path) for one in found]
+
+
+def slashed(path: str) -> str:
+    return path.replace("\\", "/") if IS_WINDOWS else path
 
 
 RECURSIVE = ["a/b/c/four.dcm", "a/b/two.dcm", "a/one.dcm", "top.dcm", "z/1.dcm", "z/2.dcm"]
-SHOWN = [*RECURSIVE[:3], "a.txt", *RECURSIVE[3:], "z/3.DCM"]
+SHOWN = [*RECURSIVE[:3], "a.txt", *RECURSIVE[3:], "z/3.DICOM"]
 
 
 @pytest.mark.parametrize(
@@ -78,12 +86,12 @@ SHOWN = [*RECURSIVE[:3], "a.txt", *RECURSIVE[3:], "z/3.DCM"]
         ("*/*.dcm", ["a/one.dcm", "z/1.dcm", "z/2.dcm"]),
         ("*/*/*.dcm", ["a/b/two.dcm"]),
         ("z/./*.dcm", ["z/./1.dcm", "z/./2.dcm"]),
-        ("?/*.DCM", ["z/3.DCM"]),
+        ("?/*.DICOM", ["z/3.DICOM"]),
         ("z/?.dcm", ["z/1.dcm", "z/2.dcm"]),
         ("z/[12].dcm", ["z/1.dcm", "z/2.dcm"]),
-        ("z/[2-9].*", ["z/2.dcm", "z/3.DCM"]),
-        ("z/[!1].*", ["z/2.dcm", "z/3.DCM"]),
-        ("z/[!!2].*", ["z/1.dcm", "z/3.DCM"]),
+        ("z/[2-9].*", ["z/2.dcm", "z/3.DICOM"]),
+        ("z/[!1].*", ["z/2.dcm", "z/3.DICOM"]),
+        ("z/[!!2].*", ["z/1.dcm", "z/3.DICOM"]),
         ("[az]/*.dcm", ["a/one.dcm", "z/1.dcm", "z/2.dcm"]),
         (".*", [".dot.dcm"]),
         (".secret/*", [".secret/three.dcm"]),
@@ -106,8 +114,8 @@ def test_a_folder_means_all_below_it(tree: Path) -> None:
 
 
 def test_absolute_masks_give_absolute_paths(tree: Path) -> None:
-    assert paths(f"{tree}/**.dcm") == [str(tree / path) for path in RECURSIVE]
-    assert paths(f"{tree}/z/[1]*") == [str(tree / "z/1.dcm")]
+    assert paths(f"{tree}/**.dcm") == [slashed(str(tree / path)) for path in RECURSIVE]
+    assert paths(f"{tree}/z/[1]*") == [slashed(str(tree / "z/1.dcm"))]
 
 
 def test_masks_are_visited_in_the_order_given(tree: Path) -> None:
@@ -117,6 +125,11 @@ def test_masks_are_visited_in_the_order_given(tree: Path) -> None:
 def test_a_dotted_part_of_a_mask_opens_no_hidden_folder_to_its_other_parts(tree: Path) -> None:
     assert paths("*/.*.dcm") == ["a/.hidden.dcm"]
     assert paths("**/.*.dcm") == [".dot.dcm", "a/.hidden.dcm"]
+
+
+def skip_what_windows_does_not_take(name: str) -> None:
+    if IS_WINDOWS and windows.forbidden_in(name.replace("/", "")):
+        pytest.skip("Windows does not take this name")
 
 
 @pytest.mark.parametrize(
@@ -142,6 +155,7 @@ def test_a_dotted_part_of_a_mask_opens_no_hidden_folder_to_its_other_parts(tree:
     ],
 )
 def test_special_characters_in_names_and_masks(name: str, mask: str) -> None:
+    skip_what_windows_does_not_take(name)
     make(name, "other.txt")
     assert paths(mask) == [name]
 
@@ -158,7 +172,9 @@ def test_special_characters_in_names_and_masks(name: str, mask: str) -> None:
         ("1xdcm", "*.dcm"),
         ("1.dcmx", "*.dcm"),
         ("c.dcm", "[^b].dcm"),
-        ("A.dcm", "a.*"),
+        pytest.param(
+            "A.dcm", "a.*", marks=pytest.mark.skipif(IS_WINDOWS, reason="case does not count")
+        ),
         ("b.dcm", "[c-a].dcm"),
         ("-.dcm", "[c-a].dcm"),
         (".a", "[.]a"),
@@ -173,6 +189,7 @@ def test_what_does_not_match(name: str, mask: str) -> None:
     assert list(find([mask])) == [Found(mask, named=True, missing=True)]
 
 
+@pytest.mark.skipif(IS_WINDOWS, reason="names are text on Windows")
 def test_names_that_are_not_utf_8() -> None:
     os.mkdir(b"\xfe")
     Path(os.fsdecode(b"\xfe/\xff.dcm")).touch()
@@ -195,7 +212,7 @@ def test_an_empty_folder_is_missing_files() -> None:
 
 def test_a_missing_mask_does_not_hide_the_others(tree: Path) -> None:
     found = list(find(["top.dcm", "none", "z/1*"]))
-    assert [(one.path, one.missing) for one in found] == [
+    assert [(slashed(one.path), one.missing) for one in found] == [
         ("top.dcm", False),
         ("none", True),
         ("z/1.dcm", False),
@@ -203,12 +220,13 @@ def test_a_missing_mask_does_not_hide_the_others(tree: Path) -> None:
 
 
 def test_what_is_given_by_name_is_told_from_what_is_met(tree: Path) -> None:
-    named = {one.path: one.named for one in find(["top.dcm", "*.txt", "z"])}
+    named = {slashed(one.path): one.named for one in find(["top.dcm", "*.txt", "z"])}
     assert named == {
-        "top.dcm": True, "a.txt": False, "z/1.dcm": False, "z/2.dcm": False, "z/3.DCM": False,
+        "top.dcm": True, "a.txt": False, "z/1.dcm": False, "z/2.dcm": False, "z/3.DICOM": False,
     }  # fmt: skip
 
 
+@needs_links
 def test_symbolic_links_are_followed_but_not_in_circles(tree: Path) -> None:
     Path("a/up").symlink_to("..")
     Path("a/b/here").symlink_to(".")
@@ -220,6 +238,7 @@ def test_symbolic_links_are_followed_but_not_in_circles(tree: Path) -> None:
     )
 
 
+@needs_links
 @pytest.mark.parametrize("target", ["nowhere", "loop"])
 def test_a_link_that_leads_nowhere_does_not_hide_its_neighbours(target: str) -> None:
     make("x/a.dcm", "x/z.dcm")
@@ -243,11 +262,13 @@ def test_a_folder_that_cannot_be_read_is_told_and_the_rest_is_found(
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    found = [(one.path, one.error) for one in find([mask])]
+    found = [(slashed(one.path), one.error) for one in find([mask])]
     assert found == [("top/a/1", None), ("top/b", error), ("top/c/3", None)]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to root"
+)
 def test_what_is_forbidden_is_told() -> None:
     make("x/shut/1", "x/2")
     os.chmod("x/shut", 0)
@@ -269,13 +290,13 @@ def test_folders_are_opened_only_as_they_are_reached(
     scandir = os.scandir
 
     def watched(folder: str) -> Any:
-        opened.append(folder)
+        opened.append(slashed(folder))
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", watched)
     files: Iterator[Found] = find(["**", "z"])
     assert opened == []
-    assert next(files).path == "a/b/c/four.dcm"
+    assert slashed(next(files).path) == "a/b/c/four.dcm"
     assert opened == [".", "a", "a/b", "a/b/c"]
     list(files)
     assert opened.count("z") == 2
@@ -289,7 +310,7 @@ def test_folders_that_cannot_match_are_not_opened(
     scandir = os.scandir
 
     def watched(folder: str) -> Any:
-        opened.append(folder)
+        opened.append(slashed(folder))
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", watched)
@@ -303,7 +324,7 @@ def test_folders_that_cannot_match_are_not_opened(
 def test_a_folder_read_in_passes_gives_the_same(
     at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ["10", "2", "A", "B/1", "B/2", "B/3", "a", "b", "\x7f", "é"]
+    names = ["10", "2", "A", "B/1", "B/2", "B/3", "c", "d", "\x7f", "é"]
     make(*(f"x/{name}" for name in names))
     expected = [f"x/{name}" for name in names]
     monkeypatch.setattr(masks, "NAMES_AT_ONCE", at_once)
@@ -335,4 +356,64 @@ def test_the_order_does_not_depend_on_that_of_the_file_system(
 @pytest.mark.parametrize("mask", ["x", "x/*", "x/**"])
 def test_what_an_interrupted_run_left_is_not_met(mask: str) -> None:
     make("x/a.dcm", "x/.dcmweb-0123456789abcdef.part", "x/.dcmweb/index.sqlite3")
-    assert {one.path for one in find([mask]) if not one.error} <= {"x/a.dcm"}
+    assert {slashed(one.path) for one in find([mask]) if not one.error} <= {"x/a.dcm"}
+
+
+@pytest.fixture
+def on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "IS_WINDOWS", True)
+
+
+@pytest.mark.usefixtures("on_windows")
+@pytest.mark.parametrize(
+    ("mask", "base", "parts"),
+    [
+        (r"C:\data\**\*.dcm", r"C:\data", ["**", "*.dcm"]),
+        ("C:/data/**/*.dcm", r"C:\data", ["**", "*.dcm"]),
+        (r"Z:\*.dcm", "Z:\\", ["*.dcm"]),
+        ("Z:*.dcm", "Z:", ["*.dcm"]),
+        (r"\\server\share\a\*", r"\\server\share\a", ["*"]),
+        (r"\\server\share\*", "\\\\server\\share\\", ["*"]),
+        (r"\\?\C:\data\*", r"\\?\C:\data", ["*"]),
+        (r"\\?\C:\data\x", r"\\?\C:\data\x", []),
+        (r"\data\?", r"\data", ["?"]),
+        (r".\**.dcm", ".", ["**.dcm"]),
+        (r"a\[bc]\.\x", "a", ["[bc]", "x"]),
+    ],
+)
+def test_masks_of_windows_begin_in_their_drive_or_share(
+    mask: str, base: str, parts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)
+    monkeypatch.setattr(os, "sep", "\\")
+    assert masks._split(mask) == (base, parts)
+
+
+@pytest.mark.usefixtures("on_windows")
+@pytest.mark.parametrize("mask", [r"**\*.DCM", r".\A\**.dcm", r"a\B\*.dcm", r"a/b\TWO*"])
+def test_masks_of_windows_may_have_backslashes_and_other_case(mask: str) -> None:
+    make("a/b/two.dcm")
+    if not IS_WINDOWS:  # where only what has a wildcard is matched, not looked up
+        mask = mask.replace("A", "a").replace("B\\", "b\\")
+    assert [path.removeprefix("./").lower() for path in paths(mask)] == ["a/b/two.dcm"]
+
+
+@pytest.mark.usefixtures("on_windows")
+def test_windows_does_not_take_a_wildcard_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    make("x/1.dcm")
+    look = os.stat
+
+    def strict(path: str) -> os.stat_result:
+        if "*" in path:
+            raise OSError(22, "Invalid name")
+        return look(path)
+
+    monkeypatch.setattr(os, "stat", strict)
+    assert paths("x/*.dcm") == ["x/1.dcm"]
+
+
+@pytest.mark.skipif(IS_WINDOWS, reason="a backslash separates folders on Windows")
+def test_elsewhere_a_backslash_is_a_character_like_others() -> None:
+    make("a\\b.dcm")
+    assert paths("a\\*.dcm") == ["a\\b.dcm"]
+    assert [one.missing for one in find(["a\\c*"])] == [True]

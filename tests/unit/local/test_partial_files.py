@@ -5,15 +5,23 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import LocalError
+from dcmweb.local import partial_files, windows
 from dcmweb.local.partial_files import (
+    OLD,
     PARTIAL_PREFIX,
     PARTIAL_SUFFIX,
     PartialFile,
@@ -21,7 +29,11 @@ from dcmweb.local.partial_files import (
     make_folder,
     partial_file,
     safe_name,
+    uid_name,
 )
+from dcmweb.locks import Locking, try_lock
+from tests.conftest import tree
+from tests.unit.leftovers import left_by_a_dead_run
 
 HOSTILE = (
     "../../x", "..", ".", "", "a/b", "/etc/passwd", "a\\b", "c:x", "~root", ".hidden", "a\0b",
@@ -30,9 +42,9 @@ HOSTILE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("uid", ["1.2.840.10008.5.1.4.1.1.2", "2.25." + "9" * 59, "a-B_c.1", "-"])
+@pytest.mark.parametrize("uid", ["1.2.840.10008.5.1.4.1.1.2", "2.25." + "9" * 59, "a-b_c.1", "-"])
 def test_uids_as_they_should_be_stay_as_they_are(uid: str) -> None:
-    assert safe_name(uid) == uid
+    assert uid_name(uid) == uid
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -70,7 +82,7 @@ def test_nothing_is_written_outside_the_folder(place: str, text: str, tmp_path: 
 
 def test_the_tree() -> None:
     resource = Resource("1.2", "3.4", "5.6")
-    assert instance_path(resource, ".dcm") == "1.2/3.4/5.6.dcm"
+    assert instance_path(resource, ".dcm") == os.path.join("1.2", "3.4", "5.6.dcm")
 
 
 def test_a_file_appears_only_when_it_is_moved(tmp_path: Path) -> None:
@@ -83,7 +95,7 @@ def test_a_file_appears_only_when_it_is_moved(tmp_path: Path) -> None:
         assert partial.size == 6
         final = partial.move_to("a/b/c.dcm")
         assert not beside.exists()
-    assert final == str(tmp_path / "a/b/c.dcm")
+    assert Path(final) == tmp_path / "a/b/c.dcm"
     assert Path(final).read_bytes() == b"onetwo"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -129,6 +141,7 @@ def test_what_was_written_can_be_read_before_it_is_moved(tmp_path: Path) -> None
     assert (tmp_path / "x").read_bytes() == b"data"
 
 
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="Windows has no umask")
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
 def test_the_umask_is_respected(mask: int, mode: int, tmp_path: Path) -> None:
     before = os.umask(mask)
@@ -217,25 +230,217 @@ def test_a_folder_that_is_gone_is_a_local_error(tmp_path: Path) -> None:
         pytest.fail("there is no folder")
 
 
-def test_partial_files_of_no_run_are_removed_and_those_of_a_living_one_stay(
+@pytest.fixture
+def living(tmp_path: Path) -> Iterator[Path]:
+    """A partial file of another process, which lives."""
+    code = (
+        "import sys; from dcmweb.local.partial_files import PartialFile; "
+        "held = PartialFile(sys.argv[1]); print(held.path, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        yield Path(process.stdout.readline().decode().strip())
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def make_old(path: Path) -> None:
+    then = time.time() - OLD - 60
+    os.utime(path, (then, then))
+
+
+def test_partial_files_of_runs_that_ended_are_removed(tmp_path: Path) -> None:
+    (tmp_path / left_by_a_dead_run()).write_bytes(b"half")
+    (tmp_path / "mine.part").write_bytes(b"kept")
+    make_folder(str(tmp_path))
+    assert names(tmp_path) == {"mine.part"}
+
+
+def test_a_partial_file_of_a_living_run_stays(tmp_path: Path, living: Path) -> None:
+    make_folder(str(tmp_path))
+    assert names(tmp_path) == {living.name}
+    make_old(living)  # as by a server that pauses for long
+    make_folder(str(tmp_path))
+    assert names(tmp_path) == {living.name}
+
+
+def test_what_holds_no_lock_stays_while_its_process_lives(tmp_path: Path, living: Path) -> None:
+    closed = tmp_path / re.sub(r"[0-9]+\.part$", "99.part", living.name)
+    closed.write_bytes(b"written, and not yet moved")
+    make_folder(str(tmp_path))
+    assert names(tmp_path) == {living.name, closed.name}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".dcmweb-00000000-4000000-0123abcd-1.part",  # of another machine
+        ".dcmweb-0123456789abcdef.part",  # of a version that wrote names without an owner
+    ],
+)
+def test_what_may_belong_to_another_machine_goes_only_when_it_is_old(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"half")
+    make_folder(str(tmp_path))
+    assert names(tmp_path) == {name}
+    make_old(path)
+    make_folder(str(tmp_path))
+    assert not names(tmp_path)
+
+
+def test_own_files_are_no_leftovers_but_those_of_a_run_that_had_this_number_are(
     tmp_path: Path,
 ) -> None:
-    leftover = tmp_path / ".dcmweb-0123456789abcdef.part"
-    leftover.write_bytes(b"half")
-    other = tmp_path / "mine.part"
-    other.write_bytes(b"kept")
-    code = (
-        "import sys, time; from dcmweb.local.partial_files import PartialFile; "
-        "held = PartialFile(sys.argv[1]); print(held.path, flush=True); time.sleep(60)"
-    )
-    living = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE)
-    try:
-        assert living.stdout
-        held = Path(living.stdout.readline().decode().strip())
+    with partial_file(str(tmp_path)) as mine:
+        earlier = re.sub(r"-[0-9a-f]{8}-[0-9]+\.part$", "-00000000-1.part", mine.path)
+        Path(earlier).write_bytes(b"half")
         make_folder(str(tmp_path))
-        assert {path.name for path in tmp_path.iterdir()} == {"mine.part", held.name}
-    finally:
-        living.kill()
-        living.communicate()
+        assert names(tmp_path) == {Path(mine.path).name}
+
+
+@pytest.mark.parametrize("locking", [Locking.UNSUPPORTED, Locking.LOCKED])
+def test_where_locks_hold_nothing_a_living_run_keeps_its_files(
+    tmp_path: Path, living: Path, locking: Locking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partial_files, "try_lock", lambda _file: locking)
     make_folder(str(tmp_path))
-    assert {path.name for path in tmp_path.iterdir()} == {"mine.part"}
+    assert names(tmp_path) == {living.name}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_has_names_of_its_own(tmp_path: Path) -> None:
+    with partial_file(str(tmp_path)) as mine:
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(write, PartialFile(str(tmp_path)).path.encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        other = os.read(read, 4096).decode()
+        os.close(read)
+        os.close(write)
+        prefixes = {Path(path).name.rpartition("-")[0] for path in (mine.path, other)}
+        assert len(prefixes) == 2
+
+
+def test_a_place_that_is_taken_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"first")
+    with partial_file(str(tmp_path)) as partial:
+        partial.write(b"second")
+        with pytest.raises(FileExistsError):
+            partial.move_to("x", replaces=False)
+        assert (tmp_path / "x").read_bytes() == b"first"
+        assert not partial.is_same_as("x")
+        partial.move_to("a/y", replaces=False)
+    assert tree(tmp_path) == {"x": b"first", "a/y": b"second"}
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL])
+def test_places_are_exclusive_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    test_a_place_that_is_taken_is_left_alone(tmp_path)
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="Windows renames without replacing")
+def test_nothing_is_left_of_a_claim_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(LocalError), partial_file(str(tmp_path)) as partial:
+        partial.move_to("x", replaces=False)
+    assert not names(tmp_path)
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="Windows renames without replacing")
+def test_a_link_whose_answer_was_lost_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def link_twice(source: str, final: str) -> None:  # as NFS sends a request again
+        link(source, final)
+        link(source, final)
+
+    monkeypatch.setattr(os, "link", link_twice)
+    with partial_file(str(tmp_path)) as partial:
+        partial.write(b"data")
+        partial.move_to("x", replaces=False)
+    assert tree(tmp_path) == {"x": b"data"}
+
+
+def test_of_many_that_want_a_place_at_once_one_gets_it(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def place(number: int) -> bool:
+        with partial_file(str(tmp_path)) as partial:
+            partial.write(b"%d" % number)
+            together.wait()
+            with suppress(FileExistsError):
+                partial.move_to("a/x", replaces=False)
+                return True
+        return False
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            assert sum(pool.map(place, range(8))) == 1
+            (tmp_path / "a/x").unlink()
+
+
+def test_a_file_is_locked_until_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if windows.IS_WINDOWS:
+        pytest.skip("Windows moves no file that is open")
+    replace = os.replace
+    seen: list[Locking] = []
+
+    def watched(source: str, final: str) -> None:
+        replace(source, final)
+        with open(final, "r+b") as file:
+            seen.append(try_lock(file))
+
+    monkeypatch.setattr(os, "replace", watched)
+    with partial_file(str(tmp_path)) as partial:
+        partial.move_to("x")
+    assert seen == [Locking.TAKEN]
+    with open(tmp_path / "x", "r+b") as file:
+        assert try_lock(file) is Locking.LOCKED
+
+
+UID_PAIRS = [
+    ("1.2.a", "1.2.A"),
+    ("1.2", "1.2."),
+    ("con", "CON"),
+    ("x-ABCDEF012345", "x-abcdef012345"),
+]
+
+
+@pytest.mark.parametrize("uids", UID_PAIRS)
+def test_no_two_uids_share_a_file_where_case_does_not_count(uids: tuple[str, str]) -> None:
+    found = {uid_name(uid).lower().rstrip(".") for uid in uids}
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    "device", ["CON", "con", "Nul", "AUX", "PRN", "COM1", "LPT9", "COM¹", "nul.1.2", "con .x"]
+)
+def test_devices_of_windows_are_no_names(device: str) -> None:
+    for name in (uid_name(device), safe_name(device)):
+        assert not windows.is_device(name)
+        assert not windows.is_device(name + ".dcm")
+    assert windows.is_device(device)
