@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import string
+import unicodedata
 from collections.abc import Mapping
 
 from dcmweb.dicom import json_model
@@ -26,7 +26,10 @@ _UID_TAGS: Mapping[str, str] = {
 }
 _INSTANCE = "00080018"
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
-_UNSAFE = re.compile(r"[^\w.,^+=@() -]")
+_SAFE_PUNCTUATION = "_.,^+=@() -"
+_NON_JOINER, _JOINER = "\u200c", "\u200d"
+_MARKS = ("Mn", "Mc")  # signs for vowels, accents: what they follow would be another word without
+_VIRAMA = 9  # the combining class of the signs that join consonants
 _WRITE_IT = "write it like {PatientID}/{StudyDate}/{SOPInstanceUID}"
 
 
@@ -106,13 +109,34 @@ def _text(value: object) -> str:
 
 
 def readable_name(text: str) -> str:
-    """Make a value into part of a name that people can read, letters of all scripts included.
+    """Make a value into part of a name that people can read, in any script.
 
-    What has to be changed gets a suffix made from the original, so that two values, perhaps
-    two patients, never share a name.
+    A changed value gets a suffix made from the original, so that two values, perhaps two
+    patients, never share a name. Unicode's equivalent spellings are one value, in the form NFC.
     """
-    name = _UNSAFE.sub("_", text).strip(" .")
+    text = unicodedata.normalize("NFC", text)
+    padded = f" {text} "
+    name = "".join(
+        char if _is_safe(padded[index], char, padded[index + 2]) else "_"
+        for index, char in enumerate(text)
+    ).strip(" .")
     return name if name == text else name + distinguishing_suffix(text)
+
+
+def _is_safe(before: str, char: str, after: str) -> bool:
+    """Return True if a character can stay in a name: in words, marks and joiners belong to it."""
+    if char.isalnum() or char in _SAFE_PUNCTUATION:
+        return True
+    if unicodedata.category(char) in _MARKS:
+        return _is_of_word(before) or before in (_NON_JOINER, _JOINER)
+    # Invisible, so only where scripts need them (Unicode Standard Annex 31, section 2.3).
+    if char == _NON_JOINER and not (before + after).isascii():
+        return _is_of_word(before) and _is_of_word(after)
+    return char == _JOINER and unicodedata.combining(before) == _VIRAMA
+
+
+def _is_of_word(char: str) -> bool:
+    return char.isalnum() or unicodedata.category(char) in _MARKS
 
 
 def distinguishing_suffix(text: str) -> str:
