@@ -98,7 +98,7 @@ def test_errors_keep_all_they_hold_when_pickled_and_copied(error: DcmwebError) -
     assert fresh.exit_code is error.exit_code
     error = everything_set(fresh)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        found = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 - made a line above
+        found = pickle.loads(pickle.dumps(error, protocol))
         assert type(found) is type(error)
         assert (vars(found), found.args, str(found)) == (vars(error), error.args, str(error))
 
@@ -119,4 +119,4 @@ def test_errors_pass_through_a_pool_of_processes() -> None:
 def test_any_signal_has_an_exit_code(number: int) -> None:
     error = errors.Interrupted(number)
     assert error.exit_code == 128 + number
-    assert pickle.loads(pickle.dumps(error)).exit_code == 128 + number  # noqa: S301
+    assert pickle.loads(pickle.dumps(error)).exit_code == 128 + number
