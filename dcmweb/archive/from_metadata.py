@@ -14,8 +14,6 @@ from werkzeug.exceptions import BadRequest
 from dcmweb.dicom.element_walk import DEFLATED, EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_model import Dataset, number, text
 from dcmweb.dicom.json_to_part10 import (
-    PIXEL_DATA,
-    TRANSFER_SYNTAX,
     BulkData,
     Chunk,
     Unwritable,
@@ -26,13 +24,12 @@ from dcmweb.dicom.json_to_part10 import (
     write_file,
     wrong,
 )
+from dcmweb.dicom.tags import NUMBER_OF_FRAMES, PIXEL_DATA, TRANSFER_SYNTAX_UID
 from dcmweb.errors import LocalError
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
 from dcmweb.http.multipart import PIECE
 
 Write = Callable[[bytes], None]
-
-_FRAMES = "00280008"
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def compose(metadata: Dataset, bulk: Mapping[str, BulkFile], write: Write) -> No
         dataset = prepared(metadata, is_ascii=is_ascii)
         check_uids(dataset)
         _check_names(dataset, bulk)
-        syntax = _transfer_syntax(text(metadata, TRANSFER_SYNTAX), dataset, bulk)
+        syntax = _transfer_syntax(text(metadata, TRANSFER_SYNTAX_UID), dataset, bulk)
         chunks = write_file(dataset, syntax, _encapsulated(dataset, bulk, syntax))
         write(_bytes(next(chunks)))  # the file meta information, which is never deflated
         pieces = _pieces(chunks)
@@ -114,13 +111,13 @@ def _transfer_syntax(told: str, dataset: Dataset, bulk: Mapping[str, BulkFile]) 
         raise wrong(PIXEL_DATA, f"is {pixels.media_type}, which tells no transfer syntax")
     syntax = syntax or EXPLICIT_VR_LITTLE_ENDIAN
     if not (is_uid(syntax) and _uid(syntax).is_transfer_syntax):
-        raise wrong(TRANSFER_SYNTAX, f"is no transfer syntax that is known: {syntax!r}")
+        raise wrong(TRANSFER_SYNTAX_UID, f"is no transfer syntax that is known: {syntax!r}")
     if pixels:
         _check_pixels(pixels, syntax)
-        frames = number(dataset, _FRAMES) or 1
+        frames = number(dataset, NUMBER_OF_FRAMES) or 1
         is_video = frame_media_type(syntax).startswith("video/")
         if _is_compressed(syntax) and frames > 1 and not is_video:
-            raise wrong(_FRAMES, f"is {frames}, but a part in {syntax} is one frame")
+            raise wrong(NUMBER_OF_FRAMES, f"is {frames}, but a part in {syntax} is one frame")
     elif _is_compressed(syntax) and PIXEL_DATA in dataset:
         raise wrong(PIXEL_DATA, f"is no bulk data, as it has to be in transfer syntax {syntax}")
     return syntax

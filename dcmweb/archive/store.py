@@ -16,6 +16,12 @@ from dcmweb.dicom.json_model import Dataset, parse_json, text
 from dcmweb.dicom.native_xml import parse_native_xml
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Resource
+from dcmweb.dicom.tags import (
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+)
 from dcmweb.errors import BrokenDicom, NotDicom, ProtocolError
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
@@ -199,9 +205,12 @@ class Store:
             compose(metadata, bulk, partial.write)
         except BadRequest as error:
             partial.discard()
-            uids = (text(metadata, tag) for tag in ("0020000D", "0020000E", "00080018"))
+            uids = (
+                text(metadata, tag)
+                for tag in (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)
+            )
             study, series, instance = uids
-            identity = Identity(text(metadata, "00080016"), Resource(study, series, instance))
+            identity = Identity(text(metadata, SOP_CLASS_UID), Resource(study, series, instance))
             self._fail(CANNOT_UNDERSTAND, error.description or "", identity)
             return
         self._look_at(partial)

@@ -11,14 +11,18 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from dcmweb.dicom import tags
+
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
-META_SOP_CLASS, META_SOP_INSTANCE, META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
+META_SOP_CLASS = int(tags.MEDIA_STORAGE_SOP_CLASS_UID, 16)
+META_SOP_INSTANCE = int(tags.MEDIA_STORAGE_SOP_INSTANCE_UID, 16)
+META_SYNTAX = int(tags.TRANSFER_SYNTAX_UID, 16)
 
-_META_GROUP_LENGTH = 0x00020000
+_META_GROUP_LENGTH = int(tags.FILE_META_INFORMATION_GROUP_LENGTH, 16)
 _PREAMBLE = 128
 _UNDEFINED = 0xFFFFFFFF
 _LONG_VRS = frozenset(
@@ -26,7 +30,8 @@ _LONG_VRS = frozenset(
 )
 _DELIMITERS = (b"\xfe\xff", b"\xff\xfe")  # the group of items and what ends them
 _EXPLICIT = {order: struct.Struct(order + "HH2sH") for order in "<>"}
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_ITEM, _ITEM_END = int(tags.ITEM, 16), int(tags.ITEM_DELIMITATION_ITEM, 16)
+_SEQUENCE_END = int(tags.SEQUENCE_DELIMITATION_ITEM, 16)
 _PIECE = 256 * 1024
 _DEEPEST = 64  # levels of nested sequences; more is an attack or noise
 

@@ -14,13 +14,13 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_to_part10 import (
-    CHARACTER_SET,
     UTF_8,
     Unwritable,
     is_uid,
     named,
     write_dataset,
 )
+from dcmweb.dicom.tags import SPECIFIC_CHARACTER_SET
 from dcmweb.errors import UsageError
 
 _FIELDS = ("vr", "Value", "InlineBinary", "BulkDataURI")
@@ -144,7 +144,7 @@ def _check_value(tag: str, element: dict[str, Any]) -> None:
     for uid in texts if element["vr"] == "UI" else ():
         if uid and (not is_uid(uid) or re.search(r"(^|\.)0[0-9]", uid)):
             raise Unwritable(f"{named(tag)} is no UID: {uid!r}")
-    if tag == CHARACTER_SET and values not in (None, [], [UTF_8]):
+    if tag == SPECIFIC_CHARACTER_SET and values not in (None, [], [UTF_8]):
         raise Unwritable(f"{named(tag)} has to be {UTF_8}, since JSON is UTF-8")
     if "BulkDataURI" not in element:
         for _ in write_dataset({tag: element}, EXPLICIT_VR_LITTLE_ENDIAN, {}):

@@ -22,9 +22,26 @@ from pydicom.valuerep import format_number_as_ds
 
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN, encoding
 from dcmweb.dicom.json_model import Dataset, text
+from dcmweb.dicom.tags import (
+    AVAILABLE_TRANSFER_SYNTAX_UID,
+    EXTENDED_OFFSET_TABLE,
+    EXTENDED_OFFSET_TABLE_LENGTHS,
+    FILE_META_INFORMATION_GROUP_LENGTH,
+    FILE_META_INFORMATION_VERSION,
+    IMPLEMENTATION_CLASS_UID,
+    ITEM,
+    MEDIA_STORAGE_SOP_CLASS_UID,
+    MEDIA_STORAGE_SOP_INSTANCE_UID,
+    PIXEL_DATA,
+    SEQUENCE_DELIMITATION_ITEM,
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    SPECIFIC_CHARACTER_SET,
+    STUDY_INSTANCE_UID,
+    TRANSFER_SYNTAX_UID,
+)
 
-PIXEL_DATA, TRANSFER_SYNTAX, CHARACTER_SET = "7FE00010", "00020010", "00080005"
-SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = "00080016", "00080018", "0020000D", "0020000E"
 UTF_8 = "ISO_IR 192"
 
 BINARY = ("OB", "OD", "OF", "OL", "OV", "OW", "UN")
@@ -33,9 +50,8 @@ WORDS = dict.fromkeys(("AT", "OW", "SS", "US"), 2)
 WORDS |= dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4)
 WORDS |= dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8)
 
-_ITEM, _SEQUENCE_END = "FFFEE000", "FFFEE0DD"
 # Said of the service, and of other fragments than those that are written.
-_LEFT_OUT = ("00083002", "7FE00001", "7FE00002")
+_LEFT_OUT = (AVAILABLE_TRANSFER_SYNTAX_UID, EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS)
 _STRINGS = frozenset(
     ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI"]
 ) | {"UR", "UT"}
@@ -120,14 +136,14 @@ def prepared(dataset: Dataset, *, is_ascii: bool = True) -> Dataset:
             raise wrong(tag, "has a Value that is no array")
         if not (tag.startswith("0002") or tag.endswith("0000") or tag in _LEFT_OUT):
             found[tag] = element
-    if CHARACTER_SET in found or not is_ascii:
-        found[CHARACTER_SET] = {"vr": "CS", "Value": [UTF_8]}
+    if SPECIFIC_CHARACTER_SET in found or not is_ascii:
+        found[SPECIFIC_CHARACTER_SET] = {"vr": "CS", "Value": [UTF_8]}
     return dict(sorted(found.items()))
 
 
 def check_uids(metadata: Dataset) -> None:
     """Raise Unwritable unless a data set has the UIDs of an instance."""
-    for tag in (SOP_CLASS, SOP_INSTANCE, STUDY, SERIES):
+    for tag in (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID):
         uid = text(metadata, tag)
         if not uid:
             raise wrong(tag, "is missing")
@@ -173,15 +189,15 @@ def _items(tag: str, element: dict[str, Any]) -> Iterator[Dataset]:
 def _file_meta(dataset: Dataset, syntax: str) -> bytes:
     """Write preamble and file meta information (PS3.10 section 7.1)."""
     writer = _Writer(EXPLICIT_VR_LITTLE_ENDIAN, {})
-    group = writer.element("00020001", "OB", b"\0\1")
+    group = writer.element(FILE_META_INFORMATION_VERSION, "OB", b"\0\1")
     for tag, uid in (
-        ("00020002", text(dataset, SOP_CLASS)),
-        ("00020003", text(dataset, SOP_INSTANCE)),
-        (TRANSFER_SYNTAX, syntax),
-        ("00020012", PYDICOM_IMPLEMENTATION_UID),
+        (MEDIA_STORAGE_SOP_CLASS_UID, text(dataset, SOP_CLASS_UID)),
+        (MEDIA_STORAGE_SOP_INSTANCE_UID, text(dataset, SOP_INSTANCE_UID)),
+        (TRANSFER_SYNTAX_UID, syntax),
+        (IMPLEMENTATION_CLASS_UID, PYDICOM_IMPLEMENTATION_UID),
     ):
         group += writer.element(tag, "UI", uid.encode())
-    length = writer.element("00020000", "UL", struct.pack("<L", len(group)))
+    length = writer.element(FILE_META_INFORMATION_GROUP_LENGTH, "UL", struct.pack("<L", len(group)))
     return b"\0" * 128 + b"DICM" + length + group
 
 
@@ -234,7 +250,7 @@ class _Writer:
         chunks: list[Chunk] = []
         for item in _items(tag, element):
             inside = [*self.chunks(item)]
-            chunks += [self._header(_ITEM, "", _size_of(inside)), *inside]
+            chunks += [self._header(ITEM, "", _size_of(inside)), *inside]
         yield self._header(tag, "SQ", _size_of(chunks))
         yield from chunks
 
@@ -267,12 +283,12 @@ class _Writer:
         sizes = [self._checked(tag, frame.size + frame.size % 2) for frame in frames]
         offsets = [0, *accumulate(8 + size for size in sizes[:-1])]
         table = struct.pack(f"<{len(offsets)}L", *offsets) if offsets[-1] < _UNDEFINED else b""
-        yield self._header(tag, "OB", _UNDEFINED) + self.element(_ITEM, "", table)
+        yield self._header(tag, "OB", _UNDEFINED) + self.element(ITEM, "", table)
         for frame, size in zip(frames, sizes, strict=True):
-            yield self._header(_ITEM, "", size)
+            yield self._header(ITEM, "", size)
             yield frame
             yield b"\0" * (frame.size % 2)
-        yield self._header(_SEQUENCE_END, "", 0)
+        yield self._header(SEQUENCE_DELIMITATION_ITEM, "", 0)
 
     @staticmethod
     def _checked(tag: str, size: int) -> int:

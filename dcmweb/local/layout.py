@@ -12,6 +12,7 @@ from dcmweb.dicom import json_model
 from dcmweb.dicom.dictionary import attribute
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource
+from dcmweb.dicom.tags import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmweb.errors import UsageError
 from dcmweb.local.partial_files import instance_path, safe_name
 
@@ -20,11 +21,10 @@ MISSING = "unknown"
 LONGEST_NAME = 200  # bytes; file systems have 255, and something is yet to be added
 
 _UID_TAGS: Mapping[str, str] = {
-    "0020000D": "study",
-    "0020000E": "series",
-    "00080018": "instance",
+    STUDY_INSTANCE_UID: "study",
+    SERIES_INSTANCE_UID: "series",
+    SOP_INSTANCE_UID: "instance",
 }
-_INSTANCE = "00080018"
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _SAFE_PUNCTUATION = "_.,^+=@() -"
 _NON_JOINER, _JOINER = "\u200c", "\u200d"
@@ -47,8 +47,8 @@ class Layout:
         if template.startswith("/") or not all(names) or ".." in names or "\0" in template:
             raise UsageError(f"layout {template!r} is no path below a folder", _WRITE_IT)
         self._names = [_parse(name, template) for name in names]
-        if not any(tag == _INSTANCE for _, tag in self._names[-1]):
-            self._names.append([("", _INSTANCE)])
+        if not any(tag == SOP_INSTANCE_UID for _, tag in self._names[-1]):
+            self._names.append([("", SOP_INSTANCE_UID)])
         used = {tag for name in self._names for _, tag in name if tag}
         self.tags = tuple(sorted(used - _UID_TAGS.keys()))
         self.tells_all_apart = used >= _UID_TAGS.keys()

@@ -33,12 +33,14 @@ from dcmweb.dicom.element_walk import (
     read_meta,
     skip_preamble,
 )
+from dcmweb.dicom.tags import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from dcmweb.errors import BrokenDicom
 from dcmweb.http.media_types import FRAME_MEDIA_TYPES
 from dcmweb.http.multipart import PIECE, Source
 
 _KINDS = ("FloatPixelData", "DoubleFloatPixelData", "PixelData")
-TAGS = dict(zip(_KINDS, (0x7FE00008, 0x7FE00009, 0x7FE00010), strict=True))
+_TAGS = (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA, PIXEL_DATA)
+TAGS = {kind: int(tag, 16) for kind, tag in zip(_KINDS, _TAGS, strict=True)}
 _UNDEFINED = 0xFFFFFFFF
 ITEM = b"\xfe\xff\x00\xe0"
 VIDEO = frozenset(s for s, name in FRAME_MEDIA_TYPES.items() if name.startswith("video/"))

@@ -9,6 +9,7 @@ from functools import partial
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import MOST_FRAMES, Resource
+from dcmweb.dicom.tags import NUMBER_OF_FRAMES, ROWS, SOP_CLASS_UID
 from dcmweb.errors import NothingMatched, ProtocolError, Refused
 from dcmweb.http.media_types import (
     EXTENSIONS,
@@ -27,7 +28,6 @@ from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
 from dcmweb.transactions.retrieve.rendered import ANY, RenderingParameters, is_picture
 from dcmweb.transfer.outcomes import Outcome, Status
 
-SOP_CLASS, NUMBER_OF_FRAMES, ROWS = "00080016", "00280008", "00280010"
 # SOP Classes without a Number of Frames (PS3.3 table A.1-1): CR, CT, MR and PET images.
 _SINGLE_FRAME = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "2", "4", "128"))
 
@@ -72,7 +72,7 @@ class FrameRetriever:
             for some in _shares(resource, share):
                 yield partial(self._frames, some, {}, fetch)
             return
-        fields = (SOP_CLASS, NUMBER_OF_FRAMES, ROWS, *self._destination.layout.tags)
+        fields = (SOP_CLASS_UID, NUMBER_OF_FRAMES, ROWS, *self._destination.layout.tags)
         for found in instances_below(self._context, resource, *fields):
             if isinstance(found, Outcome):
                 yield partial(iter, [found])
@@ -102,7 +102,7 @@ class FrameRetriever:
 
     def _tells_enough(self, row: Dataset) -> bool:
         """Whether a row tells how many frames there are, and where they go."""
-        is_single = json_model.text(row, SOP_CLASS) in _SINGLE_FRAME
+        is_single = json_model.text(row, SOP_CLASS_UID) in _SINGLE_FRAME
         tells_frames = json_model.number(row, ROWS) is not None and (
             NUMBER_OF_FRAMES in row or is_single
         )

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level, Resource, is_usable_uid
+from dcmweb.dicom.tags import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmweb.errors import ProtocolError, Refused, Truncated
 from dcmweb.http.media_types import DICOM_JSON
 from dcmweb.http.response import Response, not_dicomweb
@@ -25,8 +26,6 @@ from dcmweb.transactions.search.paging_quirks import (
     RestlessEnd,
     may_be_capped,
 )
-
-STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"
 
 # Not escaped: Orthanc 1.10 compares values undecoded, and many queries hold these characters.
 _UNESCAPED = "*,^-"
@@ -207,9 +206,9 @@ def resource_of(row: Dataset, level: Level, parent: Resource) -> Resource | None
 
     None for a row without the UIDs that are needed, or with unusable ones.
     """
-    study = parent.study or uid(row, STUDY_UID)
-    series = parent.series or uid(row, SERIES_UID)
-    instance = uid(row, INSTANCE_UID)
+    study = parent.study or uid(row, STUDY_INSTANCE_UID)
+    series = parent.series or uid(row, SERIES_INSTANCE_UID)
+    instance = uid(row, SOP_INSTANCE_UID)
     match level:
         case Level.STUDIES:
             return Resource(study) if study else None
@@ -221,7 +220,7 @@ def resource_of(row: Dataset, level: Level, parent: Resource) -> Resource | None
 
 def _key(row: Dataset, level: Level) -> bytes:
     """Make what tells rows apart: a digest of the UIDs, or of the whole row if there are none."""
-    tags = [STUDY_UID, SERIES_UID, INSTANCE_UID]
+    tags = [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID]
     depth = [Level.STUDIES, Level.SERIES, Level.INSTANCES].index(level)
     own = json_model.text(row, tags[depth])
     uids = "/".join([*(json_model.text(row, tag) for tag in tags[:depth]), own])

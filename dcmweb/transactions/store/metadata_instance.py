@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from dcmweb.dicom import part10
 from dcmweb.dicom.json_model import Dataset, text
 from dcmweb.dicom.part10 import LocalInstance
+from dcmweb.dicom.tags import TRANSFER_SYNTAX_UID
 from dcmweb.errors import LocalError
 from dcmweb.http.multipart import PIECE, Source
-
-_TRANSFER_SYNTAX = "00020010"
 
 
 @dataclass(frozen=True)
@@ -113,5 +112,5 @@ class MetadataInstance(LocalInstance):
         from dcmweb.dicom.json_to_part10 import BulkData, write_file
 
         bulk = {self.location: BulkData(self.frames, self.is_encapsulated)} if self.frames else {}
-        syntax = text(self.dataset, _TRANSFER_SYNTAX)
+        syntax = text(self.dataset, TRANSFER_SYNTAX_UID)
         return Chunks(tuple(write_file(self.dataset, syntax, bulk)))

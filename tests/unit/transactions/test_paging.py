@@ -281,6 +281,22 @@ def test_instances_of_the_same_uid_in_other_series_are_not_the_same(serve: Serve
     assert list(Pages(context, Query(Resource(), Level.INSTANCES))) == rows
 
 
+def test_an_end_that_moves_on_is_the_end_after_five_pages_of_the_same_row(serve: Serve) -> None:
+    """A study comes in at the front before each request, so that one is always left over."""
+    archive = Archive(studies(3))
+
+    def restless(path: str, parameters: dict[str, str]) -> Answer:
+        if "offset" in parameters:
+            archive.rows.insert(0, row(f"9.{len(archive.rows)}"))
+        return archive(path, parameters)
+
+    context, server = serve(restless, page_size=3)
+    pages = Pages(context, STUDIES)
+    assert list(pages) == studies(3)
+    assert pages.complete
+    assert len(server.targets) == 1 + 5
+
+
 def test_results_that_go_round_in_a_circle_are_given_up(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
