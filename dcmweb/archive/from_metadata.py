@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 from werkzeug.exceptions import BadRequest
 
+from dcmweb.dicom.byte_ranges import pieces_of, read_range
 from dcmweb.dicom.element_walk import DEFLATED, EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_model import Dataset, number, text
 from dcmweb.dicom.json_to_part10 import (
     BulkData,
-    Chunk,
     Unwritable,
     check_uids,
     is_uid,
@@ -27,7 +27,6 @@ from dcmweb.dicom.json_to_part10 import (
 from dcmweb.dicom.tags import NUMBER_OF_FRAMES, PIXEL_DATA, TRANSFER_SYNTAX_UID
 from dcmweb.errors import LocalError
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
-from dcmweb.http.multipart import PIECE
 
 Write = Callable[[bytes], None]
 
@@ -48,14 +47,9 @@ class BulkFile:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield its bytes."""
-        left = self.size
+        too_short = LocalError("bulk data has become shorter", path=self.path)
         with open(self.path, "rb") as source:
-            while left:
-                piece = source.read(min(left, PIECE))
-                if not piece:
-                    raise LocalError("bulk data has become shorter", path=self.path)
-                left -= len(piece)
-                yield piece
+            yield from read_range(source, 0, self.size, too_short)
 
 
 def compose(metadata: Dataset, bulk: Mapping[str, BulkFile], write: Write) -> None:
@@ -72,23 +66,16 @@ def compose(metadata: Dataset, bulk: Mapping[str, BulkFile], write: Write) -> No
         _check_names(dataset, bulk)
         syntax = _transfer_syntax(text(metadata, TRANSFER_SYNTAX_UID), dataset, bulk)
         chunks = write_file(dataset, syntax, _encapsulated(dataset, bulk, syntax))
-        write(_bytes(next(chunks)))  # the file meta information, which is never deflated
-        pieces = _pieces(chunks)
+        write(
+            b"".join(pieces_of([next(chunks)]))
+        )  # the file meta information, which is never deflated
+        pieces = pieces_of(chunks)
         for piece in _deflated(pieces) if syntax == DEFLATED else pieces:
             write(piece)
     except Unwritable as error:
         raise BadRequest(str(error)) from None
     except RecursionError:
         raise BadRequest("its sequences are nested too deep") from None
-
-
-def _bytes(chunk: Chunk) -> bytes:
-    return b"".join(_pieces([chunk]))
-
-
-def _pieces(chunks: Iterable[Chunk]) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield from (chunk,) if isinstance(chunk, bytes) else chunk.pieces()
 
 
 def _check_names(metadata: Dataset, bulk: Mapping[str, BulkFile]) -> None:

@@ -28,6 +28,7 @@ from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.storage.index import Entry, below, entry
 from dcmweb.archive.storage.matching import Matches, matcher
 from dcmweb.dicom.json_model import Dataset, items, values
+from dcmweb.dicom.person_names import join_groups, split_groups
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.dicom.tags import (
     INSTANCE_AVAILABILITY,
@@ -286,8 +287,7 @@ def element(vr: str, text: str) -> dict[str, object]:
 
 def _value(vr: str, text: str) -> object:
     if vr == "PN":
-        groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("="), strict=False)
-        return {name: group for name, group in groups if group} or None
+        return {name: group for name, group in split_groups(text).items() if group} or None
     if vr in ("IS", "US"):
         try:
             return int(text)
@@ -310,8 +310,7 @@ def _fits(dataset: Dataset, path: Sequence[Attribute], fits: Matches) -> bool:
 def _as_text(value: object) -> str:
     """Write a value as the index would have it."""
     if isinstance(value, dict):
-        groups = (str(value.get(name, "")) for name in ("Alphabetic", "Ideographic", "Phonetic"))
-        return "=".join(groups).rstrip("=")
+        return join_groups(value)
     return "" if value is None else str(value)
 
 

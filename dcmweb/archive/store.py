@@ -12,7 +12,7 @@ from werkzeug.wrappers import Request
 
 from dcmweb.archive.from_metadata import BulkFile, compose
 from dcmweb.archive.storage.folder import Kept, Received, Storage
-from dcmweb.dicom.json_model import Dataset, parse_json, text
+from dcmweb.dicom.json_model import Dataset, bulk_references, parse_json, text
 from dcmweb.dicom.native_xml import parse_native_xml
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Resource
@@ -244,11 +244,5 @@ def _bulk_of(dataset: Dataset, bulk: dict[str, BulkFile]) -> dict[str, BulkFile]
 
 
 def _bulk_names(dataset: Dataset) -> Iterator[str]:
-    for element in dataset.values():
-        if not isinstance(element, dict):
-            continue
-        if isinstance(element.get("BulkDataURI"), str):
-            yield element["BulkDataURI"]
-        for item in element.get("Value") or ():
-            if isinstance(item, dict) and element.get("vr") == "SQ":
-                yield from _bulk_names(item)
+    names = (element["BulkDataURI"] for _, element in bulk_references(dataset))
+    return (name for name in names if isinstance(name, str))

@@ -99,7 +99,7 @@ def _nothing_is(_path: str, _size: int, _mtime_ns: int) -> bool:
 
 
 def _print_event(run: Run, outcome: Outcome) -> None:
-    from dcmweb.transfer.events import as_event
+    from dcmweb.transfer.outcomes import as_event
 
     run.console.data(json.dumps(as_event(outcome)))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dcmweb.dicom.dictionary import attribute_of, uid_name
+from dcmweb.dicom.person_names import GROUPS, split_components, split_groups
 from dcmweb.dicom.tags import (
     CODE_MEANING,
     CODE_VALUE,
@@ -16,7 +17,6 @@ from dcmweb.dicom.tags import (
 )
 
 SEPARATOR = "; "
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
 _TIME = re.compile(r"([0-9]{2})([0-9]{2})?([0-9]{2})?(?:\.([0-9]+))?")
 _MOMENT = re.compile(r"([0-9]{8})([0-9]{2,6}(?:\.[0-9]+)?)?([+-][0-9]{4})?")
@@ -63,19 +63,19 @@ def _text(value: Any, vr: str, names_uids: bool) -> str:
 
 
 def _written_name(text: str) -> str:
-    return _person_name(dict(zip(_GROUPS, text.split("="), strict=False)))
+    return _person_name(split_groups(text))
 
 
 def _person_name(groups: dict[str, Any]) -> str:
     """Write a name: `Family, Given Middle`, the ideographic one in brackets behind it."""
-    alphabetic, ideographic, phonetic = (_group(str(groups.get(g) or "")) for g in _GROUPS)
+    alphabetic, ideographic, phonetic = (_group(str(groups.get(g) or "")) for g in GROUPS)
     if alphabetic and ideographic:
         return f"{alphabetic} ({ideographic})"
     return alphabetic or ideographic or phonetic
 
 
 def _group(text: str) -> str:
-    family, given, middle, prefix, suffix = [*text.strip().split("^", 4), "", "", "", ""][:5]
+    family, given, middle, prefix, suffix = split_components(text.strip()).values()
     named = " ".join(filter(None, [given, middle]))
     if not text.isascii() and not re.search("[A-Za-z]", text):  # written without a comma
         return " ".join(filter(None, [family, named, prefix, suffix]))

@@ -12,7 +12,7 @@ from typing import Any
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
-from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.json_model import Dataset, bulk_references
 from dcmweb.dicom.json_to_part10 import (
     UTF_8,
     Unwritable,
@@ -108,7 +108,7 @@ def _completed_element(tag: str, element: Any) -> tuple[dict[str, Any], list[str
     inside, problems = [], []
     for item in items:
         inner, wrong_inside = completed(item) if isinstance(item, dict) else (item, [])
-        if isinstance(item, dict) and bulk_references(item):
+        if isinstance(item, dict) and bulk_data_uris(item):
             wrong_inside.append("refers to bulk data, which only the data set itself can")
         inside.append(inner)
         problems += [f"in {named(tag)}: {words}" for words in wrong_inside]
@@ -153,10 +153,8 @@ def _check_value(tag: str, element: dict[str, Any]) -> None:
         raise Unwritable(f"{named(tag)} has a BulkDataURI that is no text, or is not alone")
 
 
-def bulk_references(dataset: Dataset) -> dict[str, str]:
+def bulk_data_uris(dataset: Dataset) -> dict[str, str]:
     """Return the BulkDataURIs of elements by their tags, without those in items."""
     return {
-        tag: element["BulkDataURI"]
-        for tag, element in dataset.items()
-        if isinstance(element, dict) and "BulkDataURI" in element
+        tag: element["BulkDataURI"] for tag, element in bulk_references(dataset) if "/" not in tag
     }

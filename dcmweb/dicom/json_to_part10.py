@@ -14,14 +14,16 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 from pydicom.valuerep import format_number_as_ds
 
+from dcmweb.dicom.byte_ranges import Chunk, Source, size_of
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN, encoding
-from dcmweb.dicom.json_model import Dataset, text
+from dcmweb.dicom.json_model import Dataset, bulk_references, text
+from dcmweb.dicom.person_names import GROUPS, join_groups
 from dcmweb.dicom.tags import (
     AVAILABLE_TRANSFER_SYNTAX_UID,
     EXTENDED_OFFSET_TABLE,
@@ -59,7 +61,6 @@ _SINGLE = ("LT", "ST", "UR", "UT")  # of one value, in which a backslash is a ch
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _LONG_VRS = frozenset([*BINARY, "SQ", "SV", "UC", "UR", "UT", "UV"])
 _VRS = frozenset([*_STRINGS, *WORDS, *BINARY, "SQ"])
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _CONTENTS = ("Value", "InlineBinary", "BulkDataURI")
 _UNDEFINED = 0xFFFFFFFF
 _UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
@@ -70,25 +71,11 @@ class Unwritable(ValueError):
     """A data set that no file can be made of; says which element is wrong, and how."""
 
 
-class Readable(Protocol):
-    """Bytes that are elsewhere: how many there are, and a way to read them, each time anew."""
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield its bytes from the start; raises rather than yield fewer or more."""
-
-
-Chunk = bytes | Readable
-
-
 @dataclass(frozen=True)
 class BulkData:
     """Bulk data of an element: one value in little endian, or frames that are compressed."""
 
-    frames: Sequence[Readable]
+    frames: Sequence[Source]
     is_encapsulated: bool = False
 
 
@@ -157,13 +144,9 @@ def is_uid(uid: str) -> bool:
 
 
 def with_bulk_data(dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield tag and element of all that refers to bulk data, in items too."""
-    for tag, element in prepared(dataset).items():
-        if "BulkDataURI" in element:
-            yield tag, element
-        elif element["vr"] == "SQ":
-            for item in _items(tag, element):
-                yield from with_bulk_data(item)
+    """Yield tag and element of all that refers to bulk data and is written, in items too."""
+    for path, element in bulk_references(dataset, prepared):
+        yield path.rpartition("/")[2], element
 
 
 def swapped(data: bytes, vr: str) -> bytes:
@@ -205,7 +188,7 @@ def _file_meta(dataset: Dataset, syntax: str) -> bytes:
 class _InOtherOrder:
     """Words as they are in a big endian file."""
 
-    source: Readable
+    source: Source
     vr: str
     padding: bytes
 
@@ -250,8 +233,8 @@ class _Writer:
         chunks: list[Chunk] = []
         for item in _items(tag, element):
             inside = [*self.chunks(item)]
-            chunks += [self._header(ITEM, "", _size_of(inside)), *inside]
-        yield self._header(tag, "SQ", _size_of(chunks))
+            chunks += [self._header(ITEM, "", size_of(inside)), *inside]
+        yield self._header(tag, "SQ", size_of(chunks))
         yield from chunks
 
     def _header(self, tag: str, vr: str, length: int) -> bytes:
@@ -278,7 +261,7 @@ class _Writer:
             yield value
             yield padding
 
-    def _encapsulated(self, tag: str, frames: Sequence[Readable]) -> Iterator[Chunk]:
+    def _encapsulated(self, tag: str, frames: Sequence[Source]) -> Iterator[Chunk]:
         """Write frames, each one fragment, behind their basic offset table (PS3.5 annex A.4)."""
         sizes = [self._checked(tag, frame.size + frame.size % 2) for frame in frames]
         offsets = [0, *accumulate(8 + size for size in sizes[:-1])]
@@ -295,10 +278,6 @@ class _Writer:
         if size >= _UNDEFINED:
             raise wrong(tag, "is too long for DICOM")
         return size
-
-
-def _size_of(chunks: list[Chunk]) -> int:
-    return sum(len(one) if isinstance(one, bytes) else one.size for one in chunks)
 
 
 def _padding(vr: str, size: int) -> bytes:
@@ -371,10 +350,9 @@ def _string(tag: str, vr: str, value: Any) -> str:
 
 
 def _person_name(name: dict[str, Any]) -> str | None:
-    groups = [name.get(group, "") for group in _GROUPS]
-    if not name.keys() <= {*_GROUPS} or not all(isinstance(group, str) for group in groups):
+    if not name.keys() <= {*GROUPS} or not all(isinstance(group, str) for group in name.values()):
         return None
-    return "=".join(groups).rstrip("=")
+    return join_groups(name)
 
 
 def _decimal(vr: str, value: float) -> str | None:

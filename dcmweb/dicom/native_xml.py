@@ -10,11 +10,10 @@ from typing import Any, NoReturn
 from xml.etree import ElementTree
 
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.person_names import COMPONENTS, GROUPS, join_components, split_components
 from dcmweb.errors import ProtocolError
 
 _NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
-_COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _INTEGERS = frozenset(["IS", "SL", "SS", "SV", "UL", "US", "UV"])
 _NUMBERS = _INTEGERS | {"DS", "FD", "FL"}
 _TAG = re.compile("[0-9A-Fa-f]{8}")
@@ -124,8 +123,7 @@ def _person_name(element: ElementTree.Element) -> dict[str, str]:
     groups = {}
     for group in element:
         components = {_name(part): part.text or "" for part in group}
-        name = "^".join(components.get(part, "") for part in _COMPONENTS)
-        groups[_name(group)] = name.rstrip("^")
+        groups[_name(group)] = join_components(components.get(part, "") for part in COMPONENTS)
     return groups
 
 
@@ -205,10 +203,9 @@ def _values(element: dict[str, Any]) -> list[Any]:
 
 
 def _written_groups(name: dict[str, Any]) -> Iterator[str]:
-    for group in _GROUPS:
+    for group in GROUPS:
         if group in name:
-            last = len(_COMPONENTS) - 1  # has what is too much
-            texts = zip(_COMPONENTS, str(name[group] or "").split("^", last), strict=False)
+            texts = split_components(str(name[group] or "")).items()
             yield _tagged(
                 group, "".join(_tagged(part, _text(text)) for part, text in texts if text)
             )

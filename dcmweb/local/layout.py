@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dcmweb.dicom import json_model
 from dcmweb.dicom.dictionary import attribute
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.person_names import GROUPS
 from dcmweb.dicom.resources import Resource
 from dcmweb.dicom.tags import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmweb.errors import UsageError
@@ -25,7 +26,6 @@ _UID_TAGS: Mapping[str, str] = {
     SERIES_INSTANCE_UID: "series",
     SOP_INSTANCE_UID: "instance",
 }
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _SAFE_PUNCTUATION = "_.,^+=@() -"
 _NON_JOINER, _JOINER = "\u200c", "\u200d"
 _MARKS = ("Mn", "Mc")  # signs for vowels, accents: what they follow would be another word without
@@ -104,7 +104,7 @@ def _value(tag: str, instance: Resource, attributes: Dataset) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, dict):  # a person's name
-        value = next((value[group] for group in _GROUPS if value.get(group)), "")
+        value = next((value[group] for group in GROUPS if value.get(group)), "")
     return str(value).strip("\0 ") if isinstance(value, (str, int, float)) else ""
 
 

@@ -24,6 +24,7 @@ from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 from werkzeug.exceptions import NotAcceptable, NotFound
 
+from dcmweb.dicom.byte_ranges import read_range
 from dcmweb.dicom.element_walk import (
     DEFLATED,
     EXPLICIT_VR_BIG_ENDIAN,
@@ -114,14 +115,8 @@ class FileRanges:
         """Yield the bytes; raises BrokenDicom if the file is shorter."""
         with open_plain(self.path) as file:
             for start, length in self.ranges:
-                file.seek(start)
-                left = length
-                while left:
-                    piece = file.read(min(left, PIECE))
-                    if not piece:
-                        raise BrokenDicom("it ends inside its pixel data", path=self.path)
-                    left -= len(piece)
-                    yield piece
+                too_short = BrokenDicom("it ends inside its pixel data", path=self.path)
+                yield from read_range(file, start, length, too_short)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import base64
 import math
 import struct
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -25,6 +25,7 @@ from dcmweb.archive.representations.frames import TAGS, open_plain, walk_items
 from dcmweb.dicom.element_walk import META_SYNTAX, read_meta, skip_preamble
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_to_part10 import BINARY, swapped
+from dcmweb.dicom.person_names import GROUPS
 from dcmweb.dicom.tags import (
     AVAILABLE_TRANSFER_SYNTAX_UID,
     PIXEL_REPRESENTATION,
@@ -272,9 +273,5 @@ def _number(value: Any, kind: Callable[[Any], int | float]) -> int | float | str
 
 
 def _person_name(name: PersonName) -> dict[str, str] | None:
-    groups: Sequence[tuple[str, str]] = (
-        ("Alphabetic", name.alphabetic),
-        ("Ideographic", name.ideographic),
-        ("Phonetic", name.phonetic),
-    )
+    groups = zip(GROUPS, (name.alphabetic, name.ideographic, name.phonetic), strict=True)
     return {key: text for key, text in groups if text} or None

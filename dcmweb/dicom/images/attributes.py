@@ -12,7 +12,7 @@ from typing import Any
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.images.codestreams import Pixels
 from dcmweb.dicom.images.content import Kind, MediaFile
-from dcmweb.dicom.json_checks import bulk_references
+from dcmweb.dicom.json_checks import bulk_data_uris
 from dcmweb.dicom.json_model import Dataset, number, text
 from dcmweb.dicom.json_to_part10 import (
     UTF_8,
@@ -98,7 +98,7 @@ def target_of(dataset: Dataset, content: MediaFile) -> str:
     Otherwise that is the pixel data, or the document.
     """
     default = ENCAPSULATED_DOCUMENT if content.kind is Kind.PDF else PIXEL_DATA
-    return next(iter(bulk_references(dataset)), default)
+    return next(iter(bulk_data_uris(dataset)), default)
 
 
 def filled(

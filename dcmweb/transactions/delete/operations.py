@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from dcmweb.errors import NetworkError, ProtocolError, Refused, UsageError
 from dcmweb.http.response import not_dicomweb
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.retrieve.instance_jobs import one_of_many
+from dcmweb.transactions.jobs import one_of_many
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 FIRST_POLL, LONGEST_POLL, SLOWER = 0.25, 10.0, 1.5  # seconds, seconds, and the factor between

@@ -12,6 +12,7 @@ from dcmweb.dicom.resources import MOST_FRAMES, Resource
 from dcmweb.dicom.tags import NUMBER_OF_FRAMES, ROWS, SOP_CLASS_UID
 from dcmweb.errors import NothingMatched, ProtocolError, Refused
 from dcmweb.http.media_types import (
+    BYTES_AS_STORED,
     EXTENSIONS,
     OCTET_STREAM,
     OTHER_EXTENSION,
@@ -21,8 +22,9 @@ from dcmweb.http.media_types import (
 from dcmweb.http.multipart import read_parts
 from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.jobs import Job, one_of_many
 from dcmweb.transactions.retrieve.accept import ask, checked_response
-from dcmweb.transactions.retrieve.instance_jobs import Job, instances_below, one_of_many
+from dcmweb.transactions.retrieve.instance_jobs import instances_below
 from dcmweb.transactions.retrieve.metadata import describe, described
 from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
 from dcmweb.transactions.retrieve.rendered import ANY, RenderingParameters, is_picture
@@ -36,7 +38,6 @@ _Fetch = Callable[[Resource, str], Iterator[Outcome]]
 # Of frames in one request: servers have limits for the length of a URL.
 MOST_TOGETHER = 100
 RENDERED_TOGETHER = 10  # in one job, a request for each
-AS_STORED = MediaType(OCTET_STREAM, {"transfer-syntax": "*"})
 _EXTENSIONS = sorted({*EXTENSIONS.values(), OTHER_EXTENSION})
 
 
@@ -212,7 +213,7 @@ class FrameRetriever:
 
     def _answer(self, resource: Resource) -> Response:
         """Ask for frames as they are stored."""
-        accept = multipart(self._wanted or AS_STORED)
+        accept = multipart(self._wanted or BYTES_AS_STORED)
         response = ask(self._context, str(resource), [accept], 200)
         kind = response.media_type
         is_frame = kind.name == OCTET_STREAM or kind.name.startswith(("image/", "video/"))

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from dcmweb.dicom.byte_ranges import FileRange
 from dcmweb.dicom.images.attributes import (
     filled,
     is_compressed,
@@ -20,7 +21,7 @@ from dcmweb.dicom.images.attributes import (
     target_of,
 )
 from dcmweb.dicom.images.content import MediaFile, content_digest, read_media_file
-from dcmweb.dicom.json_checks import bulk_references, completed, read_metadata
+from dcmweb.dicom.json_checks import bulk_data_uris, completed, read_metadata
 from dcmweb.dicom.json_model import Dataset, text
 from dcmweb.dicom.json_to_part10 import (
     Unwritable,
@@ -40,7 +41,7 @@ from dcmweb.dicom.tags import (
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
 from dcmweb.local.masks import Found
-from dcmweb.transactions.store.metadata_instance import FileRange, Metadata, MetadataInstance
+from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
 
 # The name space of UIDs that are made here: of the same input, always the same.
 _NAMESPACE = uuid.UUID("6f1cbb4c-9c0f-4d0b-8a53-1f0a3c1d9d52")
@@ -96,7 +97,7 @@ def _checked(metadata: Metadata) -> tuple[list[Dataset], list[InputProblem]]:
     for number, one in enumerate(read, start=1):
         dataset, wrong = completed(one)
         item = _name(metadata.name, number, len(read))
-        if len(bulk_references(dataset)) > 1:
+        if len(bulk_data_uris(dataset)) > 1:
             wrong.append("more than one element refers to bulk data: there can be one")
         problems += [InputProblem(item, words) for words in wrong]
         datasets.append(dataset)
@@ -130,7 +131,7 @@ def _paired(name: str, datasets: Sequence[Dataset], contents: Sequence[MediaFile
     items = [_name(name, number, len(datasets)) for number in range(1, len(datasets) + 1)]
     if not contents:
         for item, dataset in zip(items, datasets, strict=True):
-            if references := bulk_references(dataset):
+            if references := bulk_data_uris(dataset):
                 uri = next(iter(references.values()))
                 raise UsageError(f"{item} refers to {uri!r}, but no file is given", "name it")
         return [_Plan(item, one) for item, one in zip(items, datasets, strict=True)]
@@ -152,7 +153,7 @@ def _by_name(name: str, datasets: Sequence[Dataset], contents: Sequence[MediaFil
     files |= {n: one for one in contents if short[n := os.path.basename(one.path)] == 1}
     plans = []
     for number, dataset in enumerate(datasets, start=1):
-        uri = next(iter(bulk_references(dataset).values()), "")
+        uri = next(iter(bulk_data_uris(dataset).values()), "")
         found = files.get(uri)
         if uri and not found:
             return []

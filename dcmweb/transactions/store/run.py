@@ -187,15 +187,8 @@ def _composed_before(instance: MetadataInstance, is_done: IsDone) -> Outcome | N
     """Pass over an instance that needs nothing more."""
     if not is_done(instance.path, instance.size, instance.mtime_ns):
         return None
-    found = instance.identity.resource
-    return Outcome(
-        Status.DONE_BEFORE,
-        instance.path,
-        instance.size,
-        study=found.study,
-        series=found.series,
-        instance=found.instance,
-    )
+    resource = instance.identity.resource
+    return Outcome.of(resource, Status.DONE_BEFORE, instance.path, size=instance.size)
 
 
 def _look(found: Found, held: int) -> LocalInstance | Outcome:

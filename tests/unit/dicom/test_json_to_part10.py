@@ -12,7 +12,8 @@ import pytest
 from pydicom.encaps import generate_frames, parse_basic_offsets
 from pydicom.uid import JPEGBaseline8Bit
 
-from dcmweb.dicom.json_to_part10 import BulkData, Chunk, write_dataset, write_file
+from dcmweb.dicom.byte_ranges import Chunk
+from dcmweb.dicom.json_to_part10 import BulkData, write_dataset, write_file
 from dcmweb.dicom.part10 import find_damage
 
 METADATA: dict[str, Any] = {
