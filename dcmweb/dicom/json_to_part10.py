@@ -1,7 +1,7 @@
-"""DICOM files written from the DICOM JSON model and bulk data (PS3.5 section 7, PS3.10 section 7).
+"""Write DICOM files from the DICOM JSON model and bulk data (PS3.5 section 7, PS3.10 section 7).
 
-What a file is made of is yielded as chunks, bulk data among them unread, so that its length can
-be told before.
+A file is yielded as chunks. Bulk data stays unread in them, so that the length is known before it
+is read.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ WORDS = dict.fromkeys(("AT", "OW", "SS", "US"), 2)
 WORDS |= dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4)
 WORDS |= dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8)
 
-# Said of the service, and of other fragments than those that are written.
+# About the service that sent it, or about fragments other than those that are written.
 _LEFT_OUT = (AVAILABLE_TRANSFER_SYNTAX_UID, EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS)
 _STRINGS = frozenset(
     ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI"]
@@ -68,12 +68,15 @@ _TYPE_CODES = {2: "H", 4: "I", 8: "Q"}
 
 
 class Unwritable(ValueError):
-    """A data set that no file can be made of; says which element is wrong, and how."""
+    """The data set cannot be written as a file; the message names the element and the problem.
+
+    Messages hold tags and positions, never values or unknown keys: these may be about a patient.
+    """
 
 
 @dataclass(frozen=True)
 class BulkData:
-    """Bulk data of an element: one value in little endian, or frames that are compressed."""
+    """The bulk data of an element: one value in little endian, or compressed frames."""
 
     frames: Sequence[Source]
     is_encapsulated: bool = False
@@ -82,8 +85,8 @@ class BulkData:
 def write_file(dataset: Dataset, syntax: str, bulk: Mapping[str, BulkData]) -> Iterator[Chunk]:
     """Yield a DICOM file; `bulk` is named as in the BulkDataURIs.
 
-    Text is UTF-8, and the data set not yet deflated. Raises Unwritable, maybe when a part of it
-    has been yielded, and RecursionError for sequences that are nested too deep.
+    Text is in UTF-8. The data set is not deflated. Raises Unwritable, even after some chunks, and
+    RecursionError for sequences that are nested too deep.
     """
     yield _file_meta(dataset, syntax)
     yield from write_dataset(dataset, syntax, bulk)
@@ -100,27 +103,27 @@ def wrong(tag: str, words: str) -> Unwritable:
 
 
 def named(tag: str) -> str:
-    """Write a tag as people do, with its keyword."""
+    """Write a tag with its keyword, as `(0010,0010) PatientName`."""
     keyword = keyword_for_tag(int(tag, 16))
     private = "private element" if int(tag[3], 16) % 2 else "unknown element"
     return f"({tag[:4]},{tag[4:]}) {keyword or private}"
 
 
 def prepared(dataset: Dataset, *, is_ascii: bool = True) -> Dataset:
-    """Check a data set, and order it by tags, without what is not written of it."""
+    """Check a data set and sort it by tag; elements that are not written are left out."""
     found: Dataset = {}
-    for key, element in dataset.items():
+    for number, (key, element) in enumerate(dataset.items(), start=1):
         tag = key.upper()
         if not re.fullmatch("[0-9A-F]{8}", tag) or tag.startswith(("0000", "FFFE")):
-            raise Unwritable(f"{key!r} is no tag of a data set")
+            raise Unwritable(f"key {number} of a data set is not a tag that can be in it")
         vr = element.get("vr") if isinstance(element, dict) else None
         if not isinstance(vr, str) or vr not in _VRS:
-            raise wrong(tag, "has no vr that PS3.5 knows")
+            raise wrong(tag, "has a vr that is not in PS3.5, or none")
         contents = [name for name in _CONTENTS if name in element]
         if len(contents) > 1:
             raise wrong(tag, f"has both {contents[0]} and {contents[1]}")
         if "Value" in element and not isinstance(element["Value"], list):
-            raise wrong(tag, "has a Value that is no array")
+            raise wrong(tag, "has a Value that is not an array")
         if not (tag.startswith("0002") or tag.endswith("0000") or tag in _LEFT_OUT):
             found[tag] = element
     if SPECIFIC_CHARACTER_SET in found or not is_ascii:
@@ -135,11 +138,11 @@ def check_uids(metadata: Dataset) -> None:
         if not uid:
             raise wrong(tag, "is missing")
         if not is_uid(uid):
-            raise wrong(tag, f"is no UID: {uid!r}")
+            raise wrong(tag, "is not a valid UID")
 
 
 def is_uid(uid: str) -> bool:
-    """Tell whether a text has the form of a UID (PS3.5 section 9.1)."""
+    """Return True if a text has the form of a UID (PS3.5 section 9.1)."""
     return _UID.fullmatch(uid) is not None
 
 
@@ -150,7 +153,7 @@ def with_bulk_data(dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def swapped(data: bytes, vr: str) -> bytes:
-    """Turn the words of a value into the other byte order; bytes that make up no word stay."""
+    """Swap the bytes of each word of a value; bytes at the end that are not a whole word stay."""
     size = WORDS.get(vr, 1)
     if size == 1:
         return data
@@ -165,7 +168,7 @@ def _items(tag: str, element: dict[str, Any]) -> Iterator[Dataset]:
         raise wrong(tag, "is a sequence, but has no items")
     for item in element.get("Value", ()):
         if not (item is None or isinstance(item, dict)):
-            raise wrong(tag, "has an item that is no data set")
+            raise wrong(tag, "has an item that is not a data set")
         yield item or {}
 
 
@@ -186,7 +189,7 @@ def _file_meta(dataset: Dataset, syntax: str) -> bytes:
 
 @dataclass(frozen=True)
 class _InOtherOrder:
-    """Words as they are in a big endian file."""
+    """A value in big endian, made from one in little endian."""
 
     source: Source
     vr: str
@@ -281,15 +284,16 @@ class _Writer:
 
 
 def _padding(vr: str, size: int) -> bytes:
-    """Give what makes a value of even length (PS3.5 section 6.2)."""
+    """Return the padding that makes the length of a value even (PS3.5 section 6.2)."""
     return (b" " if vr in _STRINGS and vr != "UI" else b"\0") * (size % 2)
 
 
 def _value(tag: str, element: dict[str, Any], order: str) -> bytes:
-    """Write what an element holds (PS3.18 section F.2.3)."""
+    """Write the value of an element (PS3.18 section F.2.3)."""
     vr, values = element["vr"], element.get("Value", [])
     if ("Value" in element and vr in BINARY) or ("InlineBinary" in element and vr not in BINARY):
-        raise wrong(tag, f"has {' and '.join(element)}, which do not go together")
+        content = "Value" if "Value" in element else "InlineBinary"
+        raise wrong(tag, f"has vr {vr} and {content}, which do not go together")
     if vr in BINARY:
         data = _inline(tag, element.get("InlineBinary", ""))
         data += _padding(vr, len(data))
@@ -356,7 +360,7 @@ def _person_name(name: dict[str, Any]) -> str | None:
 
 
 def _decimal(vr: str, value: float) -> str | None:
-    """Write a number of DS or IS; None for what is none of them."""
+    """Write a number of DS or IS; None if the VR cannot hold it."""
     try:
         number = _number("IS" if isinstance(value, int) else vr, value)
         return format_number_as_ds(number) if isinstance(number, float) else str(number)

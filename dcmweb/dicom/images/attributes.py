@@ -1,6 +1,7 @@
-"""What an image or a document tells of an instance: filled into metadata that leaves it out.
+"""Derive attributes from images and documents, for metadata that leaves them out.
 
-Nothing that stands in the metadata is changed; what the file contradicts is said to be wrong.
+Metadata is never changed. Where a file contradicts it, that is a problem, which names the tag and
+what the file says, never the value in the metadata.
 """
 
 from __future__ import annotations
@@ -76,26 +77,26 @@ _OF_MANY_FRAMES = frozenset(
 _NATIVE = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 _TRANSFER = "1.2.840.10008.1.2."
 _RLE = _TRANSFER + "5"
-# In which the metadata is taken at its word: RLE, JPEG XL, and video (PS3.5 section 10).
+# Files in these are not read, only described by metadata: RLE, JPEG XL, video (PS3.5 section 10).
 _TOLD = frozenset([_RLE, *(f"{_TRANSFER}4.{n}" for n in (*range(100, 109), 110, 111, 112))])
 
 
 def is_of_many_frames(dataset: Dataset) -> bool:
-    """Tell whether metadata is that of one instance with several frames."""
+    """Return True if metadata describes one instance with several frames."""
     return (number(dataset, NUMBER_OF_FRAMES) or 1) > 1 or text(
         dataset, SOP_CLASS_UID
     ) in _OF_MANY_FRAMES
 
 
 def is_compressed(dataset: Dataset) -> bool:
-    """Tell whether the pixel data of a data set that is filled in is encapsulated."""
+    """Return True if the pixel data of a data set with a transfer syntax is encapsulated."""
     return text(dataset, TRANSFER_SYNTAX_UID) not in _NATIVE
 
 
 def target_of(dataset: Dataset, content: MediaFile) -> str:
-    """Return the tag of the element that a file is for: the one that refers to bulk data, if any.
+    """Return the tag of the element that a file belongs to: the one that refers to bulk data.
 
-    Otherwise that is the pixel data, or the document.
+    If there is none, it is the pixel data or the document.
     """
     default = ENCAPSULATED_DOCUMENT if content.kind is Kind.PDF else PIXEL_DATA
     return next(iter(bulk_data_uris(dataset)), default)
@@ -104,10 +105,10 @@ def target_of(dataset: Dataset, content: MediaFile) -> str:
 def filled(
     dataset: Dataset, contents: Sequence[MediaFile], place: int
 ) -> tuple[Dataset, list[str]]:
-    """Fill in what tells itself, and say what is wrong.
+    """Derive attributes from the files, and list what is wrong.
 
-    `contents` are frames, or the one value of another element; `place` is that of the instance
-    among others, from 1. UIDs of instance, series and study are left to others.
+    `contents` are frames, or the one value of another element. `place` is the number of the
+    instance among others, from 1. The UIDs of instance, series and study are not filled in here.
     """
     problems: list[str] = []
     defaults = _plain("UI", **{TRANSFER_SYNTAX_UID: EXPLICIT_VR_LITTLE_ENDIAN})
@@ -115,14 +116,14 @@ def filled(
     if target == PIXEL_DATA:
         defaults, problems = _of_image(dataset, contents)
     elif len(contents) > 1:
-        problems = [f"{named(target)} is one file, but there are {len(contents)}"]
+        problems = [f"{named(target)} takes one file, but {len(contents)} are given"]
     elif contents and contents[0].kind is Kind.PDF:
         defaults, problems = _of_document(dataset, contents[0])
     elif contents and contents[0].kind is Kind.IMAGE:
-        problems = [f"{named(target)} is no place for an image"]
+        problems = [f"{named(target)} cannot hold an image"]
     syntax = text(dataset, TRANSFER_SYNTAX_UID)
     if target != PIXEL_DATA and syntax not in ("", *_NATIVE):
-        problems.append(f"{named(TRANSFER_SYNTAX_UID)} is {syntax}, but there is no image in it")
+        problems.append(f"{named(TRANSFER_SYNTAX_UID)} is one of images, but there is no image")
     if target:
         defaults |= _plain("IS", **{INSTANCE_NUMBER: place})
         is_wide = (number(dataset, BITS_ALLOCATED) or 8) > 8
@@ -134,7 +135,7 @@ def filled(
 
 
 def has_value(element: dict[str, Any]) -> bool:
-    """Tell whether an element is not empty."""
+    """Return True if an element has a value."""
     return any(element.get(name) for name in ("Value", "InlineBinary", "BulkDataURI"))
 
 
@@ -151,7 +152,7 @@ def _of_document(dataset: Dataset, content: MediaFile) -> tuple[Dataset, list[st
         DOCUMENT_TITLE: {"vr": "ST"},
         CONCEPT_NAME_CODE_SEQUENCE: {"vr": "SQ"},
         **_plain("UI", **{SOP_CLASS_UID: _PDF, TRANSFER_SYNTAX_UID: EXPLICIT_VR_LITTLE_ENDIAN}),
-        # Whether a document names the patient nobody can tell: it is taken to.
+        # Assume that the document names the patient, since that cannot be known.
         **_plain("CS", **{MODALITY: "DOC", CONVERSION_TYPE: "WSD", BURNED_IN_ANNOTATION: "YES"}),
         **_plain("LO", **{MIME_TYPE_OF_ENCAPSULATED_DOCUMENT: "application/pdf"}),
         **_plain("UL", **{ENCAPSULATED_DOCUMENT_LENGTH: content.size}),
@@ -160,16 +161,16 @@ def _of_document(dataset: Dataset, content: MediaFile) -> tuple[Dataset, list[st
     for tag in (MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, ENCAPSULATED_DOCUMENT_LENGTH):
         told, value = text(dataset, tag), text(defaults, tag)
         if told and told != value:
-            problems.append(f"{named(tag)} is {told}, but the document has {value}")
+            problems.append(f"{named(tag)} differs from the document, which has {value}")
     return defaults, problems
 
 
 def _of_image(dataset: Dataset, contents: Sequence[MediaFile]) -> tuple[Dataset, list[str]]:
-    """Describe pixel data by its frames, as far as these tell what they are."""
+    """Describe pixel data by its frames, if their kind is known."""
     first = contents[0].pixels
     syntax = text(dataset, TRANSFER_SYNTAX_UID)
     if has_value({**dataset.get(PIXEL_DATA, {}), "BulkDataURI": ""}):
-        return {}, [f"{named(PIXEL_DATA)} stands in the metadata, but there is an image as well"]
+        return {}, [f"{named(PIXEL_DATA)} is in the metadata, but an image is given too"]
     if first is None:
         return {}, [*_complaints_of_unknown(dataset, contents, syntax)]
     for content in contents[1:]:
@@ -208,7 +209,7 @@ def _description(dataset: Dataset, pixels: Pixels, frames: int) -> Dataset:
 
 
 def _of_lossy(pixels: Pixels, contents: Sequence[MediaFile]) -> Dataset:
-    """Say how images lost something (PS3.3 section C.7.6.1.1.5)."""
+    """Describe lossy compression (PS3.3 section C.7.6.1.1.5)."""
     bytes_per_sample = -(-pixels.bits // 8)
     native = pixels.rows * pixels.columns * pixels.samples * bytes_per_sample * len(contents)
     ratio = round(native / sum(content.size for content in contents), 2)
@@ -221,7 +222,7 @@ def _of_lossy(pixels: Pixels, contents: Sequence[MediaFile]) -> Dataset:
 
 
 def _of_secondary_capture(pixels: Pixels, frames: int) -> Dataset:
-    """Make an image of no class that is told a secondary capture (PS3.3 sections A.8 and C.8.6)."""
+    """Make an image without a SOP Class a secondary capture (PS3.3 sections A.8 and C.8.6)."""
     found = {
         **_plain("CS", **{MODALITY: "OT", CONVERSION_TYPE: "WSD"}),
         **_plain("UI", **{SOP_CLASS_UID: _SECONDARY_CAPTURE}),
@@ -241,41 +242,42 @@ def _of_secondary_capture(pixels: Pixels, frames: int) -> Dataset:
 
 
 def _contradictions(dataset: Dataset, defaults: Dataset, pixels: Pixels) -> Iterator[str]:
-    """Say where metadata does not fit an image."""
+    """Yield what in the metadata contradicts an image."""
     # Not every kind of image says that its samples are signed.
     signed = [PIXEL_REPRESENTATION] if pixels.is_signed else []
     numbers = (ROWS, COLUMNS, SAMPLES_PER_PIXEL, BITS_ALLOCATED, *signed, NUMBER_OF_FRAMES)
     for tag in (*numbers, LOSSY_IMAGE_COMPRESSION):
         told, value = text(dataset, tag), text(defaults, tag)
         if told and value and told != value:
-            whose = "there are" if tag == NUMBER_OF_FRAMES else "the image has"
-            yield f"{named(tag)} is {told}, but {whose} {value}"
+            what = "files given" if tag == NUMBER_OF_FRAMES else "image"
+            yield f"{named(tag)} differs from the {what}: it should be {value}"
     stored = number(dataset, BITS_STORED)
     if stored is not None and not 0 < stored <= pixels.bits:
-        yield f"{named(BITS_STORED)} is {stored}, but the image has {pixels.bits}"
+        yield f"{named(BITS_STORED)} differs from the image, which has {pixels.bits}"
     high = number(dataset, HIGH_BIT)
     if high is not None and high != (stored or pixels.bits) - 1:
-        yield f"{named(HIGH_BIT)} is {high}, but has to be one less than Bits Stored"
+        yield f"{named(HIGH_BIT)} is not one less than Bits Stored"
     syntax = text(dataset, TRANSFER_SYNTAX_UID)
     if syntax and syntax not in pixels.syntaxes:
-        yield f"{named(TRANSFER_SYNTAX_UID)} is {syntax}, but the image is in {pixels.syntaxes[0]}"
+        own = pixels.syntaxes[0]
+        yield f"{named(TRANSFER_SYNTAX_UID)} differs from the image, which is in {own}"
     colours = text(dataset, PHOTOMETRIC_INTERPRETATION)
     if colours and colours.startswith(("RGB", "YBR")) is not (pixels.samples == 3):
         name = named(PHOTOMETRIC_INTERPRETATION)
-        yield f"{name} is {colours}, but the image is {pixels.photometric}"
+        yield f"{name} differs from the image, which is {pixels.photometric}"
 
 
 def _complaints_of_unknown(
     dataset: Dataset, contents: Sequence[MediaFile], syntax: str
 ) -> Iterator[str]:
-    """Check files that do not tell what they are: metadata has to tell it all."""
+    """Check files of unknown kind, which the metadata must describe completely."""
     it = "it" if len(contents) == 1 else contents[0].path
     if contents[0].kind is Kind.PDF:
-        yield f"{named(PIXEL_DATA)} is no place for a document"
+        yield f"{named(PIXEL_DATA)} cannot hold a document"
     elif syntax not in _TOLD and syntax not in _NATIVE:
-        yield f"{it} is no image of a kind that DICOM has, as far as can be told"
+        yield f"{it} is not an image of a kind that DICOM supports"
     elif missing := [tag for tag in _DESCRIPTION if not text(dataset, tag)]:
-        yield f"{named(missing[0])} is missing, and {it} does not tell"
+        yield f"{named(missing[0])} is missing, and cannot be read from {it}"
     elif any(content.pixels is not None for content in contents):
         yield "the frames are of different kinds"
     elif syntax == _RLE and not all(map(_is_rle, contents)):
@@ -283,13 +285,13 @@ def _complaints_of_unknown(
     elif syntax in _NATIVE:
         yield from _wrong_length(dataset, contents)
     elif syntax == _RLE and (number(dataset, NUMBER_OF_FRAMES) or 1) != len(contents):
-        yield f"{named(NUMBER_OF_FRAMES)} is not {len(contents)}, as there are files"
+        yield f"{named(NUMBER_OF_FRAMES)} is not {len(contents)}, the number of files"
     elif syntax != _RLE and len(contents) > 1 and ".4.11" not in syntax:
         yield "a video is one file"
 
 
 def _is_rle(content: MediaFile) -> bool:
-    """Tell whether a file begins as one in RLE does: with the number of segments (PS3.5 G.5)."""
+    """Return True if a file begins like RLE, with the number of segments (PS3.5 section G.5)."""
     return len(content.head) >= 64 and (
         1 <= struct.unpack("<L", content.head[:4])[0] <= 15 and content.head[4:8] == b"\x40\0\0\0"
     )
@@ -307,4 +309,4 @@ def _wrong_length(dataset: Dataset, contents: Sequence[MediaFile]) -> Iterator[s
         return
     size, told = contents[0].size, -(-bits // 8)
     if size not in (told, told + told % 2):
-        yield f"it has {size} bytes, but what the metadata says of it makes {told}"
+        yield f"it has {size} bytes, but by the metadata it should have {told}"
