@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree; each class knows its exit code and whether a retry can help.
+"""All errors as one tree. Each class has its exit code, and whether a retry can help.
 
 DcmwebError
  ├─ ItemsFailed         1   a run came to its end, but some of its items failed
@@ -10,27 +10,28 @@ DcmwebError
  │   ├─ Stalled             nothing came for too long
  │   └─ Unreachable         it never began: unknown host, refused connection, TLS
  ├─ LocalError          7   a file cannot be read or written
- │   ├─ NotDicom            a file is no DICOM instance
- │   └─ BrokenDicom         a file is a DICOM instance that cannot be identified
- │       └─ MissingUid        as it has no SOP Instance UID
+ │   ├─ NotDicom            the file is not a DICOM instance
+ │   └─ BrokenDicom         the file is DICOM, but cannot be identified
+ │       └─ MissingUid          it has no SOP Instance UID
  ├─ ProtocolError       8   not a DICOMweb answer
- │   ├─ Truncated           it ended before its end
- │   └─ IncompletePayload             it ended well, but what it brought is not whole
- └─ Interrupted  130, 143   a signal stopped the run
+ │   ├─ Truncated           the answer was cut short
+ │   └─ IncompletePayload   the answer is complete, but its content is not
+ └─ Interrupted     128+n   signal n stopped the run: 130 for SIGINT, 143 for SIGTERM
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
-    """The exit codes of the command line: the one table, from which the documentation is made."""
+    """The exit codes of the command line. The table in the documentation is made from this one."""
 
     meaning: str
 
     def __new__(cls, value: int, meaning: str) -> ExitCode:
-        """Give each code its meaning in words."""
+        """Make a code with its meaning in words."""
         code = int.__new__(cls, value)
         code._value_ = value
         code.meaning = meaning
@@ -51,13 +52,15 @@ class ExitCode(IntEnum):
 
 
 class DcmwebError(Exception):
-    """Base of all errors that are told to the user in one line: what happened, and what to do.
+    """Base of all errors that the user sees as one line: what happened, and what to do.
 
     `retryable`: the same request may succeed a moment later.
-    `fatal`: no other item of the run can fare better, so the run stops.
+    `fatal`: every other item of the run would fail as well, so the run stops.
+
+    Errors can be pickled, so that they pass between the processes of a pool.
     """
 
-    exit_code = ExitCode.SOME_FAILED
+    exit_code: int = ExitCode.SOME_FAILED
     retryable = False
     fatal = False
 
@@ -65,11 +68,21 @@ class DcmwebError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.request = ""  # the HTTP request it is about, as `GET URL`
+        self.request = ""  # the HTTP request that failed, as `GET URL`
 
     def __str__(self) -> str:
         about = f"{self.request}: {self.message}" if self.request else self.message
         return f"{about}; {self.hint}" if self.hint else about
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the attributes, since `args` lacks what is given by keyword only."""
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[DcmwebError], args: tuple[Any, ...], state: dict[str, Any]) -> DcmwebError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
 
 
 class ItemsFailed(DcmwebError):
@@ -130,11 +143,11 @@ class NetworkError(DcmwebError):
 
 
 class Stalled(NetworkError):
-    """The connection stands, but nothing moved on it for too long."""
+    """The connection is open, but no data moved on it for too long."""
 
 
 class Unreachable(NetworkError):
-    """No connection came about: unknown host, refused, TLS failure, no answer."""
+    """No connection could be made: unknown host, refused, TLS failure, no answer."""
 
     fatal = True
 
@@ -165,23 +178,23 @@ class BrokenDicom(LocalError):
 
 
 class MissingUid(BrokenDicom):
-    """The file is DICOM, but has no SOP Instance UID that could be read."""
+    """The file is DICOM, but has no readable SOP Instance UID."""
 
 
 class ProtocolError(DcmwebError):
-    """The answer is not what DICOMweb says it should be."""
+    """The answer does not follow DICOMweb (PS3.18)."""
 
     exit_code = ExitCode.PROTOCOL
 
 
 class Truncated(ProtocolError):
-    """The answer ended before its end."""
+    """The answer was cut short."""
 
     retryable = True
 
 
 class IncompletePayload(ProtocolError):
-    """The answer came to its end, but what it brought is not whole."""
+    """The answer is complete, but its content is not."""
 
     retryable = True
 
@@ -191,4 +204,5 @@ class Interrupted(DcmwebError):
 
     def __init__(self, signal_number: int = 2) -> None:
         super().__init__("interrupted")
-        self.exit_code = {code.value: code for code in ExitCode}[128 + signal_number]
+        code = 128 + signal_number
+        self.exit_code = next((known for known in ExitCode if known == code), code)

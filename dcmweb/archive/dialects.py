@@ -20,6 +20,19 @@ from dcmweb.archive.store import DUPLICATE, Result
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.native_xml import write_native_xml
 from dcmweb.dicom.resources import Level, Resource
+from dcmweb.dicom.tags import (
+    ERROR_COMMENT,
+    FAILED_ATTRIBUTES_SEQUENCE,
+    FAILED_SOP_SEQUENCE,
+    FAILURE_REASON,
+    GOOGLE_ERROR_JSON,
+    GOOGLE_ERROR_XML,
+    OTHER_FAILURES_SEQUENCE,
+    REFERENCED_SOP_CLASS_UID,
+    REFERENCED_SOP_INSTANCE_UID,
+    REFERENCED_SOP_SEQUENCE,
+    RETRIEVE_URL,
+)
 from dcmweb.http import media_types
 
 _STANDARD_ANSWERS = (media_types.DICOM_JSON, "application/json", media_types.DICOM_XML)
@@ -126,15 +139,15 @@ class Google:
         return _module_response(module, name, status)
 
     def _json_detail(self, result: Result) -> Dataset:
-        return self._failure(result, "00091097")
+        return self._failure(result, GOOGLE_ERROR_JSON)
 
     def _detail(self, result: Result) -> Dataset:
-        return self._failure(result, "00090097")
+        return self._failure(result, GOOGLE_ERROR_XML)
 
     def _failure(self, result: Result, tag: str) -> Dataset:
         reason = _PROCESSING_FAILURE if result.reason == DUPLICATE else result.reason
         return {
-            "00081197": {"vr": "US", "Value": [reason]},
+            FAILURE_REASON: {"vr": "US", "Value": [reason]},
             tag: {"vr": "LT", "Value": [result.detail], "privateCreator": "GOOGLE"},
         }
 
@@ -200,14 +213,14 @@ def response_module(results: Sequence[Result], base_url: str, failure: Any) -> D
     module: Dataset = {}
     studies = {r.resource.study for r in stored}
     if len(studies) == 1:
-        module["00081190"] = _url(f"{base_url}/{Resource(studies.pop())}")
+        module[RETRIEVE_URL] = _url(f"{base_url}/{Resource(studies.pop())}")
     for tag, items in (
-        ("00081198", [{**_reference(r), **failure(r)} for r in failed]),
+        (FAILED_SOP_SEQUENCE, [{**_reference(r), **failure(r)} for r in failed]),
         (
-            "00081199",
-            [_reference(r) | {"00081190": _url(f"{base_url}/{r.resource}")} for r in stored],
+            REFERENCED_SOP_SEQUENCE,
+            [_reference(r) | {RETRIEVE_URL: _url(f"{base_url}/{r.resource}")} for r in stored],
         ),
-        ("0008119A", [failure(r) for r in others]),
+        (OTHER_FAILURES_SEQUENCE, [failure(r) for r in others]),
     ):
         if items:
             module[tag] = {"vr": "SQ", "Value": items}
@@ -216,8 +229,8 @@ def response_module(results: Sequence[Result], base_url: str, failure: Any) -> D
 
 def _reference(result: Result) -> Dataset:
     return {
-        "00081150": {"vr": "UI", "Value": [result.sop_class]},
-        "00081155": {"vr": "UI", "Value": [result.resource.instance]},
+        REFERENCED_SOP_CLASS_UID: {"vr": "UI", "Value": [result.sop_class]},
+        REFERENCED_SOP_INSTANCE_UID: {"vr": "UI", "Value": [result.resource.instance]},
     }
 
 
@@ -228,10 +241,10 @@ def _url(url: str) -> dict[str, Any]:
 def _standard_detail(result: Result) -> Dataset:
     """Give the reason, and in words an Error Comment, where Azure has it and PS3.18 nothing."""
     return {
-        "00081197": {"vr": "US", "Value": [result.reason]},
-        "00741048": {
+        FAILURE_REASON: {"vr": "US", "Value": [result.reason]},
+        FAILED_ATTRIBUTES_SEQUENCE: {
             "vr": "SQ",
-            "Value": [{"00000902": {"vr": "LO", "Value": [result.detail]}}],
+            "Value": [{ERROR_COMMENT: {"vr": "LO", "Value": [result.detail]}}],
         },
     }
 

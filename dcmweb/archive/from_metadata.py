@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 from werkzeug.exceptions import BadRequest
 
+from dcmweb.dicom.byte_ranges import pieces_of, read_range
 from dcmweb.dicom.element_walk import DEFLATED, EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_model import Dataset, number, text
 from dcmweb.dicom.json_to_part10 import (
-    PIXEL_DATA,
-    TRANSFER_SYNTAX,
     BulkData,
-    Chunk,
     Unwritable,
     check_uids,
     is_uid,
@@ -26,13 +24,11 @@ from dcmweb.dicom.json_to_part10 import (
     write_file,
     wrong,
 )
+from dcmweb.dicom.tags import NUMBER_OF_FRAMES, PIXEL_DATA, TRANSFER_SYNTAX_UID
 from dcmweb.errors import LocalError
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
-from dcmweb.http.multipart import PIECE
 
 Write = Callable[[bytes], None]
-
-_FRAMES = "00280008"
 
 
 @dataclass(frozen=True)
@@ -51,14 +47,9 @@ class BulkFile:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield its bytes."""
-        left = self.size
+        too_short = LocalError("bulk data has become shorter", path=self.path)
         with open(self.path, "rb") as source:
-            while left:
-                piece = source.read(min(left, PIECE))
-                if not piece:
-                    raise LocalError("bulk data has become shorter", path=self.path)
-                left -= len(piece)
-                yield piece
+            yield from read_range(source, 0, self.size, too_short)
 
 
 def compose(metadata: Dataset, bulk: Mapping[str, BulkFile], write: Write) -> None:
@@ -73,25 +64,18 @@ def compose(metadata: Dataset, bulk: Mapping[str, BulkFile], write: Write) -> No
         dataset = prepared(metadata, is_ascii=is_ascii)
         check_uids(dataset)
         _check_names(dataset, bulk)
-        syntax = _transfer_syntax(text(metadata, TRANSFER_SYNTAX), dataset, bulk)
+        syntax = _transfer_syntax(text(metadata, TRANSFER_SYNTAX_UID), dataset, bulk)
         chunks = write_file(dataset, syntax, _encapsulated(dataset, bulk, syntax))
-        write(_bytes(next(chunks)))  # the file meta information, which is never deflated
-        pieces = _pieces(chunks)
+        write(
+            b"".join(pieces_of([next(chunks)]))
+        )  # the file meta information, which is never deflated
+        pieces = pieces_of(chunks)
         for piece in _deflated(pieces) if syntax == DEFLATED else pieces:
             write(piece)
     except Unwritable as error:
         raise BadRequest(str(error)) from None
     except RecursionError:
         raise BadRequest("its sequences are nested too deep") from None
-
-
-def _bytes(chunk: Chunk) -> bytes:
-    return b"".join(_pieces([chunk]))
-
-
-def _pieces(chunks: Iterable[Chunk]) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield from (chunk,) if isinstance(chunk, bytes) else chunk.pieces()
 
 
 def _check_names(metadata: Dataset, bulk: Mapping[str, BulkFile]) -> None:
@@ -114,13 +98,13 @@ def _transfer_syntax(told: str, dataset: Dataset, bulk: Mapping[str, BulkFile]) 
         raise wrong(PIXEL_DATA, f"is {pixels.media_type}, which tells no transfer syntax")
     syntax = syntax or EXPLICIT_VR_LITTLE_ENDIAN
     if not (is_uid(syntax) and _uid(syntax).is_transfer_syntax):
-        raise wrong(TRANSFER_SYNTAX, f"is no transfer syntax that is known: {syntax!r}")
+        raise wrong(TRANSFER_SYNTAX_UID, f"is no transfer syntax that is known: {syntax!r}")
     if pixels:
         _check_pixels(pixels, syntax)
-        frames = number(dataset, _FRAMES) or 1
+        frames = number(dataset, NUMBER_OF_FRAMES) or 1
         is_video = frame_media_type(syntax).startswith("video/")
         if _is_compressed(syntax) and frames > 1 and not is_video:
-            raise wrong(_FRAMES, f"is {frames}, but a part in {syntax} is one frame")
+            raise wrong(NUMBER_OF_FRAMES, f"is {frames}, but a part in {syntax} is one frame")
     elif _is_compressed(syntax) and PIXEL_DATA in dataset:
         raise wrong(PIXEL_DATA, f"is no bulk data, as it has to be in transfer syntax {syntax}")
     return syntax

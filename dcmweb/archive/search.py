@@ -28,7 +28,16 @@ from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.storage.index import Entry, below, entry
 from dcmweb.archive.storage.matching import Matches, matcher
 from dcmweb.dicom.json_model import Dataset, items, values
+from dcmweb.dicom.person_names import join_groups, split_groups
 from dcmweb.dicom.resources import Level, Resource
+from dcmweb.dicom.tags import (
+    INSTANCE_AVAILABILITY,
+    NUMBER_OF_SERIES_RELATED_INSTANCES,
+    NUMBER_OF_STUDY_RELATED_INSTANCES,
+    NUMBER_OF_STUDY_RELATED_SERIES,
+    RETRIEVE_URL,
+    SPECIFIC_CHARACTER_SET,
+)
 
 _NOT_KEYS = ("limit", "offset", "includefield", "fuzzymatching", "accept", "charset")
 # What there is one of for each row: the first of its instances stands for it.
@@ -38,8 +47,8 @@ _GROUP = {
     INSTANCE_LEVEL: "id",
 }
 _INSTEAD = {MODALITIES_IN_STUDY.keyword: "Modality", SOP_CLASSES_IN_STUDY.keyword: "SOPClassUID"}
-_AVAILABILITY = ("00080056", "CS", ["ONLINE"])
-_CHARACTER_SET = ("00080005", "CS", ["ISO_IR 192"])
+_AVAILABILITY = (INSTANCE_AVAILABILITY, "CS", ["ONLINE"])
+_CHARACTER_SET = (SPECIFIC_CHARACTER_SET, "CS", ["ISO_IR 192"])
 
 
 @dataclass(frozen=True)
@@ -228,7 +237,7 @@ class Search:
 
     def _retrieve_url(self, one: Entry, base_url: str) -> Dataset:
         url = f"{base_url}/{self._at_level(one.resource)}"
-        return {"00081190": {"vr": "UR", "Value": [url]}}
+        return {RETRIEVE_URL: {"vr": "UR", "Value": [url]}}
 
     def _counted(self, one: Entry) -> Dataset:
         """Count what belongs to the study or series of a row."""
@@ -236,7 +245,7 @@ class Search:
         connection = self.storage.index.connection()
         if SERIES_LEVEL in self._levels and self.query.level is not INSTANCE_LEVEL:
             number = _count(connection, Resource(whole.study, whole.series))["instances"]
-            counted = {"00201209": _integer(number)}
+            counted = {NUMBER_OF_SERIES_RELATED_INSTANCES: _integer(number)}
         else:
             counted = {}
         if STUDY_LEVEL not in self._levels or self.query.level is INSTANCE_LEVEL:
@@ -249,8 +258,8 @@ class Search:
             if modalities
             else {"vr": "CS"},
             SOP_CLASSES_IN_STUDY.tag: {"vr": "UI", "Value": classes},
-            "00201206": _integer(study["series"]),
-            "00201208": _integer(study["instances"]),
+            NUMBER_OF_STUDY_RELATED_SERIES: _integer(study["series"]),
+            NUMBER_OF_STUDY_RELATED_INSTANCES: _integer(study["instances"]),
         }
 
 
@@ -278,8 +287,7 @@ def element(vr: str, text: str) -> dict[str, object]:
 
 def _value(vr: str, text: str) -> object:
     if vr == "PN":
-        groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("="), strict=False)
-        return {name: group for name, group in groups if group} or None
+        return {name: group for name, group in split_groups(text).items() if group} or None
     if vr in ("IS", "US"):
         try:
             return int(text)
@@ -302,8 +310,7 @@ def _fits(dataset: Dataset, path: Sequence[Attribute], fits: Matches) -> bool:
 def _as_text(value: object) -> str:
     """Write a value as the index would have it."""
     if isinstance(value, dict):
-        groups = (str(value.get(name, "")) for name in ("Alphabetic", "Ideographic", "Phonetic"))
-        return "=".join(groups).rstrip("=")
+        return join_groups(value)
     return "" if value is None else str(value)
 
 

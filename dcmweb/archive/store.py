@@ -12,10 +12,16 @@ from werkzeug.wrappers import Request
 
 from dcmweb.archive.from_metadata import BulkFile, compose
 from dcmweb.archive.storage.folder import Kept, Received, Storage
-from dcmweb.dicom.json_model import Dataset, parse_json, text
+from dcmweb.dicom.json_model import Dataset, bulk_references, parse_json, text
 from dcmweb.dicom.native_xml import parse_native_xml
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Resource
+from dcmweb.dicom.tags import (
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+)
 from dcmweb.errors import BrokenDicom, NotDicom, ProtocolError
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
@@ -199,9 +205,12 @@ class Store:
             compose(metadata, bulk, partial.write)
         except BadRequest as error:
             partial.discard()
-            uids = (text(metadata, tag) for tag in ("0020000D", "0020000E", "00080018"))
+            uids = (
+                text(metadata, tag)
+                for tag in (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)
+            )
             study, series, instance = uids
-            identity = Identity(text(metadata, "00080016"), Resource(study, series, instance))
+            identity = Identity(text(metadata, SOP_CLASS_UID), Resource(study, series, instance))
             self._fail(CANNOT_UNDERSTAND, error.description or "", identity)
             return
         self._look_at(partial)
@@ -235,11 +244,5 @@ def _bulk_of(dataset: Dataset, bulk: dict[str, BulkFile]) -> dict[str, BulkFile]
 
 
 def _bulk_names(dataset: Dataset) -> Iterator[str]:
-    for element in dataset.values():
-        if not isinstance(element, dict):
-            continue
-        if isinstance(element.get("BulkDataURI"), str):
-            yield element["BulkDataURI"]
-        for item in element.get("Value") or ():
-            if isinstance(item, dict) and element.get("vr") == "SQ":
-                yield from _bulk_names(item)
+    names = (element["BulkDataURI"] for _, element in bulk_references(dataset))
+    return (name for name in names if isinstance(name, str))

@@ -80,7 +80,7 @@ def keeping(invocation: Invocation, options: dict[str, Any]) -> Iterator[list[Re
 
 
 def _print_event(invocation: Invocation, outcome: Outcome) -> None:
-    from dcmweb.transfer.events import as_event
+    from dcmweb.transfer.outcomes import as_event
 
     invocation.console.data(json.dumps(as_event(outcome)))
 

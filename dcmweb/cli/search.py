@@ -10,7 +10,6 @@ import click
 from dcmweb.cli import formats
 from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.paths import one_path
 from dcmweb.cli.text import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import parse_search
@@ -152,3 +151,10 @@ def _path_and_parameters(
     if not words or is_parameter(words[0]):
         return named_path or "studies", words
     return one_path(words[0], named_path) or "", words[1:]
+
+
+def one_path(path: str | None, named: str | None) -> str | None:
+    """Return the one path that was given, if any. Raises UsageError for two."""
+    if path is not None and named is not None:
+        raise UsageError(f"two paths are given: {path} and {named}", "give one")
+    return path if named is None else named

@@ -7,14 +7,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from dcmweb.dicom.dictionary import attribute_of, uid_name
+from dcmweb.dicom.person_names import GROUPS, split_components, split_groups
+from dcmweb.dicom.tags import (
+    CODE_MEANING,
+    CODE_VALUE,
+    CODING_SCHEME_DESIGNATOR,
+    LONG_CODE_VALUE,
+    URN_CODE_VALUE,
+)
 
 SEPARATOR = "; "
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
 _TIME = re.compile(r"([0-9]{2})([0-9]{2})?([0-9]{2})?(?:\.([0-9]+))?")
 _MOMENT = re.compile(r"([0-9]{8})([0-9]{2,6}(?:\.[0-9]+)?)?([+-][0-9]{4})?")
-# Code Value, Coding Scheme Designator, Code Meaning (PS3.3 section 8).
-_CODE, _SCHEME, _MEANING = ("00080100", "00080119", "00080120"), "00080102", "00080104"
+# Where a code is (PS3.3 section 8).
+_CODES = (CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE)
 
 
 def readable(elements: Iterable[dict[str, Any]], *, names_uids: bool = False) -> str:
@@ -56,19 +63,19 @@ def _text(value: Any, vr: str, names_uids: bool) -> str:
 
 
 def _written_name(text: str) -> str:
-    return _person_name(dict(zip(_GROUPS, text.split("="), strict=False)))
+    return _person_name(split_groups(text))
 
 
 def _person_name(groups: dict[str, Any]) -> str:
     """Write a name: `Family, Given Middle`, the ideographic one in brackets behind it."""
-    alphabetic, ideographic, phonetic = (_group(str(groups.get(g) or "")) for g in _GROUPS)
+    alphabetic, ideographic, phonetic = (_group(str(groups.get(g) or "")) for g in GROUPS)
     if alphabetic and ideographic:
         return f"{alphabetic} ({ideographic})"
     return alphabetic or ideographic or phonetic
 
 
 def _group(text: str) -> str:
-    family, given, middle, prefix, suffix = [*text.strip().split("^", 4), "", "", "", ""][:5]
+    family, given, middle, prefix, suffix = split_components(text.strip()).values()
     named = " ".join(filter(None, [given, middle]))
     if not text.isascii() and not re.search("[A-Za-z]", text):  # written without a comma
         return " ".join(filter(None, [family, named, prefix, suffix]))
@@ -99,10 +106,10 @@ def _moment(text: str) -> str:
 
 def _item(item: dict[str, Any], names_uids: bool) -> str:
     """Write an item of a sequence: a code as `(value, scheme, "meaning")`, others in braces."""
-    code = next((readable([item[tag]]) for tag in _CODE if isinstance(item.get(tag), dict)), "")
-    meaning = item.get(_MEANING)
+    code = next((readable([item[tag]]) for tag in _CODES if isinstance(item.get(tag), dict)), "")
+    meaning = item.get(CODE_MEANING)
     if code and isinstance(meaning, dict):
-        scheme = item.get(_SCHEME)
+        scheme = item.get(CODING_SCHEME_DESIGNATOR)
         parts = [code, readable([scheme]) if isinstance(scheme, dict) else ""]
         return f'({", ".join(filter(None, parts))}, "{readable([meaning])}")'
     texts = []

@@ -1,7 +1,7 @@
 """DICOM files element by element (PS3.5 section 7, PS3.10 section 7), without reading values.
 
-A walk over the elements costs less than sending a small file. Errors of the structure are
-CutShort, ValueError and struct.error, for callers to put in their words.
+A walk over the elements costs less than sending a small file. Errors in the structure are
+CutShort, ValueError and struct.error; callers put them into words.
 """
 
 from __future__ import annotations
@@ -11,22 +11,27 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from dcmweb.dicom import tags
+
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
-META_SOP_CLASS, META_SOP_INSTANCE, META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
+META_SOP_CLASS = int(tags.MEDIA_STORAGE_SOP_CLASS_UID, 16)
+META_SOP_INSTANCE = int(tags.MEDIA_STORAGE_SOP_INSTANCE_UID, 16)
+META_SYNTAX = int(tags.TRANSFER_SYNTAX_UID, 16)
 
-_META_GROUP_LENGTH = 0x00020000
+_META_GROUP_LENGTH = int(tags.FILE_META_INFORMATION_GROUP_LENGTH, 16)
 _PREAMBLE = 128
 _UNDEFINED = 0xFFFFFFFF
 _LONG_VRS = frozenset(
     [b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"]
 )
-_DELIMITERS = (b"\xfe\xff", b"\xff\xfe")  # the group of items and what ends them
+_DELIMITERS = (b"\xfe\xff", b"\xff\xfe")  # the group of items and delimitation items
 _EXPLICIT = {order: struct.Struct(order + "HH2sH") for order in "<>"}
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_ITEM, _ITEM_END = int(tags.ITEM, 16), int(tags.ITEM_DELIMITATION_ITEM, 16)
+_SEQUENCE_END = int(tags.SEQUENCE_DELIMITATION_ITEM, 16)
 _PIECE = 256 * 1024
 _DEEPEST = 64  # levels of nested sequences; more is an attack or noise
 
@@ -36,12 +41,12 @@ class CutShort(ValueError):
 
     @classmethod
     def inside(cls, tag: int) -> CutShort:
-        """Name the element that the stream ended in."""
+        """Make the error for a stream that ended inside an element."""
         return cls(f"it ends inside element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
 
 
 def skip_preamble(file: BinaryIO) -> bool:
-    """Go to what follows preamble and `DICM`, or to the beginning where there are none."""
+    """Go to what follows preamble and `DICM`; to the beginning if there are none."""
     file.seek(0)
     if file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM":
         return True
@@ -50,7 +55,7 @@ def skip_preamble(file: BinaryIO) -> bool:
 
 
 def guess_syntax(file: BinaryIO) -> str:
-    """Guess the transfer syntax of a data set from its first element, as nothing tells it."""
+    """Guess the transfer syntax of a data set by its first element."""
     start = file.tell()
     header = file.read(6)
     file.seek(start)
@@ -61,13 +66,13 @@ def guess_syntax(file: BinaryIO) -> str:
 
 
 def read_meta(file: BinaryIO) -> dict[int, str]:
-    """Read the file meta information, as far as there is any, up to the data set."""
+    """Read the file meta information, if there is any, up to the data set."""
     meta: dict[int, str] = {}
     start = file.tell()
     size, end = _size(file), 0
     while True:
         header = file.read(8)
-        # The group length is often wrong: it only tells that something is lacking.
+        # The group length is often wrong. It only shows that the file ends too early.
         if header[:2] not in (b"\x02\x00", b"\x02") and (header or start >= end):
             file.seek(start)
             return meta
@@ -85,14 +90,14 @@ def read_meta(file: BinaryIO) -> dict[int, str]:
 
 
 def encoding(syntax: str) -> tuple[bool, str]:
-    """Whether VRs are explicit, and the byte order, as `struct` writes it."""
+    """Return whether VRs are explicit, and the byte order as `struct` writes it."""
     return syntax != IMPLICIT_VR_LITTLE_ENDIAN, ">" if syntax == EXPLICIT_VR_BIG_ENDIAN else "<"
 
 
 def elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterator[tuple[int, int]]:
     """Yield tag and length of each element, the stream standing at its value.
 
-    The values of elements of undefined length have been walked through by then. Raises
+    Elements of undefined length are yielded once their values have been walked through. Raises
     CutShort if the stream ends within an element.
     """
     unpack = struct.Struct(order + "HHL").unpack
@@ -128,7 +133,7 @@ def elements(file: BinaryIO, explicit: bool, order: str, depth: int) -> Iterator
 
 
 def _is_padding(file: BinaryIO) -> bool:
-    """Tell whether nothing but zeros follows, as media that go by sectors leave it."""
+    """Return True if only zeros follow, as media with sectors leave them."""
     start = file.tell()
     while piece := file.read(_PIECE):
         if any(piece):
@@ -148,7 +153,7 @@ def _explicit(file: BinaryIO, header: bytes, order: str, start: int) -> tuple[in
         (length,) = struct.unpack(order + "L", long)
         return tag, length, start + 12 + length
     if not (vr.isalpha() and vr.isupper()):
-        raise ValueError(f"no value representation at {header[:4].hex()}")
+        raise ValueError(f"no value representation at byte {start:,}")
     return tag, length, start + 8 + length
 
 
@@ -170,7 +175,7 @@ def _skip_undefined(file: BinaryIO, explicit: bool, order: str, tag: int, depth:
         if item == _SEQUENCE_END:
             return
         if item != _ITEM:
-            raise ValueError(f"element {item:08X} where an item should be")
+            raise ValueError(f"no item where one should be, at byte {file.tell() - 8:,}")
         if length == _UNDEFINED:
             for _ in elements(file, explicit, order, depth):
                 pass
@@ -188,5 +193,5 @@ def _size(file: BinaryIO) -> int:
 
 
 def text(value: bytes) -> str:
-    """Read a value of ASCII text, such as a UID; padding goes."""
+    """Read a value of ASCII text, such as a UID, without its padding."""
     return value.decode("ascii", "replace").strip("\0 ")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import IO, Any
 
@@ -52,6 +52,26 @@ def number(dataset: Dataset, tag: str) -> int | None:
 def items(dataset: Dataset, tag: str) -> Iterator[Dataset]:
     """Yield the items of a sequence."""
     return (item for item in values(dataset, tag) if isinstance(item, dict))
+
+
+def bulk_references(
+    dataset: Dataset, prepared: Callable[[Dataset], Dataset] = dict
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield path and element of all that refers to bulk data: `TAG`, or `TAG/ITEM/TAG` in items.
+
+    Items are counted from 1. Each data set is `prepared` before it is searched.
+    """
+    for tag, element in sorted(prepared(dataset).items()):
+        if not isinstance(element, dict):
+            continue
+        if "BulkDataURI" in element:
+            yield tag, element
+        if element.get("vr") != "SQ":
+            continue
+        for number, item in enumerate(values({tag: element}, tag), start=1):
+            if isinstance(item, dict):
+                for path, found in bulk_references(item, prepared):
+                    yield f"{tag}/{number}/{path}", found
 
 
 def parse_json(body: bytes) -> list[Dataset]:

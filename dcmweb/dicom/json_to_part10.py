@@ -1,7 +1,7 @@
-"""DICOM files written from the DICOM JSON model and bulk data (PS3.5 section 7, PS3.10 section 7).
+"""Write DICOM files from the DICOM JSON model and bulk data (PS3.5 section 7, PS3.10 section 7).
 
-What a file is made of is yielded as chunks, bulk data among them unread, so that its length can
-be told before.
+A file is yielded as chunks. Bulk data stays unread in them, so that the length is known before it
+is read.
 """
 
 from __future__ import annotations
@@ -14,17 +14,36 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 from pydicom.valuerep import format_number_as_ds
 
+from dcmweb.dicom.byte_ranges import Chunk, Source, size_of
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN, encoding
-from dcmweb.dicom.json_model import Dataset, text
+from dcmweb.dicom.json_model import Dataset, bulk_references, text
+from dcmweb.dicom.person_names import GROUPS, join_groups
+from dcmweb.dicom.tags import (
+    AVAILABLE_TRANSFER_SYNTAX_UID,
+    EXTENDED_OFFSET_TABLE,
+    EXTENDED_OFFSET_TABLE_LENGTHS,
+    FILE_META_INFORMATION_GROUP_LENGTH,
+    FILE_META_INFORMATION_VERSION,
+    IMPLEMENTATION_CLASS_UID,
+    ITEM,
+    MEDIA_STORAGE_SOP_CLASS_UID,
+    MEDIA_STORAGE_SOP_INSTANCE_UID,
+    PIXEL_DATA,
+    SEQUENCE_DELIMITATION_ITEM,
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    SPECIFIC_CHARACTER_SET,
+    STUDY_INSTANCE_UID,
+    TRANSFER_SYNTAX_UID,
+)
 
-PIXEL_DATA, TRANSFER_SYNTAX, CHARACTER_SET = "7FE00010", "00020010", "00080005"
-SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = "00080016", "00080018", "0020000D", "0020000E"
 UTF_8 = "ISO_IR 192"
 
 BINARY = ("OB", "OD", "OF", "OL", "OV", "OW", "UN")
@@ -33,9 +52,8 @@ WORDS = dict.fromkeys(("AT", "OW", "SS", "US"), 2)
 WORDS |= dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4)
 WORDS |= dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8)
 
-_ITEM, _SEQUENCE_END = "FFFEE000", "FFFEE0DD"
-# Said of the service, and of other fragments than those that are written.
-_LEFT_OUT = ("00083002", "7FE00001", "7FE00002")
+# About the service that sent it, or about fragments other than those that are written.
+_LEFT_OUT = (AVAILABLE_TRANSFER_SYNTAX_UID, EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS)
 _STRINGS = frozenset(
     ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI"]
 ) | {"UR", "UT"}
@@ -43,7 +61,6 @@ _SINGLE = ("LT", "ST", "UR", "UT")  # of one value, in which a backslash is a ch
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _LONG_VRS = frozenset([*BINARY, "SQ", "SV", "UC", "UR", "UT", "UV"])
 _VRS = frozenset([*_STRINGS, *WORDS, *BINARY, "SQ"])
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _CONTENTS = ("Value", "InlineBinary", "BulkDataURI")
 _UNDEFINED = 0xFFFFFFFF
 _UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
@@ -51,36 +68,25 @@ _TYPE_CODES = {2: "H", 4: "I", 8: "Q"}
 
 
 class Unwritable(ValueError):
-    """A data set that no file can be made of; says which element is wrong, and how."""
+    """The data set cannot be written as a file; the message names the element and the problem.
 
-
-class Readable(Protocol):
-    """Bytes that are elsewhere: how many there are, and a way to read them, each time anew."""
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield its bytes from the start; raises rather than yield fewer or more."""
-
-
-Chunk = bytes | Readable
+    Messages hold tags and positions, never values or unknown keys: these may be about a patient.
+    """
 
 
 @dataclass(frozen=True)
 class BulkData:
-    """Bulk data of an element: one value in little endian, or frames that are compressed."""
+    """The bulk data of an element: one value in little endian, or compressed frames."""
 
-    frames: Sequence[Readable]
+    frames: Sequence[Source]
     is_encapsulated: bool = False
 
 
 def write_file(dataset: Dataset, syntax: str, bulk: Mapping[str, BulkData]) -> Iterator[Chunk]:
     """Yield a DICOM file; `bulk` is named as in the BulkDataURIs.
 
-    Text is UTF-8, and the data set not yet deflated. Raises Unwritable, maybe when a part of it
-    has been yielded, and RecursionError for sequences that are nested too deep.
+    Text is in UTF-8. The data set is not deflated. Raises Unwritable, even after some chunks, and
+    RecursionError for sequences that are nested too deep.
     """
     yield _file_meta(dataset, syntax)
     yield from write_dataset(dataset, syntax, bulk)
@@ -97,61 +103,57 @@ def wrong(tag: str, words: str) -> Unwritable:
 
 
 def named(tag: str) -> str:
-    """Write a tag as people do, with its keyword."""
+    """Write a tag with its keyword, as `(0010,0010) PatientName`."""
     keyword = keyword_for_tag(int(tag, 16))
     private = "private element" if int(tag[3], 16) % 2 else "unknown element"
     return f"({tag[:4]},{tag[4:]}) {keyword or private}"
 
 
 def prepared(dataset: Dataset, *, is_ascii: bool = True) -> Dataset:
-    """Check a data set, and order it by tags, without what is not written of it."""
+    """Check a data set and sort it by tag; elements that are not written are left out."""
     found: Dataset = {}
-    for key, element in dataset.items():
+    for number, (key, element) in enumerate(dataset.items(), start=1):
         tag = key.upper()
         if not re.fullmatch("[0-9A-F]{8}", tag) or tag.startswith(("0000", "FFFE")):
-            raise Unwritable(f"{key!r} is no tag of a data set")
+            raise Unwritable(f"key {number} of a data set is not a tag that can be in it")
         vr = element.get("vr") if isinstance(element, dict) else None
         if not isinstance(vr, str) or vr not in _VRS:
-            raise wrong(tag, "has no vr that PS3.5 knows")
+            raise wrong(tag, "has a vr that is not in PS3.5, or none")
         contents = [name for name in _CONTENTS if name in element]
         if len(contents) > 1:
             raise wrong(tag, f"has both {contents[0]} and {contents[1]}")
         if "Value" in element and not isinstance(element["Value"], list):
-            raise wrong(tag, "has a Value that is no array")
+            raise wrong(tag, "has a Value that is not an array")
         if not (tag.startswith("0002") or tag.endswith("0000") or tag in _LEFT_OUT):
             found[tag] = element
-    if CHARACTER_SET in found or not is_ascii:
-        found[CHARACTER_SET] = {"vr": "CS", "Value": [UTF_8]}
+    if SPECIFIC_CHARACTER_SET in found or not is_ascii:
+        found[SPECIFIC_CHARACTER_SET] = {"vr": "CS", "Value": [UTF_8]}
     return dict(sorted(found.items()))
 
 
 def check_uids(metadata: Dataset) -> None:
     """Raise Unwritable unless a data set has the UIDs of an instance."""
-    for tag in (SOP_CLASS, SOP_INSTANCE, STUDY, SERIES):
+    for tag in (SOP_CLASS_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID):
         uid = text(metadata, tag)
         if not uid:
             raise wrong(tag, "is missing")
         if not is_uid(uid):
-            raise wrong(tag, f"is no UID: {uid!r}")
+            raise wrong(tag, "is not a valid UID")
 
 
 def is_uid(uid: str) -> bool:
-    """Tell whether a text has the form of a UID (PS3.5 section 9.1)."""
+    """Return True if a text has the form of a UID (PS3.5 section 9.1)."""
     return _UID.fullmatch(uid) is not None
 
 
 def with_bulk_data(dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield tag and element of all that refers to bulk data, in items too."""
-    for tag, element in prepared(dataset).items():
-        if "BulkDataURI" in element:
-            yield tag, element
-        elif element["vr"] == "SQ":
-            for item in _items(tag, element):
-                yield from with_bulk_data(item)
+    """Yield tag and element of all that refers to bulk data and is written, in items too."""
+    for path, element in bulk_references(dataset, prepared):
+        yield path.rpartition("/")[2], element
 
 
 def swapped(data: bytes, vr: str) -> bytes:
-    """Turn the words of a value into the other byte order; bytes that make up no word stay."""
+    """Swap the bytes of each word of a value; bytes at the end that are not a whole word stay."""
     size = WORDS.get(vr, 1)
     if size == 1:
         return data
@@ -166,30 +168,30 @@ def _items(tag: str, element: dict[str, Any]) -> Iterator[Dataset]:
         raise wrong(tag, "is a sequence, but has no items")
     for item in element.get("Value", ()):
         if not (item is None or isinstance(item, dict)):
-            raise wrong(tag, "has an item that is no data set")
+            raise wrong(tag, "has an item that is not a data set")
         yield item or {}
 
 
 def _file_meta(dataset: Dataset, syntax: str) -> bytes:
     """Write preamble and file meta information (PS3.10 section 7.1)."""
     writer = _Writer(EXPLICIT_VR_LITTLE_ENDIAN, {})
-    group = writer.element("00020001", "OB", b"\0\1")
+    group = writer.element(FILE_META_INFORMATION_VERSION, "OB", b"\0\1")
     for tag, uid in (
-        ("00020002", text(dataset, SOP_CLASS)),
-        ("00020003", text(dataset, SOP_INSTANCE)),
-        (TRANSFER_SYNTAX, syntax),
-        ("00020012", PYDICOM_IMPLEMENTATION_UID),
+        (MEDIA_STORAGE_SOP_CLASS_UID, text(dataset, SOP_CLASS_UID)),
+        (MEDIA_STORAGE_SOP_INSTANCE_UID, text(dataset, SOP_INSTANCE_UID)),
+        (TRANSFER_SYNTAX_UID, syntax),
+        (IMPLEMENTATION_CLASS_UID, PYDICOM_IMPLEMENTATION_UID),
     ):
         group += writer.element(tag, "UI", uid.encode())
-    length = writer.element("00020000", "UL", struct.pack("<L", len(group)))
+    length = writer.element(FILE_META_INFORMATION_GROUP_LENGTH, "UL", struct.pack("<L", len(group)))
     return b"\0" * 128 + b"DICM" + length + group
 
 
 @dataclass(frozen=True)
 class _InOtherOrder:
-    """Words as they are in a big endian file."""
+    """A value in big endian, made from one in little endian."""
 
-    source: Readable
+    source: Source
     vr: str
     padding: bytes
 
@@ -234,8 +236,8 @@ class _Writer:
         chunks: list[Chunk] = []
         for item in _items(tag, element):
             inside = [*self.chunks(item)]
-            chunks += [self._header(_ITEM, "", _size_of(inside)), *inside]
-        yield self._header(tag, "SQ", _size_of(chunks))
+            chunks += [self._header(ITEM, "", size_of(inside)), *inside]
+        yield self._header(tag, "SQ", size_of(chunks))
         yield from chunks
 
     def _header(self, tag: str, vr: str, length: int) -> bytes:
@@ -262,17 +264,17 @@ class _Writer:
             yield value
             yield padding
 
-    def _encapsulated(self, tag: str, frames: Sequence[Readable]) -> Iterator[Chunk]:
+    def _encapsulated(self, tag: str, frames: Sequence[Source]) -> Iterator[Chunk]:
         """Write frames, each one fragment, behind their basic offset table (PS3.5 annex A.4)."""
         sizes = [self._checked(tag, frame.size + frame.size % 2) for frame in frames]
         offsets = [0, *accumulate(8 + size for size in sizes[:-1])]
         table = struct.pack(f"<{len(offsets)}L", *offsets) if offsets[-1] < _UNDEFINED else b""
-        yield self._header(tag, "OB", _UNDEFINED) + self.element(_ITEM, "", table)
+        yield self._header(tag, "OB", _UNDEFINED) + self.element(ITEM, "", table)
         for frame, size in zip(frames, sizes, strict=True):
-            yield self._header(_ITEM, "", size)
+            yield self._header(ITEM, "", size)
             yield frame
             yield b"\0" * (frame.size % 2)
-        yield self._header(_SEQUENCE_END, "", 0)
+        yield self._header(SEQUENCE_DELIMITATION_ITEM, "", 0)
 
     @staticmethod
     def _checked(tag: str, size: int) -> int:
@@ -281,20 +283,17 @@ class _Writer:
         return size
 
 
-def _size_of(chunks: list[Chunk]) -> int:
-    return sum(len(one) if isinstance(one, bytes) else one.size for one in chunks)
-
-
 def _padding(vr: str, size: int) -> bytes:
-    """Give what makes a value of even length (PS3.5 section 6.2)."""
+    """Return the padding that makes the length of a value even (PS3.5 section 6.2)."""
     return (b" " if vr in _STRINGS and vr != "UI" else b"\0") * (size % 2)
 
 
 def _value(tag: str, element: dict[str, Any], order: str) -> bytes:
-    """Write what an element holds (PS3.18 section F.2.3)."""
+    """Write the value of an element (PS3.18 section F.2.3)."""
     vr, values = element["vr"], element.get("Value", [])
     if ("Value" in element and vr in BINARY) or ("InlineBinary" in element and vr not in BINARY):
-        raise wrong(tag, f"has {' and '.join(element)}, which do not go together")
+        content = "Value" if "Value" in element else "InlineBinary"
+        raise wrong(tag, f"has vr {vr} and {content}, which do not go together")
     if vr in BINARY:
         data = _inline(tag, element.get("InlineBinary", ""))
         data += _padding(vr, len(data))
@@ -355,14 +354,13 @@ def _string(tag: str, vr: str, value: Any) -> str:
 
 
 def _person_name(name: dict[str, Any]) -> str | None:
-    groups = [name.get(group, "") for group in _GROUPS]
-    if not name.keys() <= {*_GROUPS} or not all(isinstance(group, str) for group in groups):
+    if not name.keys() <= {*GROUPS} or not all(isinstance(group, str) for group in name.values()):
         return None
-    return "=".join(groups).rstrip("=")
+    return join_groups(name)
 
 
 def _decimal(vr: str, value: float) -> str | None:
-    """Write a number of DS or IS; None for what is none of them."""
+    """Write a number of DS or IS; None if the VR cannot hold it."""
     try:
         number = _number("IS" if isinstance(value, int) else vr, value)
         return format_number_as_ds(number) if isinstance(number, float) else str(number)

@@ -10,20 +10,19 @@ from typing import Any, NoReturn
 from xml.etree import ElementTree
 
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.person_names import COMPONENTS, GROUPS, join_components, split_components
 from dcmweb.errors import ProtocolError
 
 _NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
-_COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _INTEGERS = frozenset(["IS", "SL", "SS", "SV", "UL", "US", "UV"])
 _NUMBERS = _INTEGERS | {"DS", "FD", "FL"}
 _TAG = re.compile("[0-9A-Fa-f]{8}")
 _CREATOR = re.compile("([0-9A-F]{3}[13579BDF])00([1-9A-F][0-9A-F])")
-_LONGEST_NUMBER = 400  # digits; more are no number but an attack
-_WIDEST_GAP = 1000  # values left out before one that is numbered
+_LONGEST_NUMBER = 400  # digits; a longer one is an attack
+_WIDEST_GAP = 1000  # values that may be left out before a numbered one
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NONE: Mapping[str, object] = {}
-# Line ends and tabs would otherwise be changed by the one who reads them.
+# XML parsers change line ends and tabs that are not escaped.
 _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 _ESCAPED_IN_ATTRIBUTES = _ESCAPED | str.maketrans({"\n": "&#10;", "\t": "&#9;", '"': "&quot;"})
 
@@ -40,15 +39,21 @@ def parse_native_xml(body: bytes) -> Dataset:
         if _name(root) != "NativeDicomModel":
             raise ProtocolError("the answer is XML, but not a NativeDicomModel")
         return _dataset(root)
-    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
-        raise ProtocolError(f"the answer is not XML that can be read: {error}") from None
+    except ElementTree.ParseError as error:
+        line, column = error.position
+        where = f"line {line}, column {column}"
+        raise ProtocolError(f"the answer is not well-formed XML: see {where}") from None
+    except (ValueError, LookupError):
+        raise ProtocolError("the answer is XML in an encoding that cannot be read") from None
+    except RecursionError:
+        raise ProtocolError("the answer is XML with elements nested too deep") from None
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """Builds trees of documents without a document type, which could define entities."""
+    """Builds the tree of a document. Refuses a document type, since that could define entities."""
 
     def doctype(self, *_declaration: str | None) -> NoReturn:
-        """Turn the document away."""
+        """Refuse the document."""
         raise ProtocolError("the answer is XML with a document type, which is not accepted")
 
 
@@ -99,7 +104,7 @@ def _content(attribute: ElementTree.Element, vr: str) -> dict[str, Any]:
 
 
 def _place(values: list[Any], child: ElementTree.Element, value: Any) -> None:
-    """Add a value at its number, with null for those left out before it."""
+    """Add a value at its number; null stands for values that are left out before it."""
     number = child.get("number", "")
     place = int(number) - 1 if re.fullmatch("[0-9]{1,9}", number) else 0
     if len(values) < place <= len(values) + _WIDEST_GAP:
@@ -108,7 +113,7 @@ def _place(values: list[Any], child: ElementTree.Element, value: Any) -> None:
 
 
 def _value(text: str | None, vr: str) -> str | int | float | None:
-    """Read a value; numbers as such, unless they are written in a way that JSON has not."""
+    """Read a value: as a number if its VR is numeric and JSON can write it, or else as text."""
     if not text or vr not in _NUMBERS or len(text) > _LONGEST_NUMBER:
         return text or None
     try:
@@ -120,21 +125,20 @@ def _value(text: str | None, vr: str) -> str | int | float | None:
 
 
 def _person_name(element: ElementTree.Element) -> dict[str, str]:
-    """Join the components of each group with carets, as the JSON model has them."""
+    """Join the components of each group with carets, as in the JSON model."""
     groups = {}
     for group in element:
         components = {_name(part): part.text or "" for part in group}
-        name = "^".join(components.get(part, "") for part in _COMPONENTS)
-        groups[_name(group)] = name.rstrip("^")
+        groups[_name(group)] = join_components(components.get(part, "") for part in COMPONENTS)
     return groups
 
 
 def write_native_xml(dataset: Dataset) -> bytes:
     """Write a data set of the JSON model as a NativeDicomModel document, in UTF-8.
 
-    Private elements are named by their creator (table A.1.5-2). Null is an empty value, as is
-    empty text; carets at the end of names go. Characters that XML 1.0 cannot hold become U+FFFD.
-    Raises ProtocolError for what is no data set of the model.
+    Private elements are named by their creator (table A.1.5-2). Null and empty text become empty
+    values. Carets at the end of names are dropped. Characters that XML 1.0 cannot hold become
+    U+FFFD. Raises ProtocolError if it is not a data set of the model.
     """
     try:
         content = "".join(_written(dataset))
@@ -163,15 +167,21 @@ def _written(dataset: Dataset) -> Iterator[str]:
 
 
 def _elements(dataset: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Take a data set apart; null is an empty element, and an empty item."""
+    """Return the elements of a data set; null is an empty element, and an empty item.
+
+    Errors name positions only, since an odd key may be the name of a patient.
+    """
     found = {} if dataset is None else dataset
-    if not isinstance(found, dict) or not all(map(_TAG.fullmatch, found)):
-        raise ProtocolError(f"{str(found)[:60]!r} is no data set in DICOM JSON")
+    if not isinstance(found, dict):
+        raise ProtocolError("an item in the DICOM JSON is not a data set")
+    for number, key in enumerate(found, start=1):
+        if not _TAG.fullmatch(key):
+            raise ProtocolError(f"key {number} of a data set in the DICOM JSON is not a tag")
     return [(tag, element if isinstance(element, dict) else {}) for tag, element in found.items()]
 
 
 def _creators(dataset: Dataset) -> dict[str, str]:
-    """Find the private creators by group and block, of those that have reserved but one."""
+    """Find private creators by group and block; those that reserved several blocks are left out."""
     found: dict[str, str] = {}
     for tag, element in _elements(dataset):
         match = _CREATOR.fullmatch(tag)
@@ -205,10 +215,9 @@ def _values(element: dict[str, Any]) -> list[Any]:
 
 
 def _written_groups(name: dict[str, Any]) -> Iterator[str]:
-    for group in _GROUPS:
+    for group in GROUPS:
         if group in name:
-            last = len(_COMPONENTS) - 1  # has what is too much
-            texts = zip(_COMPONENTS, str(name[group] or "").split("^", last), strict=False)
+            texts = split_components(str(name[group] or "")).items()
             yield _tagged(
                 group, "".join(_tagged(part, _text(text)) for part, text in texts if text)
             )

@@ -30,17 +30,26 @@ from dcmweb.dicom.element_walk import (
     text,
 )
 from dcmweb.dicom.resources import Resource, is_usable_uid
+from dcmweb.dicom.tags import (
+    FLOAT_PIXEL_DATA,
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    SPECIFIC_CHARACTER_SET,
+    STUDY_INSTANCE_UID,
+)
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
 
 if TYPE_CHECKING:
     import pydicom
 
-_CHARACTER_SET = "00080005"
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
-_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
-_FLOAT_PIXEL_DATA, _LAST_TAG = 0x7FE00008, 0xFFFFFFFF  # the first of the kinds of pixel data
+_SOP_CLASS, _SOP_INSTANCE = int(SOP_CLASS_UID, 16), int(SOP_INSTANCE_UID, 16)
+_STUDY, _SERIES = int(STUDY_INSTANCE_UID, 16), int(SERIES_INSTANCE_UID, 16)
 _WANTED = frozenset([_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES])
+_PIXELS = int(FLOAT_PIXEL_DATA, 16)  # the first of the kinds of pixel data
+_LAST_TAG = 0xFFFFFFFF
 _HEAD = 16 * 1024  # bytes in which the UIDs nearly always are
 _HEAD_OF_DEFLATED = 256 * 1024
 _LONGEST_VALUE = 16 * 1024
@@ -233,7 +242,7 @@ def find_missing_end(file: BinaryIO, *, doubted: bool = False) -> str:
         return str(error)
     except (struct.error, ValueError, zlib.error):
         last = 0
-    return "nothing shows that it is whole" if doubted and last < _FLOAT_PIXEL_DATA else ""
+    return "nothing shows that it is whole" if doubted and last < _PIXELS else ""
 
 
 def _walk_to_the_end(file: BinaryIO, syntax: str) -> int:
@@ -277,7 +286,9 @@ def attributes(file: BinaryIO, tags: Collection[str]) -> json_model.Dataset:
     if not tags:
         return found
     with _ignoring_pydicom_errors():
-        dataset = _read_with_pydicom(file, [int(tag, 16) for tag in (*tags, _CHARACTER_SET)])
+        dataset = _read_with_pydicom(
+            file, [int(tag, 16) for tag in (*tags, SPECIFIC_CHARACTER_SET)]
+        )
         for tag in tags:
             with suppress(Exception):
                 found[tag] = dataset[int(tag, 16)].to_json_dict(None, 0)

@@ -100,6 +100,11 @@ class MediaType:
         return self.name + "".join(f"; {k}={_quoted(v)}" for k, v in self.parameters.items())
 
 
+# In the transfer syntax they are stored in (PS3.18 section 8.7.3.5.2): instances, and bulk data.
+DICOM_AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
+BYTES_AS_STORED = MediaType(OCTET_STREAM, {"transfer-syntax": "*"})
+
+
 def parse(text: str) -> MediaType:
     """Read a Content-Type as forgivingly as servers write it.
 

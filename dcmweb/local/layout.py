@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import string
+import unicodedata
 from collections.abc import Mapping
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.dictionary import attribute
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.person_names import GROUPS
 from dcmweb.dicom.resources import Resource
+from dcmweb.dicom.tags import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmweb.errors import UsageError
 from dcmweb.local import windows
 from dcmweb.local.partial_files import distinguishing_suffix, instance_path, uid_name
@@ -20,13 +22,14 @@ MISSING = "unknown"
 LONGEST_NAME = 200  # bytes; file systems have 255, and something is yet to be added
 
 _UID_TAGS: Mapping[str, str] = {
-    "0020000D": "study",
-    "0020000E": "series",
-    "00080018": "instance",
+    STUDY_INSTANCE_UID: "study",
+    SERIES_INSTANCE_UID: "series",
+    SOP_INSTANCE_UID: "instance",
 }
-_INSTANCE = "00080018"
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
-_UNSAFE = re.compile(r"[^\w.,^+=@() -]")
+_SAFE_PUNCTUATION = "_.,^+=@() -"
+_NON_JOINER, _JOINER = "\u200c", "\u200d"
+_MARKS = ("Mn", "Mc")  # signs for vowels, accents: what they follow would be another word without
+_VIRAMA = 9  # the combining class of the signs that join consonants
 _WRITE_IT = "write it like {PatientID}/{StudyDate}/{SOPInstanceUID}"
 
 
@@ -47,8 +50,8 @@ class Layout:
         if path.startswith("/") or not all(names) or ".." in names or "\0" in template:
             raise UsageError(f"layout {template!r} is no path below a folder", _WRITE_IT)
         self._names = [_parse(name, template) for name in names]
-        if not any(tag == _INSTANCE for _, tag in self._names[-1]):
-            self._names.append([("", _INSTANCE)])
+        if not any(tag == SOP_INSTANCE_UID for _, tag in self._names[-1]):
+            self._names.append([("", SOP_INSTANCE_UID)])
         used = {tag for name in self._names for _, tag in name if tag}
         self.tags = tuple(sorted(used - _UID_TAGS.keys()))
         self.tells_all_apart = used >= _UID_TAGS.keys()
@@ -117,15 +120,36 @@ def _value(tag: str, instance: Resource, attributes: Dataset) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, dict):  # a person's name
-        value = next((value[group] for group in _GROUPS if value.get(group)), "")
+        value = next((value[group] for group in GROUPS if value.get(group)), "")
     return str(value).strip("\0 ") if isinstance(value, (str, int, float)) else ""
 
 
 def readable_name(text: str) -> str:
-    """Make a value into part of a name that people can read, letters of all scripts included.
+    """Make a value into part of a name that people can read, in any script.
 
-    What has to be changed gets a suffix made from the original, so that two values, perhaps
-    two patients, never share a name.
+    A changed value gets a suffix made from the original, so that two values, perhaps two
+    patients, never share a name. Unicode's equivalent spellings are one value, in the form NFC.
     """
-    name = _UNSAFE.sub("_", text).strip(" .")
+    text = unicodedata.normalize("NFC", text)
+    padded = f" {text} "
+    name = "".join(
+        char if _is_safe(padded[index], char, padded[index + 2]) else "_"
+        for index, char in enumerate(text)
+    ).strip(" .")
     return name if name == text else name + distinguishing_suffix(text)
+
+
+def _is_safe(before: str, char: str, after: str) -> bool:
+    """Return True if a character can stay in a name: in words, marks and joiners belong to it."""
+    if char.isalnum() or char in _SAFE_PUNCTUATION:
+        return True
+    if unicodedata.category(char) in _MARKS:
+        return _is_of_word(before) or before in (_NON_JOINER, _JOINER)
+    # Invisible, so only where scripts need them (Unicode Standard Annex 31, section 2.3).
+    if char == _NON_JOINER and not (before + after).isascii():
+        return _is_of_word(before) and _is_of_word(after)
+    return char == _JOINER and unicodedata.combining(before) == _VIRAMA
+
+
+def _is_of_word(char: str) -> bool:
+    return char.isalnum() or unicodedata.category(char) in _MARKS

@@ -1,7 +1,7 @@
 """The manifest: an append-only record of what became of each item, so that a run can go on.
 
 One JSON object to a line: first a header that binds it to a server and a command, then one for
-each item (see `events`). Of several lines for an item, the last counts.
+each item (see `as_event`). Of several lines for an item, the last counts.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any, BinaryIO
 
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.locks import Locking, try_lock
-from dcmweb.transfer.events import Event, as_event
-from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transfer.outcomes import Event, Outcome, Status, as_event
 
 VERSION = 1
 _HEADER = "manifest"

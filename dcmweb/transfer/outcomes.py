@@ -1,4 +1,7 @@
-"""What became of an item: values, which the console prints and the exit code is made from."""
+"""What became of an item: values, which the console prints and the exit code is made from.
+
+As events they are the lines of the manifest and of `--json`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, Protocol
 
 
 class Status(str, Enum):
@@ -38,6 +42,22 @@ class Status(str, Enum):
 _MOVED = (Status.STORED, Status.RETRIEVED, Status.PLANNED)
 
 
+class Named(Protocol):
+    """What has the UIDs of a study, series or instance, "" for those that it has not."""
+
+    @property
+    def study(self) -> str:
+        """The Study Instance UID."""
+
+    @property
+    def series(self) -> str:
+        """The Series Instance UID."""
+
+    @property
+    def instance(self) -> str:
+        """The SOP Instance UID."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one item: a file that was to be stored, an instance to be retrieved.
@@ -59,6 +79,29 @@ class Outcome:
     attempts: int = 0
     replaces: Status | None = None
 
+    @classmethod
+    def of(
+        cls,
+        resource: Named,
+        status: Status,
+        item: str = "",
+        *,
+        size: int = 0,
+        place: str = "",
+        mtime_ns: int = 0,
+    ) -> Outcome:
+        """Make the outcome of a study, series or instance; `item` is its path unless given."""
+        return cls(
+            status,
+            item or str(resource),
+            size,
+            place=place,
+            mtime_ns=mtime_ns,
+            study=resource.study,
+            series=resource.series,
+            instance=resource.instance,
+        )
+
 
 # Those of a run, as they come; whoever does not want all of them closes it, which ends the run.
 Outcomes = Generator[Outcome, None, None]
@@ -71,6 +114,22 @@ IsDone = Callable[[str, int, int], bool]
 def nothing_is_done(_item: str, _size: int, _mtime_ns: int) -> bool:
     """Say of any item that it is still to be done."""
     return False
+
+
+Event = dict[str, Any]
+
+
+def as_event(outcome: Outcome) -> Event:
+    """Write an outcome as an event; what is not known is left out.
+
+    `type` is the status; `item` a path on this machine or a resource of the server; `size` is in
+    bytes, `mtime_ns` in nanoseconds; `place` is where the item is now.
+    """
+    event: Event = {"type": outcome.status.name.lower(), "item": outcome.item}
+    for name in ("size", "mtime_ns", "study", "series", "instance", "place", "reason", "attempts"):
+        if value := getattr(outcome, name):
+            event[name] = value
+    return event
 
 
 MOST_REASONS, EXAMPLES = 50, 3

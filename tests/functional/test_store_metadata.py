@@ -285,13 +285,13 @@ WRONG: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
     "two things": (
         {"00280010": element("US", "x"), "0020000D": element("UI", "1.x")},
         {"a__jpg": jpeg()},
-        ["(0028,0010) Rows has a value", "(0020,000D) StudyInstanceUID is no UID"],
+        ["(0028,0010) Rows has a value", "(0020,000D) StudyInstanceUID is not a valid UID"],
     ),
     "cut": ({}, {"a__jpg": jpeg()[:-300]}, ["a.jpg failed: it breaks off"]),
     "PNG": ({}, {"a__jpg": encoded(picture(), "PNG")}, ["a.jpg failed: it is a PNG image"]),
     "progressive": ({}, {"a__jpg": encoded(picture(), progressive=True)}, ["progressive"]),
     "empty": ({}, {"a__jpg": b""}, ["a.jpg failed: the file is empty"]),
-    "one of two": ({}, {"a__jpg": jpeg(), "b__jpg": b"junk"}, ["b.jpg failed: it is no image"]),
+    "one of two": ({}, {"a__jpg": jpeg(), "b__jpg": b"junk"}, ["b.jpg failed: it is not an image"]),
     "sizes": (
         {"00280008": element("IS", 2)},
         {"a__jpg": jpeg(), "b__jpg": encoded(picture().resize((8, 8)))},
@@ -300,7 +300,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
     "frames": (
         {"00280008": element("IS", 3)},
         {"a__jpg": jpeg(), "b__jpg": jpeg(1)},
-        ["NumberOfFrames is 3, but there are 2"],
+        ["NumberOfFrames differs from the files given: it should be 2"],
     ),
     "one UID": (uids(), {"a__jpg": jpeg(), "b__jpg": jpeg(1)}, ["one SOPInstanceUID"]),
     "counts": ([{}, {}], {"a__jpg": jpeg()}, ["2 data sets", "1 files"]),

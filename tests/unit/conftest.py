@@ -13,11 +13,11 @@ import pytest
 import requests
 import urllib3
 
+from dcmweb.dicom.tags import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmweb.http.adapter import Adapter
 from dcmweb.http.transport import Transport
 from dcmweb.settings import AuthScheme, Credentials, Settings
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.search.paging import INSTANCE_UID, SERIES_UID, STUDY_UID
 from dcmweb.transfer import engine
 
 BASE_URL = "http://server.example/dicomweb"
@@ -63,7 +63,7 @@ class Server:
 
 
 def row(study: object = "", series: object = "", instance: object = "") -> Row:
-    uids = {STUDY_UID: study, SERIES_UID: series, INSTANCE_UID: instance}
+    uids = {STUDY_INSTANCE_UID: study, SERIES_INSTANCE_UID: series, SOP_INSTANCE_UID: instance}
     return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in uids.items() if uid}
 
 

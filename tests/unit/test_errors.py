@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import signal
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -78,3 +81,43 @@ def test_an_error_is_told_in_one_line() -> None:
     error.request = "GET http://h/studies"
     assert str(error) == "GET http://h/studies: answered 400; check the path"
     assert str(errors.UsageError("no such thing")) == "no such thing"
+
+
+def everything_set(error: DcmwebError) -> DcmwebError:
+    """Give every attribute a value of its own, so that a lost one shows."""
+    for number, name in enumerate(sorted(vars(error))):
+        setattr(error, name, f"value {number}")
+    for name in ("exit_code", "retryable", "fatal"):
+        setattr(error, name, 99)
+    return error
+
+
+@pytest.mark.parametrize("error", [error for error, *_ in ERRORS], ids=repr)
+def test_errors_keep_all_they_hold_when_pickled_and_copied(error: DcmwebError) -> None:
+    fresh = copy.deepcopy(error)
+    assert vars(fresh) == vars(error)
+    assert fresh.exit_code is error.exit_code
+    error = everything_set(fresh)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        found = pickle.loads(pickle.dumps(error, protocol))
+        assert type(found) is type(error)
+        assert (vars(found), found.args, str(found)) == (vars(error), error.args, str(error))
+
+
+def _refuse() -> None:
+    raise errors.Refused("answered 429", "wait", status=429, retryable=True, retry_after=1.5)
+
+
+def test_errors_pass_through_a_pool_of_processes() -> None:
+    with ProcessPoolExecutor(1) as pool, pytest.raises(errors.Refused) as caught:
+        pool.submit(_refuse).result()
+    error = caught.value
+    assert (error.status, error.retryable, error.retry_after) == (429, True, 1.5)
+    assert str(error) == "answered 429; wait"
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 9, 15, 31, 64])
+def test_any_signal_has_an_exit_code(number: int) -> None:
+    error = errors.Interrupted(number)
+    assert error.exit_code == 128 + number
+    assert pickle.loads(pickle.dumps(error)).exit_code == 128 + number

@@ -25,11 +25,12 @@ from dcmweb.archive.representations.metadata import (
 )
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_to_part10 import WORDS, swapped
+from dcmweb.dicom.tags import PIXEL_DATA
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
 from dcmweb.http.multipart import PIECE, Source
 
 _LOCATION = re.compile("[0-9A-Fa-f]{8}(/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8})*")
-_PIXEL_DATA = 0x7FE00010
+_PIXEL_DATA = int(PIXEL_DATA, 16)
 _NATIVE = MediaType(OCTET_STREAM, {"transfer-syntax": EXPLICIT_VR_LITTLE_ENDIAN})
 
 

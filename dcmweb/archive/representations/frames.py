@@ -24,6 +24,7 @@ from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import UID
 from werkzeug.exceptions import NotAcceptable, NotFound
 
+from dcmweb.dicom.byte_ranges import read_range
 from dcmweb.dicom.element_walk import (
     DEFLATED,
     EXPLICIT_VR_BIG_ENDIAN,
@@ -33,12 +34,14 @@ from dcmweb.dicom.element_walk import (
     read_meta,
     skip_preamble,
 )
+from dcmweb.dicom.tags import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from dcmweb.errors import BrokenDicom
 from dcmweb.http.media_types import FRAME_MEDIA_TYPES
 from dcmweb.http.multipart import PIECE, Source
 
 _KINDS = ("FloatPixelData", "DoubleFloatPixelData", "PixelData")
-TAGS = dict(zip(_KINDS, (0x7FE00008, 0x7FE00009, 0x7FE00010), strict=True))
+_TAGS = (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA, PIXEL_DATA)
+TAGS = {kind: int(tag, 16) for kind, tag in zip(_KINDS, _TAGS, strict=True)}
 _UNDEFINED = 0xFFFFFFFF
 ITEM = b"\xfe\xff\x00\xe0"
 VIDEO = frozenset(s for s, name in FRAME_MEDIA_TYPES.items() if name.startswith("video/"))
@@ -112,14 +115,8 @@ class FileRanges:
         """Yield the bytes; raises BrokenDicom if the file is shorter."""
         with open_plain(self.path) as file:
             for start, length in self.ranges:
-                file.seek(start)
-                left = length
-                while left:
-                    piece = file.read(min(left, PIECE))
-                    if not piece:
-                        raise BrokenDicom("it ends inside its pixel data", path=self.path)
-                    left -= len(piece)
-                    yield piece
+                too_short = BrokenDicom("it ends inside its pixel data", path=self.path)
+                yield from read_range(file, start, length, too_short)
 
 
 @dataclass(frozen=True)

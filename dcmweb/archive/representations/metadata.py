@@ -6,7 +6,7 @@ import base64
 import math
 import struct
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -25,15 +25,19 @@ from dcmweb.archive.representations.frames import TAGS, open_plain, walk_items
 from dcmweb.dicom.element_walk import META_SYNTAX, read_meta, skip_preamble
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_to_part10 import BINARY, swapped
+from dcmweb.dicom.person_names import GROUPS
+from dcmweb.dicom.tags import (
+    AVAILABLE_TRANSFER_SYNTAX_UID,
+    PIXEL_REPRESENTATION,
+    SPECIFIC_CHARACTER_SET,
+)
 from dcmweb.errors import BrokenDicom
 
 LARGEST_INLINE = 1024  # bytes of binary data that are sent within the metadata
 _DEFERRED = 64 * 1024  # bytes of values that are not read with the header
 
 _PIXEL_DATA = dict(zip(TAGS.values(), ("OF", "OD", "OW"), strict=True))
-_AVAILABLE_TRANSFER_SYNTAX = "00083002"
-_CHARACTER_SET = "00080005"
-_PIXEL_REPRESENTATION = 0x00280103  # tells the VR of other elements
+_PIXEL_REPRESENTATION = int(PIXEL_REPRESENTATION, 16)  # tells the VR of other elements
 _INTEGERS = ("IS", "SL", "SS", "SV", "UL", "US", "UV")
 _NUMBERS = ("DS", "FL", "FD")
 UNDEFINED = 0xFFFFFFFF
@@ -51,7 +55,7 @@ def read_metadata(path: str, instance_url: str) -> Dataset:
         dataset = _Writer(f"{instance_url}/bulkdata", content).dataset(content.elements)
     if content.transfer_syntax:
         syntax = {"vr": "UI", "Value": [content.transfer_syntax]}
-        dataset[_AVAILABLE_TRANSFER_SYNTAX] = syntax
+        dataset[AVAILABLE_TRANSFER_SYNTAX_UID] = syntax
     return dict(sorted(dataset.items()))
 
 
@@ -165,9 +169,9 @@ class _Writer:
         for tag in sorted(elements.keys()):
             if tag.element != 0 and tag.group > 2:  # no group lengths
                 written[f"{tag:08X}"] = self._element(elements, tag, location)
-        if _CHARACTER_SET in written or not location:
+        if SPECIFIC_CHARACTER_SET in written or not location:
             # JSON is in UTF-8, whatever the file is in.
-            written[_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+            written[SPECIFIC_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
         return written
 
     def _element(self, elements: Elements, tag: BaseTag, location: str) -> dict[str, Any]:
@@ -269,9 +273,5 @@ def _number(value: Any, kind: Callable[[Any], int | float]) -> int | float | str
 
 
 def _person_name(name: PersonName) -> dict[str, str] | None:
-    groups: Sequence[tuple[str, str]] = (
-        ("Alphabetic", name.alphabetic),
-        ("Ideographic", name.ideographic),
-        ("Phonetic", name.phonetic),
-    )
+    groups = zip(GROUPS, (name.alphabetic, name.ideographic, name.phonetic), strict=True)
     return {key: text for key, text in groups if text} or None

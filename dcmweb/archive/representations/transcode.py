@@ -34,11 +34,24 @@ from dcmweb.dicom.element_walk import (
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
 from dcmweb.dicom.json_to_part10 import BINARY, swapped
+from dcmweb.dicom.tags import (
+    ENCAPSULATED_PIXEL_DATA_VALUE_TOTAL_LENGTH,
+    EXTENDED_OFFSET_TABLE,
+    EXTENDED_OFFSET_TABLE_LENGTHS,
+)
 from dcmweb.http.multipart import Source
 
 TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
-_OFFSET_TABLES = (0x7FE00001, 0x7FE00002, 0x7FE00003)  # of no use without fragments
+# Of no use without fragments.
+_OFFSET_TABLES = tuple(
+    int(tag, 16)
+    for tag in (
+        EXTENDED_OFFSET_TABLE,
+        EXTENDED_OFFSET_TABLE_LENGTHS,
+        ENCAPSULATED_PIXEL_DATA_VALUE_TOTAL_LENGTH,
+    )
+)
 _LONGEST = 2**32 - 2
 _Value = tuple[bytes, Iterator[bytes]]
 

@@ -17,9 +17,10 @@ from dcmweb.dicom.part10 import (
     identify,
     read_values,
 )
+from dcmweb.dicom.tags import SPECIFIC_CHARACTER_SET
 from dcmweb.errors import BrokenDicom
 
-_CHARACTER_SET = 0x00080005
+_CHARACTER_SET = int(SPECIFIC_CHARACTER_SET, 16)
 _KEYWORDS = {int(a.tag, 16): a.keyword for a in INDEXED.values()}
 _WANTED = frozenset([*_KEYWORDS, _CHARACTER_SET])
 _UIDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from werkzeug.exceptions import BadRequest
 
+from dcmweb.dicom.person_names import split_groups
+
 Matches = Callable[[str | None], bool]
 
 _DATE = r"[0-9]{4}\.?[0-9]{2}\.?[0-9]{2}"
@@ -50,7 +52,9 @@ def _wildcard(wanted: str, flags: int = 0) -> Callable[[str], bool]:
 def _name(wanted: str) -> Matches:
     """Match any group of a person name, whatever the case; empty components at the end go."""
     fits = _wildcard(_trimmed(wanted), re.IGNORECASE)
-    return _any_of(lambda value: any(fits(_trimmed(group)) for group in [value, *value.split("=")]))
+    return _any_of(
+        lambda value: any(fits(_trimmed(group)) for group in [value, *split_groups(value).values()])
+    )
 
 
 def _trimmed(name: str) -> str:

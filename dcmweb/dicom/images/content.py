@@ -20,6 +20,7 @@ from dcmweb.dicom.part10 import open_file
 from dcmweb.errors import LocalError
 
 _HEAD = 256
+_PREAMBLE = 128
 _PIECE = 1024 * 1024
 _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _J2K = b"\xff\x4f\xff\x51"
@@ -81,6 +82,9 @@ def read_media_file(path: str) -> MediaFile:
 
 def _look(file: BinaryIO, path: str, fingerprint: tuple[int, int]) -> MediaFile:
     head, size = file.read(_HEAD), fingerprint[0]
+    # First of all: a preamble may be the head of a TIFF file, as of slides (PS3.10 section 7.1).
+    if head[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
+        raise BadImage("it is a DICOM file already: store it without --metadata")
     if head.startswith(_PDF):
         return MediaFile(path, Kind.PDF, 0, size, fingerprint)
     if head.startswith(_JPEG):
@@ -97,8 +101,6 @@ def _look(file: BinaryIO, path: str, fingerprint: tuple[int, int]) -> MediaFile:
                 f"it is a {name} image, which is no form of pixel data: "
                 "convert it to JPEG or JPEG 2000"
             )
-    if head[128:132] == b"DICM":
-        raise BadImage("it is a DICOM file already: store it without --metadata")
     return MediaFile(path, Kind.OTHER, 0, size, fingerprint, head=head)
 
 

@@ -6,22 +6,28 @@ from collections.abc import Iterator
 from functools import partial
 from urllib.parse import urljoin, urlsplit
 
-from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.json_model import Dataset, bulk_references
 from dcmweb.dicom.resources import Resource, Target
 from dcmweb.errors import AuthError, NetworkError
-from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, OTHER_EXTENSION, MediaType, multipart
+from dcmweb.http.media_types import (
+    BYTES_AS_STORED,
+    EXTENSIONS,
+    OTHER_EXTENSION,
+    MediaType,
+    multipart,
+)
 from dcmweb.http.multipart import read_parts
 from dcmweb.http.response import not_dicomweb
 from dcmweb.local.layout import readable_name
 from dcmweb.local.partial_files import distinguishing_suffix, folder_path, safe_name
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.jobs import Job, one_of_many
 from dcmweb.transactions.retrieve.accept import ask
-from dcmweb.transactions.retrieve.instance_jobs import Job, each_instance, one_of_many
+from dcmweb.transactions.retrieve.instance_jobs import each_instance
 from dcmweb.transactions.retrieve.metadata import describe, described
 from dcmweb.transactions.retrieve.output import Destination, Saver
 from dcmweb.transfer.outcomes import Outcome, Status
 
-_AS_STORED = MediaType(OCTET_STREAM, {"transfer-syntax": "*"})
 _EXTENSIONS = sorted({*EXTENSIONS.values(), OTHER_EXTENSION})
 
 
@@ -34,7 +40,7 @@ class BulkDataRetriever:
         self._context = context
         self._destination = destination
         self._saver = Saver(context, destination, may_be_empty=True)
-        forms = [multipart(wanted), str(wanted)] if wanted else ["*/*", multipart(_AS_STORED)]
+        forms = [multipart(wanted), str(wanted)] if wanted else ["*/*", multipart(BYTES_AS_STORED)]
         self._forms = forms
 
     def jobs(self, target: Target) -> Iterator[Job]:
@@ -106,14 +112,8 @@ class BulkDataRetriever:
             return [self._saver.save_answer(response, stem, item)]
 
 
-def _bulk_data(dataset: Dataset, above: str = "") -> Iterator[tuple[str, str]]:
-    """Yield paths and URIs of bulk data: `TAG`, or `TAG/ITEM/TAG` in sequences."""
-    for tag, element in sorted(dataset.items()):
-        if not isinstance(element, dict):
-            continue
-        if isinstance(uri := element.get("BulkDataURI"), str):
-            yield f"{above}{safe_name(tag)}", uri
-        values = element.get("Value")
-        for number, item in enumerate(values if isinstance(values, list) else (), start=1):
-            if element.get("vr") == "SQ" and isinstance(item, dict):
-                yield from _bulk_data(item, f"{above}{safe_name(tag)}/{number}/")
+def _bulk_data(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """Yield path and URI of each element that refers to bulk data."""
+    for path, element in bulk_references(dataset):
+        if isinstance(uri := element["BulkDataURI"], str):
+            yield "/".join(map(safe_name, path.split("/"))), uri

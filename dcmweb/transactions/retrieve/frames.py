@@ -9,8 +9,10 @@ from functools import partial
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import MOST_FRAMES, Resource
+from dcmweb.dicom.tags import NUMBER_OF_FRAMES, ROWS, SOP_CLASS_UID
 from dcmweb.errors import NothingMatched, ProtocolError, Refused
 from dcmweb.http.media_types import (
+    BYTES_AS_STORED,
     EXTENSIONS,
     OCTET_STREAM,
     OTHER_EXTENSION,
@@ -20,15 +22,15 @@ from dcmweb.http.media_types import (
 from dcmweb.http.multipart import read_parts
 from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.jobs import Job, one_of_many
 from dcmweb.transactions.retrieve.accept import ask, checked_response
-from dcmweb.transactions.retrieve.instance_jobs import Job, instances_below, one_of_many
+from dcmweb.transactions.retrieve.instance_jobs import instances_below
 from dcmweb.transactions.retrieve.metadata import describe, described
 from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
 from dcmweb.transactions.retrieve.rendered import ANY, is_picture
 from dcmweb.transactions.retrieve.rendering_parameters import RenderingParameters
 from dcmweb.transfer.outcomes import Outcome, Status
 
-SOP_CLASS, NUMBER_OF_FRAMES, ROWS = "00080016", "00280008", "00280010"
 # SOP Classes without a Number of Frames (PS3.3 table A.1-1): CR, CT, MR and PET images.
 _SINGLE_FRAME = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "2", "4", "128"))
 
@@ -37,7 +39,6 @@ _Fetch = Callable[[Resource, str], Iterator[Outcome]]
 # Of frames in one request: servers have limits for the length of a URL.
 MOST_TOGETHER = 100
 RENDERED_TOGETHER = 10  # in one job, a request for each
-AS_STORED = MediaType(OCTET_STREAM, {"transfer-syntax": "*"})
 _EXTENSIONS = sorted({*EXTENSIONS.values(), OTHER_EXTENSION})
 
 
@@ -73,7 +74,7 @@ class FrameRetriever:
             for some in _shares(resource, share):
                 yield partial(self._frames, some, {}, fetch)
             return
-        fields = (SOP_CLASS, NUMBER_OF_FRAMES, ROWS, *self._destination.layout.tags)
+        fields = (SOP_CLASS_UID, NUMBER_OF_FRAMES, ROWS, *self._destination.layout.tags)
         for found in instances_below(self._context, resource, *fields):
             if isinstance(found, Outcome):
                 yield partial(iter, [found])
@@ -103,7 +104,7 @@ class FrameRetriever:
 
     def _tells_enough(self, row: Dataset) -> bool:
         """Whether a row tells how many frames there are, and where they go."""
-        is_single = json_model.text(row, SOP_CLASS) in _SINGLE_FRAME
+        is_single = json_model.text(row, SOP_CLASS_UID) in _SINGLE_FRAME
         tells_frames = json_model.number(row, ROWS) is not None and (
             NUMBER_OF_FRAMES in row or is_single
         )
@@ -213,7 +214,7 @@ class FrameRetriever:
 
     def _answer(self, resource: Resource) -> Response:
         """Ask for frames as they are stored."""
-        accept = multipart(self._wanted or AS_STORED)
+        accept = multipart(self._wanted or BYTES_AS_STORED)
         response = ask(self._context, str(resource), [accept], 200)
         kind = response.media_type
         is_frame = kind.name == OCTET_STREAM or kind.name.startswith(("image/", "video/"))

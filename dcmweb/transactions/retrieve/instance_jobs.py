@@ -1,25 +1,17 @@
-"""Going through many items: what goes wrong with one of them does not end the run."""
+"""A job for each instance of what a server lists below a resource."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import NothingMatched
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.on_error import OnError
+from dcmweb.transactions.jobs import Job, one_of_many
 from dcmweb.transactions.search.listing import Lister
-from dcmweb.transfer.engine import Engine
 from dcmweb.transfer.outcomes import Outcome, Status
-
-Job = Callable[[], Iterable[Outcome]]
-
-
-def one_of_many(engine: Engine, item: str, job: Job) -> Iterator[Outcome]:
-    """Do a job; its error is the outcome of the item, and is raised only if it ends the run."""
-    return OnError.OUTCOME.apply(engine, item, job)
 
 
 def unusable(parent: Resource) -> Outcome:

@@ -22,8 +22,9 @@ from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType
 from dcmweb.http.multipart import Part
 from dcmweb.local.partial_files import folder_path
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.jobs import Job, one_of_many
 from dcmweb.transactions.retrieve.completeness import ReceivedInstances
-from dcmweb.transactions.retrieve.instance_jobs import Job, one_of_many, unusable
+from dcmweb.transactions.retrieve.instance_jobs import unusable
 from dcmweb.transactions.retrieve.instance_parts import Receiver, parts
 from dcmweb.transactions.retrieve.metadata import described
 from dcmweb.transactions.retrieve.output import Destination
@@ -31,7 +32,6 @@ from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Status
 
 STREAMS_AGAIN = 5  # at most, after one that broke off
-DICOM_AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
 
 _STORE = Resource()
 
@@ -87,13 +87,7 @@ class InstanceRetriever:
             raise NothingMatched(f"the server lists no instances in {parent}", "check the path")
 
     def _planned(self, instance: Resource, row: Dataset) -> Outcome:
-        return self._there(instance, row) or Outcome(
-            Status.PLANNED,
-            str(instance),
-            study=instance.study,
-            series=instance.series,
-            instance=instance.instance,
-        )
+        return self._there(instance, row) or Outcome.of(instance, Status.PLANNED)
 
     def _series_jobs(self, study: Resource) -> Iterator[Job]:
         """Make a job for each series; one for the study if the server cannot list them."""

@@ -27,8 +27,8 @@ from dcmweb.http.multipart import PIECE, read_parts
 from dcmweb.http.response import not_dicomweb
 from dcmweb.local.layout import Layout
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
-from dcmweb.transactions.retrieve.instance_jobs import Job
 from dcmweb.transactions.retrieve.output import Destination, Saver
 from dcmweb.transactions.search import paging
 from dcmweb.transactions.search.listing import Lister

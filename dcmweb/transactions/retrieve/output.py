@@ -164,13 +164,6 @@ def outcome_of(
     status: Status, item: str, resource: Resource, place: str, file: os.stat_result
 ) -> Outcome:
     """Make the outcome of an item that has a file."""
-    return Outcome(
-        status,
-        item,
-        file.st_size,
-        place=place,
-        mtime_ns=file.st_mtime_ns,
-        study=resource.study,
-        series=resource.series,
-        instance=resource.instance,
+    return Outcome.of(
+        resource, status, item, size=file.st_size, place=place, mtime_ns=file.st_mtime_ns
     )

@@ -13,7 +13,8 @@ from dcmweb.http.multipart import read_parts
 from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.local.partial_files import folder_path
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.retrieve.instance_jobs import Job, each_instance
+from dcmweb.transactions.jobs import Job
+from dcmweb.transactions.retrieve.instance_jobs import each_instance
 from dcmweb.transactions.retrieve.metadata import described
 from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
 from dcmweb.transactions.retrieve.rendering_parameters import RenderingParameters

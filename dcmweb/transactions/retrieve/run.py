@@ -8,14 +8,14 @@ from itertools import chain, islice
 
 from dcmweb.dicom.resources import Level, Representation, Target, parse_target
 from dcmweb.errors import DcmwebError, Interrupted, UsageError
-from dcmweb.http.media_types import DICOM, ZIP, MediaType
+from dcmweb.http.media_types import DICOM, DICOM_AS_STORED, ZIP, MediaType
 from dcmweb.local.partial_files import make_folder
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.retrieve.bulkdata import BulkDataRetriever
 from dcmweb.transactions.retrieve.frames import FrameRetriever
-from dcmweb.transactions.retrieve.instance_jobs import Job
-from dcmweb.transactions.retrieve.instances import DICOM_AS_STORED, InstanceRetriever
+from dcmweb.transactions.retrieve.instances import InstanceRetriever
 from dcmweb.transactions.retrieve.metadata import METADATA_TYPES, MetadataRetriever
 from dcmweb.transactions.retrieve.options import RetrieveOptions
 from dcmweb.transactions.retrieve.output import Destination

@@ -15,8 +15,9 @@ from dcmweb.http.multipart import PIECE
 from dcmweb.http.response import not_dicomweb
 from dcmweb.local.partial_files import PartialFile, check_space, folder_path, instance_path
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.jobs import Job, one_of_many
 from dcmweb.transactions.retrieve.accept import ask
-from dcmweb.transactions.retrieve.instance_jobs import Job, one_of_many, unusable
+from dcmweb.transactions.retrieve.instance_jobs import unusable
 from dcmweb.transactions.retrieve.output import Destination, Saver, outcome_of
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Status

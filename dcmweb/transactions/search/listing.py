@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level, Resource
+from dcmweb.dicom.tags import (
+    NUMBER_OF_SERIES_RELATED_INSTANCES,
+    NUMBER_OF_STUDY_RELATED_INSTANCES,
+    SERIES_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+)
 from dcmweb.errors import NothingMatched, ProtocolError, Refused
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search import paging
 from dcmweb.transactions.search.paging import Pages, Query
 
-NUMBER_OF_STUDY_RELATED_INSTANCES = "00201208"
-NUMBER_OF_SERIES_RELATED_INSTANCES = "00201209"
 _COUNTS = {
     Level.STUDIES: NUMBER_OF_STUDY_RELATED_INSTANCES,
     Level.SERIES: NUMBER_OF_SERIES_RELATED_INSTANCES,
@@ -59,7 +63,7 @@ class Lister:
         """
         query = Query(resource, Level.INSTANCES)
         try:
-            yield from self._rows(query, paging.STUDY_UID, paging.SERIES_UID, *fields)
+            yield from self._rows(query, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, *fields)
         except (Refused, NothingMatched):
             if resource.level is not Level.STUDIES:
                 raise

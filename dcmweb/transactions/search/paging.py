@@ -6,36 +6,34 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from itertools import islice
 from urllib.parse import quote
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level, Resource, is_usable_uid
+from dcmweb.dicom.tags import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmweb.errors import ProtocolError, Refused, Truncated
 from dcmweb.http.media_types import DICOM_JSON
 from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.search.paging_quirks import (
+    FAR_OFF,
+    SMALL_PAGE,
+    Circle,
+    IgnoredOffset,
+    Position,
+    RememberedRows,
+    RestlessEnd,
+    may_be_capped,
+)
 
-STUDY_UID, SERIES_UID, INSTANCE_UID = "0020000D", "0020000E", "00080018"
-SMALL_PAGE = 200  # what servers accept that turn down larger limits
-ROWS_REMEMBERED = 100_000  # to recognise rows that come again when results shift between pages
-MOST_STALE_PAGES = 100  # pages in a row without a row that is new, but with as many as are known
-LIKELY_CAP = 50  # which the number of results that servers give at most is a multiple of
-# Results that shift can bring the first page once more; a server that ignores the offset always.
-FIRST_PAGES_AGAIN = 3
-FAR_OFF = 1000  # rows from where it is asked once more whether it is so
-SHARED_BY = 10  # rows in a page, of which one can be the last of the page before
-STEP_BACK = 100  # rows, where rows before were deleted, until one is met that is known
-LAST_PAGES_AGAIN = 5  # as where a study comes in with each request, and one is always left over
-
-# Left as they are: servers exist that compare values undecoded, and these are in every other query.
+# Not escaped: Orthanc 1.10 compares values undecoded, and many queries hold these characters.
 _UNESCAPED = "*,^-"
 
 
 @dataclass(frozen=True)
 class Query:
-    """A search: where, for what, and its parameters in order, limit and offset apart."""
+    """A search: where, for what, and its parameters in order, without limit and offset."""
 
     resource: Resource
     level: Level
@@ -61,16 +59,16 @@ class Query:
 
 @dataclass(frozen=True)
 class Page:
-    """One answer; `more` tells whether the server said that there are further results."""
+    """The rows of one answer; `more` is True if the server said that there are further results."""
 
     rows: list[Dataset]
     more: bool = False
 
 
 def fetch_page(context: RunContext, target: str, *, is_later: bool = False) -> Page:
-    """Get one page of results; nothing found is an empty page, however the server says it.
+    """Get one page of results; an empty page for each way to say that nothing was found.
 
-    Of a later page, an empty body that does not say where it ends may have been cut.
+    An empty body that has no framing may have been cut; for a later page, that is an error.
     """
 
     def get(path: str) -> Page:
@@ -87,7 +85,7 @@ def fetch_page(context: RunContext, target: str, *, is_later: bool = False) -> P
     try:
         return context.engine.attempt(lambda: get(target))
     except Refused as error:
-        # Where a strict server will have no raw ^, escape it after all.
+        # A strict server may refuse a raw ^: escape it after all.
         if error.status != 400 or "^" not in target or not context.session.sends_raw_carets:
             raise
         context.session.sends_raw_carets = False
@@ -108,10 +106,10 @@ def _rows(response: Response, body: bytes) -> list[Dataset]:
 
 @dataclass
 class Pages:
-    """Results of a query, row by row; says afterwards whether they were all there are.
+    """The results of a query, row by row; tells afterwards whether these were all results.
 
-    `is_thorough`: rows slip to an earlier page as others before them go away. So each page begins
-    with the last row of the one before, which shows that.
+    `is_thorough`: let each page begin with the last row of the page before, which shows whether
+    rows have moved to an earlier page as others before them were deleted.
     """
 
     context: RunContext
@@ -126,37 +124,33 @@ class Pages:
     def __iter__(self) -> Iterator[Dataset]:
         """Yield the rows, each once.
 
-        The offset moves on by the number of rows that came, so a server that caps its pages loses
-        nothing; the results end with an empty page, as only that is proof. A server that ignores
-        the offset is recognised by its first page coming again, from far off as well.
+        The offset moves on by the number of rows that came, so nothing is lost where a server caps
+        its pages. Only an empty page proves that the results have ended.
         """
-        known, stale = _Known(), _Stale()
-        offset, overlap = self.query.offset, 0
+        known, position = RememberedRows(), Position(self.query.offset)
+        ignored, end, circle = IgnoredOffset(), RestlessEnd(), Circle()
         while self.wanted is None or self.found < self.wanted:
-            page = self._next(offset - overlap)
+            page = self._next(position.asked)
             was_more = self._last is not None and self._last[0]
-            self._last, size = (page.more, len(page.rows)), len(page.rows)
+            self._last = page.more, len(page.rows)
             keys = [_key(row, self.query.level) for row in page.rows]
-            if overlap and not (keys and keys[0] in known):
-                offset = max(self.query.offset, offset - STEP_BACK)
-                overlap = int(offset > self.query.offset)
+            if position.has_slipped(keys, known):
                 continue
-            if not size:
+            if not keys:
                 self.complete = not (page.more or was_more)
                 return
             fresh = known.note(keys)
-            offset += size - overlap
-            overlap = int(self.is_thorough and size >= SHARED_BY and bool(fresh))
-            stale.note(keys, any_fresh=bool(fresh))
-            if stale.first_again == FIRST_PAGES_AGAIN:
-                if self._comes_from(offset + FAR_OFF, keys[0]):
-                    self._offset_is_ignored(page)
-                    return
-                stale.first_again = 0
-            if stale.end_again == LAST_PAGES_AGAIN:
+            any_new = bool(fresh)
+            position.advance(len(keys), shares=self.is_thorough and any_new)
+            if ignored.is_likely(keys, any_new=any_new) and self._comes_from(
+                position.offset + FAR_OFF, keys[0]
+            ):
+                self._offset_is_ignored(page)
+                return
+            if end.is_reached(keys, any_new=any_new):
                 self.complete = not page.more
                 return
-            if stale.pages > MOST_STALE_PAGES and stale.rows > self.found:
+            if circle.is_closed(keys, self.found, any_new=any_new):
                 raise ProtocolError("the server's search results go round in a circle")
             room = None if self.wanted is None else self.wanted - self.found
             rows = [page.rows[index] for index in fresh[:room]]
@@ -168,7 +162,7 @@ class Pages:
         self.complete = False
 
     def _comes_from(self, offset: int, key: bytes) -> bool:
-        """Whether a row comes first even so far off."""
+        """Return True if the server sends a row first even from so far off."""
         rows = fetch_page(self.context, self.query.target(1, offset), is_later=True).rows
         return bool(rows) and _key(rows[0], self.query.level) == key
 
@@ -193,63 +187,12 @@ class Pages:
             return Page([])
 
     def _offset_is_ignored(self, page: Page) -> None:
-        """Judge by one page, which is all there is to be had, whether it is all there is."""
-        size = self.limit or self.context.page_size
-        if page.more or len(page.rows) >= size or len(page.rows) % LIKELY_CAP == 0:
+        """Decide by the one page that such a server gives whether it holds all results."""
+        if page.more or may_be_capped(len(page.rows), self.limit or self.context.page_size):
             self.complete = False
             self.context.notify(
                 f"the server ignores offset: only the first {self.found} results can be had"
             )
-
-
-class _Known:
-    """Remembers rows by their keys: the last so many, so that memory stays bounded."""
-
-    def __init__(self) -> None:
-        self._keys: dict[bytes, None] = {}
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._keys
-
-    def note(self, keys: list[bytes]) -> list[int]:
-        """Remember the rows of a page; tell which were not known, by their places in it."""
-        fresh = []
-        for index, key in enumerate(keys):
-            if key in self._keys:
-                del self._keys[key]  # to come last again
-            else:
-                fresh.append(index)
-            self._keys[key] = None
-        for key in list(islice(self._keys, max(0, len(self._keys) - ROWS_REMEMBERED))):
-            del self._keys[key]
-        return fresh
-
-
-@dataclass
-class _Stale:
-    """Counts pages in a row without a row that is new, and what they have in common."""
-
-    pages: int = 0
-    rows: int = 0
-    first_again: int = 0  # that begin as the first page did
-    end_again: int = 0  # that end as the one before, and are no full pages
-    _first: bytes = b""
-    _last: bytes = b""
-    _largest: int = 0
-
-    def note(self, keys: list[bytes], *, any_fresh: bool) -> None:
-        """Count a page."""
-        self._first = self._first or keys[0]
-        self._largest = max(self._largest, len(keys))
-        ends_again = keys[-1] == self._last and len(keys) < self._largest
-        self._last = keys[-1]
-        if any_fresh:
-            self.pages = self.rows = self.first_again = self.end_again = 0
-            return
-        self.pages += 1
-        self.rows += len(keys)
-        self.first_again = self.first_again + 1 if keys[0] == self._first else 0
-        self.end_again = self.end_again + 1 if ends_again else 0
 
 
 def uid(row: Dataset, tag: str) -> str:
@@ -259,13 +202,13 @@ def uid(row: Dataset, tag: str) -> str:
 
 
 def resource_of(row: Dataset, level: Level, parent: Resource) -> Resource | None:
-    """Return the resource a row stands for, what it does not say taken from its parent.
+    """Return the resource that a row describes; UIDs that it lacks are those of its parent.
 
-    None for a row without the UIDs it takes, or with ones that cannot be.
+    None for a row without the UIDs that are needed, or with unusable ones.
     """
-    study = parent.study or uid(row, STUDY_UID)
-    series = parent.series or uid(row, SERIES_UID)
-    instance = uid(row, INSTANCE_UID)
+    study = parent.study or uid(row, STUDY_INSTANCE_UID)
+    series = parent.series or uid(row, SERIES_INSTANCE_UID)
+    instance = uid(row, SOP_INSTANCE_UID)
     match level:
         case Level.STUDIES:
             return Resource(study) if study else None
@@ -276,8 +219,8 @@ def resource_of(row: Dataset, level: Level, parent: Resource) -> Resource | None
 
 
 def _key(row: Dataset, level: Level) -> bytes:
-    """Tell rows apart by a digest of their UIDs, or of all they hold if there are none."""
-    tags = [STUDY_UID, SERIES_UID, INSTANCE_UID]
+    """Make what tells rows apart: a digest of the UIDs, or of the whole row if there are none."""
+    tags = [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID]
     depth = [Level.STUDIES, Level.SERIES, Level.INSTANCES].index(level)
     own = json_model.text(row, tags[depth])
     uids = "/".join([*(json_model.text(row, tag) for tag in tags[:depth]), own])

@@ -13,32 +13,35 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from dcmweb.dicom.byte_ranges import FileRange
 from dcmweb.dicom.images.attributes import (
-    MODALITY,
     filled,
     is_compressed,
     is_of_many_frames,
     target_of,
 )
 from dcmweb.dicom.images.content import MediaFile, content_digest, read_media_file
-from dcmweb.dicom.json_checks import bulk_references, completed, read_metadata
+from dcmweb.dicom.json_checks import bulk_data_uris, completed, read_metadata
 from dcmweb.dicom.json_model import Dataset, text
 from dcmweb.dicom.json_to_part10 import (
-    PIXEL_DATA,
-    SERIES,
-    SOP_CLASS,
-    SOP_INSTANCE,
-    STUDY,
-    TRANSFER_SYNTAX,
     Unwritable,
     check_uids,
 )
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Resource
+from dcmweb.dicom.tags import (
+    MODALITY,
+    PIXEL_DATA,
+    SERIES_INSTANCE_UID,
+    SOP_CLASS_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+    TRANSFER_SYNTAX_UID,
+)
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
 from dcmweb.local.masks import Found
-from dcmweb.transactions.store.metadata_instance import FileRange, Metadata, MetadataInstance
+from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
 
 # The name space of UIDs that are made here: of the same input, always the same.
 _NAMESPACE = uuid.UUID("6f1cbb4c-9c0f-4d0b-8a53-1f0a3c1d9d52")
@@ -94,7 +97,7 @@ def _checked(metadata: Metadata) -> tuple[list[Dataset], list[InputProblem]]:
     for number, one in enumerate(read, start=1):
         dataset, wrong = completed(one)
         item = _name(metadata.name, number, len(read))
-        if len(bulk_references(dataset)) > 1:
+        if len(bulk_data_uris(dataset)) > 1:
             wrong.append("more than one element refers to bulk data: there can be one")
         problems += [InputProblem(item, words) for words in wrong]
         datasets.append(dataset)
@@ -128,7 +131,7 @@ def _paired(name: str, datasets: Sequence[Dataset], contents: Sequence[MediaFile
     items = [_name(name, number, len(datasets)) for number in range(1, len(datasets) + 1)]
     if not contents:
         for item, dataset in zip(items, datasets, strict=True):
-            if references := bulk_references(dataset):
+            if references := bulk_data_uris(dataset):
                 uri = next(iter(references.values()))
                 raise UsageError(f"{item} refers to {uri!r}, but no file is given", "name it")
         return [_Plan(item, one) for item, one in zip(items, datasets, strict=True)]
@@ -150,7 +153,7 @@ def _by_name(name: str, datasets: Sequence[Dataset], contents: Sequence[MediaFil
     files |= {n: one for one in contents if short[n := os.path.basename(one.path)] == 1}
     plans = []
     for number, dataset in enumerate(datasets, start=1):
-        uri = next(iter(bulk_references(dataset).values()), "")
+        uri = next(iter(bulk_data_uris(dataset).values()), "")
         found = files.get(uri)
         if uri and not found:
             return []
@@ -164,7 +167,7 @@ def _of_one(item: str, dataset: Dataset, contents: Sequence[MediaFile]) -> list[
     """Make several files of one data set to frames of one instance, or to a series."""
     if is_of_many_frames(dataset):
         return [_Plan(item, dataset, tuple(contents))]
-    if uid := text(dataset, SOP_INSTANCE):
+    if uid := text(dataset, SOP_INSTANCE_UID):
         raise UsageError(
             f"{item} has one SOPInstanceUID, {uid}, but {len(contents)} files make a series",
             "leave it out; or let NumberOfFrames (0028,0008) be their number, for one instance",
@@ -186,7 +189,11 @@ def _with_uids(plans: list[_Plan]) -> list[_Plan]:
 
     They are made of all that makes up the instances, so that the same input has the same UIDs.
     """
-    if all(text(plan.dataset, tag) for plan in plans for tag in (STUDY, SERIES, SOP_INSTANCE)):
+    if all(
+        text(plan.dataset, tag)
+        for plan in plans
+        for tag in (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)
+    ):
         return plans
     whole = hashlib.sha256()
     for plan in plans:
@@ -195,12 +202,14 @@ def _with_uids(plans: list[_Plan]) -> list[_Plan]:
             whole.update(content_digest(content))
     found = []
     for number, plan in enumerate(plans, start=1):
-        study = text(plan.dataset, STUDY) or _uid(whole.hexdigest())
+        study = text(plan.dataset, STUDY_INSTANCE_UID) or _uid(whole.hexdigest())
         kind = "" if not plan.contents else plan.contents[0].kind.value
         modality = text(plan.dataset, MODALITY) or kind
-        series = text(plan.dataset, SERIES) or _uid(whole.hexdigest(), study, modality)
-        instance = text(plan.dataset, SOP_INSTANCE) or _uid(whole.hexdigest(), series, str(number))
-        uids = {STUDY: study, SERIES: series, SOP_INSTANCE: instance}
+        series = text(plan.dataset, SERIES_INSTANCE_UID) or _uid(whole.hexdigest(), study, modality)
+        instance = text(plan.dataset, SOP_INSTANCE_UID) or _uid(
+            whole.hexdigest(), series, str(number)
+        )
+        uids = {STUDY_INSTANCE_UID: study, SERIES_INSTANCE_UID: series, SOP_INSTANCE_UID: instance}
         added = {tag: {"vr": "UI", "Value": [uid]} for tag, uid in uids.items()}
         found.append(replace(plan, dataset={**plan.dataset, **added}))
     return found
@@ -221,18 +230,20 @@ def _composed(
         return None
     target = target_of(dataset, plan.contents[0]) if plan.contents else ""
     is_encapsulated = target == PIXEL_DATA and is_compressed(dataset)
-    syntax = text(dataset, TRANSFER_SYNTAX)
+    syntax = text(dataset, TRANSFER_SYNTAX_UID)
     media_type = MediaType(frame_media_type(syntax), {"transfer-syntax": syntax})
     if target:
         dataset[target] = {"BulkDataURI": "", **dataset[target]}
     frames = tuple(FileRange(c.path, c.start, c.size, c.fingerprint) for c in plan.contents)
-    study, series, instance = (text(dataset, tag) for tag in (STUDY, SERIES, SOP_INSTANCE))
+    study, series, instance = (
+        text(dataset, tag) for tag in (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID)
+    )
     composed = MetadataInstance(
         plan.item,
         sum(one.size for one in frames) + len(json.dumps(dataset)),
         max([metadata.mtime_ns, *(one.fingerprint[1] for one in frames)]),
         Identity(
-            text(dataset, SOP_CLASS), Resource(study, series, instance), transfer_syntax=syntax
+            text(dataset, SOP_CLASS_UID), Resource(study, series, instance), transfer_syntax=syntax
         ),
         dataset=dict(sorted(dataset.items())),
         frames=frames,

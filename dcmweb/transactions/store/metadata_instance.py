@@ -2,60 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from dcmweb.dicom import part10
+from dcmweb.dicom.byte_ranges import Chunks, FileRange
 from dcmweb.dicom.json_model import Dataset, text
 from dcmweb.dicom.part10 import LocalInstance
-from dcmweb.errors import LocalError
-from dcmweb.http.multipart import PIECE, Source
-
-_TRANSFER_SYNTAX = "00020010"
-
-
-@dataclass(frozen=True)
-class FileRange:
-    """Bytes of a file as they were when it was looked at: `fingerprint` is of the whole file."""
-
-    path: str
-    start: int
-    size: int
-    fingerprint: tuple[int, int]
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes. Raises LocalError if they cannot be read, or the file changed since."""
-        try:
-            with part10.open_file(self.path, buffering=0) as file:
-                file.seek(self.start)
-                left = self.size
-                while left:
-                    piece = file.read(min(left, PIECE))
-                    left -= len(piece)
-                    if not piece or (
-                        not left and part10.fingerprint(file.fileno()) != self.fingerprint
-                    ):
-                        raise LocalError("the file changed while it was being sent", path=self.path)
-                    yield piece
-        except OSError as error:
-            raise LocalError(error.strerror or str(error), path=self.path) from error
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """A source put together of others, and of bytes between them."""
-
-    chunks: tuple[bytes | Source, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-        return sum(len(one) if isinstance(one, bytes) else one.size for one in self.chunks)
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes; errors as of the others."""
-        for chunk in self.chunks:
-            yield from (chunk,) if isinstance(chunk, bytes) else chunk.pieces()
+from dcmweb.dicom.tags import TRANSFER_SYNTAX_UID
 
 
 @dataclass(frozen=True)
@@ -113,5 +65,5 @@ class MetadataInstance(LocalInstance):
         from dcmweb.dicom.json_to_part10 import BulkData, write_file
 
         bulk = {self.location: BulkData(self.frames, self.is_encapsulated)} if self.frames else {}
-        syntax = text(self.dataset, _TRANSFER_SYNTAX)
+        syntax = text(self.dataset, TRANSFER_SYNTAX_UID)
         return Chunks(tuple(write_file(self.dataset, syntax, bulk)))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from dcmweb.dicom import part10
+from dcmweb.dicom.byte_ranges import FileRange
 from dcmweb.dicom.part10 import LocalInstance
-from dcmweb.errors import LocalError
 from dcmweb.http.media_types import DICOM, DICOM_JSON
-from dcmweb.http.multipart import PIECE, Body, Source
+from dcmweb.http.multipart import Body, Source
 from dcmweb.transactions.store.metadata_instance import MetadataInstance
 from dcmweb.transfer.engine import Meter
 
@@ -63,29 +63,13 @@ class FileSource:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the file. Raises LocalError if it cannot be read, or changed since."""
-        path = self.instance.path
-        try:
-            if self.instance.content is not None:
-                if self._has_changed(path):
-                    raise self._changed()
-                yield self.instance.content
-                return
-            with part10.open_file(path, buffering=0) as file:
-                left = self.size
-                while left:
-                    piece = file.read(min(left, PIECE))
-                    left -= len(piece)
-                    if not piece or (not left and self._has_changed(file.fileno())):
-                        raise self._changed()
-                    yield piece
-        except OSError as error:
-            raise LocalError(error.strerror or str(error), path=path) from error
-
-    def _has_changed(self, file: str | int) -> bool:
-        return part10.fingerprint(file) != (self.instance.size, self.instance.mtime_ns)
-
-    def _changed(self) -> LocalError:
-        return LocalError("the file changed while it was being sent", path=self.instance.path)
+        one = self.instance
+        whole = FileRange(one.path, 0, one.size, (one.size, one.mtime_ns))
+        if one.content is None:
+            yield from whole.pieces()
+        else:
+            whole.check()
+            yield one.content
 
 
 def can_be_metadata(batch: Sequence[LocalInstance]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +14,7 @@ from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
 from dcmweb.local.masks import Found, find, find_listed, size_of
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
 from dcmweb.transactions.store.sender import Batch, Planner, Sender
@@ -21,8 +22,6 @@ from dcmweb.transactions.store.verify import Verification
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
 
 HELD = 32 * 1024 * 1024  # bytes of small files that are kept in memory until they are sent
-
-Job = Callable[[], Iterable[Outcome]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,15 +244,8 @@ def _batches(instances: Iterable[LocalInstance], sender: Sender | Planner) -> It
 
 def _composed_before(instance: MetadataInstance) -> Outcome:
     """Pass over an instance that needs nothing more."""
-    found = instance.identity.resource
-    return Outcome(
-        Status.DONE_BEFORE,
-        instance.path,
-        instance.size,
-        study=found.study,
-        series=found.series,
-        instance=found.instance,
-    )
+    resource = instance.identity.resource
+    return Outcome.of(resource, Status.DONE_BEFORE, instance.path, size=instance.size)
 
 
 def _identify(found: Found, held: int, on_error: OnError) -> LocalInstance | Outcome:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Level, Resource
+from dcmweb.dicom.tags import SOP_INSTANCE_UID
 from dcmweb.errors import (
     DcmwebError,
     Interrupted,
@@ -272,7 +273,7 @@ class Sender:
         try:
             # Compared here as well: servers exist that ignore what they do not know.
             return any(
-                paging.uid(row, paging.INSTANCE_UID) == own.instance
+                paging.uid(row, SOP_INSTANCE_UID) == own.instance
                 for row in Pages(self._context, query)
             )
         except Interrupted:

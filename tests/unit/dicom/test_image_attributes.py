@@ -62,18 +62,26 @@ def test_elements_without_a_value_are_left_out_ones() -> None:
 @pytest.mark.parametrize(
     ("pixels", "elements", "words"),
     [
-        (RGB, {"_00280010": 5}, "Rows is 5, but the image has 4"),
-        (RGB, {"_00280011": 5}, "Columns is 5, but the image has 6"),
-        (RGB, {"_00280002": 1}, "SamplesPerPixel is 1, but the image has 3"),
-        (RGB, {"_00280100": 16}, "BitsAllocated is 16, but the image has 8"),
-        (RGB, {"_00280101": 12}, "BitsStored is 12, but the image has 8"),
-        (DEEP, {"_00280101": 10, "_00280102": 11}, "HighBit is 11"),
-        (RGB, {"_00280004": "MONOCHROME2"}, "PhotometricInterpretation is MONOCHROME2"),
-        (GREY, {"_00280004": "RGB"}, "PhotometricInterpretation is RGB"),
-        (SIGNED, {"_00280103": 0}, "PixelRepresentation is 0"),
-        (RGB, {"_00282110": "00"}, "LossyImageCompression is 00"),
-        (RGB, {"_00020010": J2K}, f"TransferSyntaxUID is {J2K}, but the image is in {JPEG}"),
-        (RGB, {"_00280008": 2}, "NumberOfFrames is 2, but there are 1"),
+        (RGB, {"_00280010": 5}, "Rows differs from the image: it should be 4"),
+        (RGB, {"_00280011": 5}, "Columns differs from the image: it should be 6"),
+        (RGB, {"_00280002": 1}, "SamplesPerPixel differs from the image: it should be 3"),
+        (RGB, {"_00280100": 16}, "BitsAllocated differs from the image: it should be 8"),
+        (RGB, {"_00280101": 12}, "BitsStored differs from the image, which has 8"),
+        (DEEP, {"_00280101": 10, "_00280102": 11}, "HighBit is not one less than Bits Stored"),
+        (
+            RGB,
+            {"_00280004": "MONOCHROME2"},
+            "PhotometricInterpretation differs from the image, which is YBR_FULL_422",
+        ),
+        (
+            GREY,
+            {"_00280004": "RGB"},
+            "PhotometricInterpretation differs from the image, which is MONOCHROME2",
+        ),
+        (SIGNED, {"_00280103": 0}, "PixelRepresentation differs from the image: it should be 1"),
+        (RGB, {"_00282110": "00"}, "LossyImageCompression differs from the image: it should be 01"),
+        (RGB, {"_00020010": J2K}, f"TransferSyntaxUID differs from the image, which is in {JPEG}"),
+        (RGB, {"_00280008": 2}, "NumberOfFrames differs from the files given: it should be 1"),
     ],
 )
 def test_what_the_image_contradicts_is_wrong(
@@ -103,33 +111,33 @@ def test_files_that_do_not_tell_are_taken_at_the_word_of_the_metadata() -> None:
 @pytest.mark.parametrize(
     ("metadata", "contents", "words"),
     [
-        (told(**DESCRIBED), [of(None, Kind.OTHER)], "no image of a kind that DICOM has"),
+        (told(**DESCRIBED), [of(None, Kind.OTHER)], "not an image of a kind that DICOM supports"),
         (told(_00020010=RLE), [of(None, Kind.OTHER, RLE_HEAD)], "SamplesPerPixel is missing"),
         (told(**DESCRIBED, _00020010=RLE), [of(None, Kind.OTHER)], "is RLE, but a file is not"),
         (told(**DESCRIBED, _00020010=MPEG, _00280008=2), [of(None, Kind.OTHER)] * 2, "one file"),
-        (told(_00020010=JPEG), [of(None, Kind.PDF)], "there is no image in it"),
-        (told(_00420015=35), [of(None, Kind.PDF)], "is 35, but the document has 36"),
+        (told(_00020010=JPEG), [of(None, Kind.PDF)], "is one of images, but there is no image"),
+        (told(_00420015=35), [of(None, Kind.PDF)], "differs from the document, which has 36"),
         (
             {"7FE00010": {"vr": "OB", "BulkDataURI": "x"}},
             [of(None, Kind.PDF)],
-            "PixelData is no place for a document",
+            "PixelData cannot hold a document",
         ),
         (
             {"00420011": {"vr": "OB", "BulkDataURI": "x"}},
             [of(RGB)],
-            "EncapsulatedDocument is no place for an image",
+            "EncapsulatedDocument cannot hold an image",
         ),
         (
             {"00282000": {"vr": "OB", "BulkDataURI": "x"}, "00280008": {"vr": "IS", "Value": [2]}},
             [of(None, Kind.OTHER)] * 2,
-            "ICCProfile is one file, but there are 2",
+            "ICCProfile takes one file, but 2 are given",
         ),
         (
             {"7FE00010": {"vr": "OB", "InlineBinary": "AA=="}},
             [of(RGB)],
-            "PixelData stands in the metadata",
+            "PixelData is in the metadata",
         ),
-        (told(_00020010=JPEG), [], "there is no image in it"),
+        (told(_00020010=JPEG), [], "is one of images, but there is no image"),
     ],
 )
 def test_what_does_not_go_together_is_wrong(

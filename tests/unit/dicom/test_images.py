@@ -189,6 +189,10 @@ def patched(data: bytes, before: bytes, after: bytes) -> bytes:
         (encoded(RGB, "BMP"), "BMP"),
         (encoded(RGB, "TIFF"), "TIFF"),
         (bytes(128) + b"DICM" + bytes(100), "DICOM file already"),
+        (encoded(RGB, "TIFF")[:128].ljust(128, b"\0") + b"DICM" + bytes(100), "DICOM file already"),
+        (b"MM\0*".ljust(128, b"\0") + b"DICM", "DICOM file already"),
+        (b"%PDF-1.7".ljust(128, b"\0") + b"DICM", "DICOM file already"),
+        (b"\xff\xd8\xff\xe0".ljust(128, b"\0") + b"DICM", "DICOM file already"),
     ],
 )
 def test_what_is_no_pixel_data_is_turned_away_in_words(

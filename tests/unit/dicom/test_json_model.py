@@ -147,3 +147,19 @@ def test_data_sets_come_before_what_is_wrong_after_them() -> None:
     assert next(found) == {"a": {}}
     with pytest.raises(ProtocolError):
         next(found)
+
+
+def test_bulk_data_is_found_in_items_too() -> None:
+    bulk = {"vr": "OB", "BulkDataURI": "b"}
+    dataset = {
+        "7FE00010": bulk,
+        "00080018": {"vr": "UI", "Value": ["1.2"]},
+        "00091010": "not an element",
+        "00880200": {"vr": "SQ", "Value": [{}, None, {"7FE00010": bulk}]},
+        "00091011": {"vr": "SQ", "Value": {"7FE00010": bulk}},
+        "00091012": {"vr": "UN", "Value": [{"7FE00010": bulk}]},
+    }
+    assert [path for path, _ in json_model.bulk_references(dataset)] == [
+        "00880200/3/7FE00010",
+        "7FE00010",
+    ]

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pydicom
+import pytest
 from pydicom.encaps import generate_frames, parse_basic_offsets
 from pydicom.uid import JPEGBaseline8Bit
 
-from dcmweb.dicom.json_to_part10 import BulkData, Chunk, write_dataset, write_file
+from dcmweb.dicom.byte_ranges import Chunk
+from dcmweb.dicom.json_to_part10 import BulkData, write_dataset, write_file
 from dcmweb.dicom.part10 import find_damage
 
 METADATA: dict[str, Any] = {
@@ -74,3 +76,38 @@ def test_bulk_data_in_items_is_not_read_before_its_time() -> None:
     chunks = [*write_dataset(dataset, "1.2.840.10008.1.2.1", {"pixels": BulkData([data])})]
     assert data in chunks
     assert written(iter(chunks))[8:12] == (8 + 12 + 4).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    ("vr", "value", "expected"),
+    [
+        ("UI", "1.2.3", b"1.2.3\0"),
+        ("UI", "1.2.34", b"1.2.34"),
+        ("LO", "odd", b"odd "),
+        ("PN", {"Alphabetic": "Doe"}, b"Doe "),
+        ("IS", 7, b"7 "),
+        ("UT", "é!!", "é!!".encode()),
+        ("ST", "é", "é".encode()),
+        ("UR", "a:b", b"a:b "),
+    ],
+)
+def test_values_are_padded_to_an_even_length_as_their_vr_has_it(
+    vr: str, value: Any, expected: bytes
+) -> None:
+    """PS3.5 section 6.2: UIDs with a null, other text with a space."""
+    dataset = {"00091001": {"vr": vr, "Value": [value]}}
+    implicit = written(write_dataset(dataset, "1.2.840.10008.1.2", {}))
+    assert implicit[4:] == len(expected).to_bytes(4, "little") + expected
+    assert written(write_dataset(dataset, "1.2.840.10008.1.2.1", {})).endswith(expected)
+
+
+def test_binary_values_are_padded_with_zeros() -> None:
+    dataset = {"00091001": {"vr": "OB", "InlineBinary": "QUJD"}}
+    assert written(write_dataset(dataset, "1.2.840.10008.1.2.1", {})).endswith(b"\4\0\0\0ABC\0")
+
+
+def test_uids_of_the_file_meta_information_are_padded_with_zeros() -> None:
+    meta = next(write_file(METADATA, "1.2.840.10008.1.2.1", {}))
+    assert isinstance(meta, bytes)
+    for uid in ("1.2.3", "1.2.840.10008.1.2.1", "1.2.840.10008.5.1.4.1.1.7.2"):
+        assert b"UI" + (len(uid) + 1).to_bytes(2, "little") + uid.encode() + b"\0" in meta

@@ -282,7 +282,7 @@ def test_what_has_no_value_is_written_empty(element: Any) -> None:
     ],
 )
 def test_what_is_no_data_set_is_not_written(dataset: Dataset) -> None:
-    with pytest.raises(ProtocolError, match="no data set"):
+    with pytest.raises(ProtocolError, match="is not a "):
         write_native_xml(dataset)
 
 

@@ -305,7 +305,7 @@ def test_what_cannot_be_told_is_not_said_to_be_missing() -> None:
         ),
         (
             PLAIN["implicit"].meta + b"\x08\x00\x06\x00\xff\xff\xff\xff\x08\x00\x05\x00\0\0\0\0",
-            "where an item should be",
+            "no item where one should be",
         ),
     ],
 )

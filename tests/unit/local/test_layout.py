@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from typing import Any
 
 import pytest
@@ -50,25 +51,51 @@ def test_templates_that_lead_elsewhere_or_nowhere_are_usage_errors(template: str
 
 
 @pytest.mark.parametrize(
-    "value", ["../../etc", "a/b", "a\\b", "\x1b[2J", ".", "..", " ", "a\nb", "x" * 999, "山" * 200]
-)
+    "value",
+    ["../../etc", "a/b", "a\\b", "\x1b[2J", ".", "..", " ", "a\nb", "x" * 999, "山" * 200,
+     "a\u202eb", "a\u200bb", "\ufeffa", "a\u200cb", "a\u200db", "\u200d", "\u0301", "/\u0338etc",
+     "a\u20ddb", "a\u2028b", "é\u200d", "a\u2060b", "a\U000e0061b", "e" + "\u0301" * 500,
+     "a\u2215b", "a\uff0fb", "a\ud800b", ".\u0307./x"],
+)  # fmt: skip
 def test_hostile_values_stay_within_one_name(value: str) -> None:
     place = Layout("{PatientID}/{Modality}").place(INSTANCE, attributes(PatientID=value))
     first, *others = place.split(os.sep)
     assert others == ["unknown", "5.6"]
     assert first not in ("", ".", "..")
     assert first.isprintable()
+    assert not any(char in first for char in "/\\\u2215\uff0f")
+    assert unicodedata.category(first[0]) not in ("Mn", "Mc")
     assert len(first.encode()) <= LONGEST_NAME + 13
 
 
-@pytest.mark.parametrize("values", [("a/b", "a_b"), ("a:b", "a?b"), (" a", "a"), ("a.", "a")])
+@pytest.mark.parametrize(
+    "values",
+    [("a/b", "a_b"), ("a:b", "a?b"), (" a", "a"), ("a.", "a"), ("दीपक", "दपक"), ("a\u200bb", "ab")],
+)
 def test_different_values_have_different_names(values: tuple[str, str]) -> None:
     assert len(set(map(readable_name, values))) == 2
 
 
-@pytest.mark.parametrize("value", ["山田", "Müller", "A+B", "a-b_c.d", "Doe^Jane", "x (1)"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "山田", "Müller", "A+B", "a-b_c.d", "Doe^Jane", "x (1)",
+        "दीपक", "தமிழ்", "ไทยที่", "မြန်မာ", "বাংলা", "شَهْرَزاد", "יִצְחָק", "Nguyễn^Thị",
+        "श्री", "क्‍ष",  # Devanagari with a joiner behind the virama
+        "രാമന്‍",  # Malayalam, which ends with one
+        "علی‌رضا",  # Persian, with a non-joiner between the parts of a name
+        "q\u0307x",  # without a composed form
+        "渡邉\U000e0100",  # a variant of an ideograph
+    ],
+)  # fmt: skip
 def test_values_that_can_be_names_stay_what_they_are(value: str) -> None:
     assert readable_name(value) == value
+
+
+@pytest.mark.parametrize("value", ["Müller", "が", "한글", "Nguyễn", "रऩ"])
+def test_equivalent_spellings_are_one_name(value: str) -> None:
+    spellings = {unicodedata.normalize(form, value) for form in ("NFC", "NFD")}
+    assert {readable_name(text) for text in spellings} == {unicodedata.normalize("NFC", value)}
 
 
 def test_what_a_layout_has_to_know_beside_uids() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import NothingMatched, ProtocolError, Refused
-from dcmweb.transactions.search import paging
+from dcmweb.transactions.search import paging_quirks
 from dcmweb.transactions.search.paging import (
     Page,
     Pages,
@@ -185,15 +185,79 @@ def test_a_server_that_ignores_the_offset_is_recognised(
     pages = Pages(context, STUDIES)
     assert list(pages) == studies(min(count, 3))
     assert pages.complete is complete
-    assert len(server.targets) <= 2 + paging.FIRST_PAGES_AGAIN
+    assert len(server.targets) <= 2 + paging_quirks.FIRST_PAGES_AGAIN
     assert ["ignores offset" in text for text in said] == [] if complete else [True]
+
+
+def test_the_offset_counts_as_ignored_after_the_first_page_three_times_more(serve: Serve) -> None:
+    context, server = serve(Archive(studies(5), ignores_offset=True), page_size=3)
+    assert list(Pages(context, STUDIES)) == studies(3)
+    assert server.targets == [
+        "studies?limit=3",
+        "studies?limit=3&offset=3",
+        "studies?limit=3&offset=6",
+        "studies?limit=3&offset=9",
+        "studies?limit=1&offset=1012",  # far off, to be sure
+    ]
+
+
+def test_the_first_page_twice_more_is_still_taken_for_results_that_shift(serve: Serve) -> None:
+    """Three rows come in at the front before the second request, and three before the third."""
+    archive = Archive(studies(9))
+    asked: list[str] = []
+
+    def restless(path: str, parameters: dict[str, str]) -> Answer:
+        if 1 <= len(asked) <= 2:
+            archive.rows[:0] = [row(f"9.{len(asked)}.{n}") for n in range(3)]
+        asked.append(path)
+        return archive(path, parameters)
+
+    context, server = serve(restless, page_size=3)
+    pages = Pages(context, STUDIES)
+    assert list(pages) == studies(9)
+    assert pages.complete
+    assert not any("limit=1&" in target for target in server.targets)
+
+
+def test_a_listing_steps_back_by_a_hundred_rows_where_rows_before_were_deleted(
+    serve: Serve,
+) -> None:
+    archive = Archive(studies(400))
+    context, server = serve(archive, page_size=150)
+    rows = iter(Pages(context, STUDIES, is_thorough=True))
+    got = [next(rows) for _ in range(150)]
+    del archive.rows[:120]
+    assert [*got, *rows] == studies(400)
+    assert server.targets[:4] == [
+        "studies?limit=150",
+        "studies?limit=150&offset=149",  # begins with a row that is not known
+        "studies?limit=150&offset=49",  # nor does this: 49 is where row 169 is now
+        "studies?limit=150",
+    ]
+
+
+def test_rows_that_come_again_are_remembered_as_long_as_new_ones(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first row stands at the head of each page, so it must not be the first forgotten."""
+    monkeypatch.setattr(paging_quirks, "ROWS_REMEMBERED", 4)
+
+    def headed(_: str, parameters: dict[str, str]) -> Answer:
+        number = int(parameters.get("offset", 0)) // 3
+        new = [row(f"2.{number}.{n}") for n in range(2)] if number < 6 else []
+        return Answer.rows([row("1.0"), *new] if new else [])
+
+    context, _ = serve(headed, page_size=3)
+    rows = list(Pages(context, STUDIES))
+    assert len(rows) == 1 + 6 * 2
+    assert rows.count(row("1.0")) == 1
 
 
 def test_a_server_that_ignores_the_offset_and_caps_its_pages_is_recognised(serve: Serve) -> None:
     """The second request asks for fewer rows, so the first page comes again only in part."""
     context, server = serve(Archive(studies(9), cap=3, ignores_offset=True))
     assert list(Pages(context, STUDIES, wanted=5)) == studies(3)
-    assert len(server.targets) <= 2 + paging.FIRST_PAGES_AGAIN
+    assert len(server.targets) <= 2 + paging_quirks.FIRST_PAGES_AGAIN
 
 
 def test_rows_that_come_again_as_results_shift_are_passed_over(serve: Serve) -> None:
@@ -217,10 +281,26 @@ def test_instances_of_the_same_uid_in_other_series_are_not_the_same(serve: Serve
     assert list(Pages(context, Query(Resource(), Level.INSTANCES))) == rows
 
 
+def test_an_end_that_moves_on_is_the_end_after_five_pages_of_the_same_row(serve: Serve) -> None:
+    """A study comes in at the front before each request, so that one is always left over."""
+    archive = Archive(studies(3))
+
+    def restless(path: str, parameters: dict[str, str]) -> Answer:
+        if "offset" in parameters:
+            archive.rows.insert(0, row(f"9.{len(archive.rows)}"))
+        return archive(path, parameters)
+
+    context, server = serve(restless, page_size=3)
+    pages = Pages(context, STUDIES)
+    assert list(pages) == studies(3)
+    assert pages.complete
+    assert len(server.targets) == 1 + 5
+
+
 def test_results_that_go_round_in_a_circle_are_given_up(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "MOST_STALE_PAGES", 3)
+    monkeypatch.setattr(paging_quirks, "MOST_STALE_PAGES", 3)
 
     def circle(_: str, parameters: dict[str, str]) -> Answer:
         return Answer.rows([row("1.1" if "offset" in parameters else "1.0")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dcmweb.dicom.resources import Resource
 from dcmweb.errors import ExitCode, ItemsFailed
 from dcmweb.transfer.outcomes import Outcome, Status, Tally
 from dcmweb.transfer.summary import Summary
@@ -65,3 +66,10 @@ def test_bytes_count_when_they_arrived_or_are_to_be_moved() -> None:
     arrived = [Status.STORED, Status.RETRIEVED, Status.PLANNED]
     assert tally.bytes == sum(10 ** list(Status).index(status) for status in arrived)
     assert dict(tally.counts) == dict.fromkeys(Status, 1)
+
+
+def test_the_outcome_of_a_resource_has_its_uids_and_its_path() -> None:
+    resource = Resource("1", "2", "3")
+    found = Outcome.of(resource, Status.PLANNED)
+    assert (found.item, found.study, found.series, found.instance) == (str(resource), "1", "2", "3")
+    assert Outcome.of(resource, Status.STORED, "a.dcm", size=5).item == "a.dcm"

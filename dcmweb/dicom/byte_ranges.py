@@ -1,0 +1,108 @@
+"""Sources of bytes: their size is known before, and they are read anew each time they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+from dcmweb.dicom.part10 import fingerprint, open_file
+from dcmweb.errors import DcmwebError, LocalError
+
+PIECE = 256 * 1024
+
+
+class Source(Protocol):
+    """Bytes that are somewhere else, not in memory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield its bytes from the start; raises rather than yield fewer or more."""
+
+
+Chunk = bytes | Source
+
+
+def size_of(chunks: Iterable[Chunk]) -> int:
+    """Return the number of bytes in chunks."""
+    return sum(len(one) if isinstance(one, bytes) else one.size for one in chunks)
+
+
+def pieces_of(chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    """Yield the bytes of chunks; errors as of the sources."""
+    for chunk in chunks:
+        yield from (chunk,) if isinstance(chunk, bytes) else chunk.pieces()
+
+
+def read_range(file: IO[bytes], start: int, size: int, too_short: DcmwebError) -> Iterator[bytes]:
+    """Yield so many bytes of a file; raises the error if it ends before them."""
+    file.seek(start)
+    while size:
+        piece = file.read(min(size, PIECE))
+        if not piece:
+            raise too_short
+        size -= len(piece)
+        yield piece
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """A source put together of others, and of bytes between them."""
+
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+        return size_of(self.chunks)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes; errors as of the sources."""
+        return pieces_of(self.chunks)
+
+
+@dataclass(frozen=True)
+class FileRange:
+    """Bytes of a file as they were when it was looked at: `fingerprint` is of the whole file."""
+
+    path: str
+    start: int
+    size: int
+    fingerprint: tuple[int, int]
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes. Raises LocalError if they cannot be read, or the file changed since.
+
+        The last piece is held back until the file is known to be unchanged.
+        """
+        left = self.size
+        with _reading(self.path), open_file(self.path, buffering=0) as file:
+            for piece in read_range(file, self.start, self.size, self._changed()):
+                left -= len(piece)
+                if not left:
+                    self._check(file.fileno())
+                yield piece
+
+    def check(self) -> None:
+        """Raise LocalError if the file cannot be read, or changed since."""
+        with _reading(self.path):
+            self._check(self.path)
+
+    def _check(self, file: str | int) -> None:
+        if fingerprint(file) != self.fingerprint:
+            raise self._changed()
+
+    def _changed(self) -> LocalError:
+        return LocalError("the file changed while it was being sent", path=self.path)
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LocalError(error.strerror or str(error), path=path) from error

@@ -1,0 +1,143 @@
+"""What servers do to pages of results beside PS3.18 section 8.3.4, each recognised by itself.
+
+All of them are told the keys of the rows of each page, in order, and whether any row is new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+
+SMALL_PAGE = 200  # the largest limit of Azure's DICOM service, which answers others with 400
+LIKELY_CAP = 50  # servers that cap their pages do so at a multiple of this
+ROWS_REMEMBERED = 100_000  # to recognise rows that come again
+FIRST_PAGES_AGAIN = 3
+FAR_OFF = 1000
+SHARED_BY = 10
+STEP_BACK = 100
+LAST_PAGES_AGAIN = 5
+MOST_STALE_PAGES = 100
+
+
+def may_be_capped(size: int, limit: int) -> bool:
+    """Return True if a page of so many rows may hold fewer than there are, by its size alone."""
+    return size >= limit or size % LIKELY_CAP == 0
+
+
+class RememberedRows:
+    """The last rows that came, by their keys, to recognise them when results shift.
+
+    Azure's DICOM service lists the newest first: what is stored meanwhile moves the others to a
+    later page. Only so many rows are kept, so that memory stays bounded.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, None] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._keys
+
+    def note(self, keys: list[bytes]) -> list[int]:
+        """Remember the rows of a page; return the places in it of those that are new."""
+        fresh = []
+        for index, key in enumerate(keys):
+            if key in self._keys:
+                del self._keys[key]  # to be the last that is forgotten
+            else:
+                fresh.append(index)
+            self._keys[key] = None
+        for key in list(islice(self._keys, max(0, len(self._keys) - ROWS_REMEMBERED))):
+            del self._keys[key]
+        return fresh
+
+
+@dataclass
+class Position:
+    """Where the next page begins.
+
+    Results shift to an earlier page as rows before them are deleted, by another client perhaps.
+    A page that shares its first row with the end of the page before shows that none did.
+    """
+
+    start: int
+    offset: int = field(init=False)
+    _shared: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.offset = self.start
+
+    @property
+    def asked(self) -> int:
+        """The offset to ask for."""
+        return self.offset - self._shared
+
+    def has_slipped(self, keys: list[bytes], known: RememberedRows) -> bool:
+        """Return True, and step back, if a page does not begin with a row that came before."""
+        if not self._shared or (keys and keys[0] in known):
+            return False
+        self.offset = max(self.start, self.offset - STEP_BACK)
+        self._shared = int(self.offset > self.start)
+        return True
+
+    def advance(self, rows: int, *, shares: bool) -> None:
+        """Go past a page, by the rows that came: servers that cap their pages send fewer.
+
+        `shares` lets the next page begin with the last row of this one, if it is not too small.
+        """
+        self.offset += rows - self._shared
+        self._shared = int(shares and rows >= SHARED_BY)
+
+
+@dataclass
+class IgnoredOffset:
+    """A server that sends the first page whatever the offset, as dcmjs-org/dicomweb-server does.
+
+    (Its issue 19.) Results that shift can bring the first page again as well, once or twice, so
+    whoever asks must be sure: by a look at a page that is FAR_OFF.
+    """
+
+    _first: bytes = b""
+    _again: int = 0
+
+    def is_likely(self, keys: list[bytes], *, any_new: bool) -> bool:
+        """Return True each time that the first page has come so many times in a row."""
+        self._first = self._first or keys[0]
+        self._again = self._again + 1 if not any_new and keys[0] == self._first else 0
+        if self._again < FIRST_PAGES_AGAIN:
+            return False
+        self._again = 0
+        return True
+
+
+@dataclass
+class RestlessEnd:
+    """An end that moves on, as where a study comes in between any two requests.
+
+    One row is always left over, so no page is ever empty; it is a row that came before.
+    """
+
+    _last: bytes = b""
+    _largest: int = 0
+    _again: int = 0
+
+    def is_reached(self, keys: list[bytes], *, any_new: bool) -> bool:
+        """Return True if the last pages were short, and all ended with the same row."""
+        self._largest = max(self._largest, len(keys))
+        ends_again = keys[-1] == self._last and len(keys) < self._largest
+        self._last = keys[-1]
+        self._again = self._again + 1 if ends_again and not any_new else 0
+        return self._again == LAST_PAGES_AGAIN
+
+
+@dataclass
+class Circle:
+    """A server that begins anew behind the end, so that its results never end."""
+
+    _pages: int = 0
+    _rows: int = 0
+
+    def is_closed(self, keys: list[bytes], found: int, *, any_new: bool) -> bool:
+        """Return True if so many pages, and more rows than were found, held nothing new."""
+        self._pages = 0 if any_new else self._pages + 1
+        self._rows = 0 if any_new else self._rows + len(keys)
+        return self._pages > MOST_STALE_PAGES and self._rows > found
