@@ -76,7 +76,7 @@ class ForkServer:
             read_in, write_in = _pipe(stack)
             read_out, write_out = _pipe(stack)
             read_err, write_err = _pipe(stack)
-            given = [theirs, read_in, write_out, write_err]
+            given: list[socket.socket | IO[bytes]] = [theirs, read_in, write_out, write_err]
             request = json.dumps([list(args), str(cwd), dict(environment)]).encode()
             self._send(request, [end.fileno() for end in given])
             for end in given:
