@@ -65,8 +65,9 @@ def test_the_tree_in_the_architecture_has_every_module_and_no_other() -> None:
     assert not named - there, "the tree in docs/architecture.md names modules that do not exist"
 
 
-def test_the_architecture_names_no_file_that_does_not_exist() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_no_file_is_named_that_does_not_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:[\w.]+/)+[\w.]+\.\w+)`", text))
-    missing = {name for name in named if not any((d / name).exists() for d in (ROOT, PACKAGE))}
+    missing = {path for path in named if not any((d / path).exists() for d in (ROOT, PACKAGE))}
     assert missing == set()
