@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from tests import forks
 
 DCMWEB = [sys.executable, "-m", "dcmweb"]
 
@@ -57,9 +59,23 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "NO_GCE_CHECK": "true"}
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run more tests at a time than there are processors, as many of them wait most of the time."""
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or 2 * (os.cpu_count() or 1))
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[forks.ForkServer]:
+    """The process whose forks run commands."""
+    server = forks.ForkServer(clean_environment())
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def dcmweb(tmp_path: Path) -> Dcmweb:
-    """Run the installed command in an empty folder, as a script would."""
+def dcmweb(tmp_path: Path, request: pytest.FixtureRequest) -> Dcmweb:
+    """Run the command in an empty folder, as a script would."""
     home = tmp_path / "home"
     home.mkdir()
 
@@ -70,18 +86,26 @@ def dcmweb(tmp_path: Path) -> Dcmweb:
         timeout: float = 60,
         text: str = "",
     ) -> Result:
-        done = subprocess.run(
-            [*DCMWEB, *map(str, args)],
-            cwd=cwd or tmp_path,
-            env={**clean_environment(), "HOME": str(home), **(env or {})},
-            input=text.encode(),
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-        out, err = done.stdout.decode(errors="replace"), done.stderr.decode()
+        command = list(map(str, args))
+        folder, changed = cwd or tmp_path, {"HOME": str(home), **(env or {})}
+        environment = {**clean_environment(), **changed}
+        if forks.is_possible(changed):
+            server: forks.ForkServer = request.getfixturevalue("fork_server")
+            code, data, errors = server.run(command, folder, environment, text.encode(), timeout)
+        else:
+            done = subprocess.run(
+                [*DCMWEB, *command],
+                cwd=folder,
+                env=environment,
+                input=text.encode(),
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+            )
+            code, data, errors = done.returncode, done.stdout, done.stderr
+        out, err = data.decode(errors="replace"), errors.decode()
         assert "Traceback" not in err
-        return Result(done.returncode, out, err, done.stdout)
+        return Result(code, out, err, data)
 
     return run
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,10 +27,11 @@ FLOORS = {
     "cli": 5,
     "__main__": 6,
 }
-# Libraries that only some rooms may know.
+# Every library that is imported, and the only rooms that may know it.
 KNOWN_IN = {
     "click": ["cli"],
     "tqdm": ["cli"],
+    "wcwidth": ["cli"],
     "requests": ["http"],
     "requests_toolbelt": ["http"],
     "urllib3": ["http"],
@@ -44,6 +47,7 @@ KNOWN_IN = {
 SHARED_WITH_THE_ARCHIVE = ("dcmweb.http.multipart", "dcmweb.http.media_types")
 LONGEST_MODULE = 400
 
+ARCHITECTURE = PACKAGE.parent / "docs" / "architecture.md"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -75,7 +79,8 @@ def test_modules_import_from_their_own_room_and_from_floors_below(path: Path) ->
             other = room(module)
             assert other == own or FLOORS[other] < FLOORS[own], f"{relative} imports {module}"
         library = module.split(".")[0]
-        assert own in KNOWN_IN.get(library, [own]), f"{relative} imports {module}"
+        if library != "dcmweb" and library not in sys.stdlib_module_names:
+            assert own in KNOWN_IN.get(library, []), f"{relative} imports {module}"
 
 
 def test_the_archive_knows_no_client() -> None:
@@ -88,6 +93,36 @@ def test_the_archive_knows_no_client() -> None:
 def test_every_room_has_a_floor() -> None:
     rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
     assert rooms - {"__init__"} == set(FLOORS)
+
+
+def test_every_library_that_is_named_is_imported_where_it_may_be() -> None:
+    found: dict[str, set[str]] = {library: set() for library in KNOWN_IN}
+    for path in MODULES:
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for module in imports(path):
+            found.get(module.split(".")[0], set()).add(own)
+    assert found == {library: set(rooms) for library, rooms in KNOWN_IN.items()}
+
+
+def test_the_documentation_has_the_same_floors() -> None:
+    rows = re.findall(r"^\| (\d) \| (`[^|]+`) \|", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
+    floors = {
+        name.rstrip("/").removesuffix(".py"): int(floor)
+        for floor, names in rows
+        for name in re.findall(r"`([^`]+)`", names)
+    }
+    assert floors == FLOORS
+
+
+def test_the_documentation_has_the_same_libraries() -> None:
+    text = ARCHITECTURE.read_text("utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| ((?:`\w+/`(?:, )?)+) \|$", text, re.MULTILINE)
+    known = {
+        library: re.findall(r"`(\w+)/`", rooms)
+        for libraries, rooms in rows
+        for library in re.findall(r"`(\w+)`", libraries)
+    }
+    assert known == KNOWN_IN
 
 
 def test_no_module_is_too_long_to_be_read_at_once() -> None:

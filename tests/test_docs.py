@@ -11,6 +11,7 @@ import pytest
 from dcmweb.cli.app import cli
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "dcmweb"
 make_tables = runpy.run_path(str(ROOT / "docs" / "make_tables.py"))
 REFERENCE = "".join(
     (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("reference.md", "archive.md")
@@ -36,12 +37,37 @@ def test_every_option_is_documented_and_has_help() -> None:
             assert all(name in REFERENCE for name in long), f"{parameter.opts} is not documented"
 
 
-def test_the_tree_in_the_architecture_is_that_of_the_package() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^      ([\w.]+)/?\s+\d ", text, re.MULTILINE))
+def modules_in_the_tree(text: str) -> set[str]:
+    """Read the tree in a text: a line for each module, indented below that of its folder."""
+    tree = text[text.index("    dcmweb/\n") :].partition("\n\n")[0]
+    folders: list[str] = []
+    named = set()
+    for line in tree.splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2 - 2
+        del folders[depth:]
+        if name.endswith("/"):
+            folders.append(name)
+        else:
+            named.add("".join(folders) + name)
+        assert len(line.split()) > 1 or name == "dcmweb/", f"nothing is said of {name}"
+    return named
+
+
+def test_the_tree_in_the_architecture_has_every_module_and_no_other() -> None:
+    named = modules_in_the_tree((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
     there = {
-        path.name
-        for path in (ROOT / "dcmweb").iterdir()
-        if not path.name.startswith("_") and path.suffix in ("", ".py") and path.name != "py.typed"
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "dcmweb").rglob("*.py")
+        if path.name != "__init__.py"
     }
-    assert named == there
+    assert not there - named, "add a line for these modules to the tree in docs/architecture.md"
+    assert not named - there, "the tree in docs/architecture.md names modules that do not exist"
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_no_file_is_named_that_does_not_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[\w.]+/)+[\w.]+\.\w+)`", text))
+    missing = {path for path in named if not any((d / path).exists() for d in (ROOT, PACKAGE))}
+    assert missing == set()

@@ -88,6 +88,7 @@ def upload_by_client(
     return [names[name] for name in re.findall(r"/([0-9]+\.dcm) uploaded", err)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", SIZES)
 def test_what_was_acknowledged_outlives_a_kill_and_nothing_is_half_there(
     tmp_path: Path, way: str

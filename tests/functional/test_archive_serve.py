@@ -122,6 +122,7 @@ def test_an_archive_that_others_can_reach_says_so(
     assert "secret" not in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
 )
@@ -283,6 +284,7 @@ def test_the_next_start_serves_what_was_stored_and_what_was_put_there_meanwhile(
         assert [server.get(path_of(data)).status_code for data in stored + put] == [200] * 3 + [404]
 
 
+@pytest.mark.slow
 def test_the_demonstration_says_that_all_is_well(dcmweb: Dcmweb, tmp_path: Path) -> None:
     result = dcmweb("demo", timeout=120, env={"TMPDIR": str(tmp_path)})
     assert (result.code, "All is well" in result.out) == (0, True)

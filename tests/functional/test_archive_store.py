@@ -284,6 +284,7 @@ def test_of_instances_that_come_at_once_each_is_kept_once(server: Running) -> No
     assert len([name for name in kept if name.startswith(below)]) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [499, 501, 1100])
 def test_a_request_may_bring_more_instances_than_are_named_at_a_time(
     server: Running, count: int

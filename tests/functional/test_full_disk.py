@@ -15,6 +15,8 @@ from tests.conftest import DCMWEB, clean_environment, make_series, write_files
 from tests.functional.archive import Archive
 from tests.functional.origin import Answer, Request, serving
 
+pytestmark = pytest.mark.slow
+
 Script = Callable[[str], "subprocess.CompletedProcess[str]"]
 _FILL = "head -c 700K /dev/zero > disk/filler"
 _COMMAND = shlex.join(DCMWEB)

@@ -96,6 +96,7 @@ SIGNALS = pytest.mark.parametrize(
 # In a store.
 
 
+@pytest.mark.slow
 @SIGNALS
 @pytest.mark.parametrize(("mode", "count"), [((), 1), (("-j", "3"), 3)], ids=["one", "three"])
 def test_what_was_being_sent_to_a_server_that_reads_no_more_is_unknown(
@@ -176,6 +177,7 @@ def test_nobody_waits_for_a_retry_after_a_signal(
     assert len(origin.requests) == 1
 
 
+@pytest.mark.slow
 @SIGNALS
 def test_a_second_signal_ends_a_run_that_the_first_could_not(
     start: Start, tmp_path: Path, number: int, code: int

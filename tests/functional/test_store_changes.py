@@ -92,6 +92,7 @@ def test_a_file_that_changes_between_two_attempts_is_failed(
     assert [path[2] for path in archive.files] == ["1.2.3.4.2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grows", "shrinks", "is written anew"])
 def test_a_file_that_changes_while_it_is_sent_does_not_arrive_whole(
     dcmweb: Dcmweb, tmp_path: Path, name: str

@@ -189,6 +189,7 @@ def test_an_instance_too_large_for_the_server_is_a_failure_of_its_own(
     assert outcomes(result)["4.dcm"][1].startswith("answered 413 ")
 
 
+@pytest.mark.slow
 def test_a_server_that_takes_the_first_of_each_request_gets_them_all(
     dcmweb: Dcmweb, tmp_path: Path
 ) -> None:

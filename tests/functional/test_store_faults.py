@@ -230,6 +230,7 @@ def test_a_head_that_breaks_off_is_no_success(dcmweb: Dcmweb, tmp_path: Path) ->
     assert became(result)["1.dcm"] in (FAILED, UNKNOWN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [True, False], ids=["answers no more", "reads no more"])
 def test_a_server_that_stalls_is_given_up(dcmweb: Dcmweb, tmp_path: Path, reads: bool) -> None:
     def stall(connection: socket.socket) -> None:
@@ -245,6 +246,7 @@ def test_a_server_that_stalls_is_given_up(dcmweb: Dcmweb, tmp_path: Path, reads:
     assert "nothing moved between here and " in outcomes(result)["1.dcm"][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer", [Answer(200, b"{}", stall=0), Answer(200, b"{}", stall=1), Answer(length=9)]
 )
@@ -316,6 +318,7 @@ MANY = make_series(300)
 MOST = 12 * len(MANY[0])  # bytes in a request, so that there are many
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [(), ("-m",)], ids=["serial", "parallel"])
 def test_over_a_bad_line_all_files_arrive(
     dcmweb: Dcmweb, tmp_path: Path, mode: tuple[str, ...]
@@ -340,6 +343,7 @@ def test_over_a_bad_line_all_files_arrive(
     assert sorted(archive.files.values()) == sorted(MANY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [(), ("-m",)], ids=["serial", "parallel"])
 def test_over_a_bad_line_without_retries_each_file_is_named_and_none_is_stored_untruly(
     dcmweb: Dcmweb, tmp_path: Path, mode: tuple[str, ...]

@@ -137,6 +137,7 @@ def test_what_is_no_file_is_no_manifest(dcmweb: Dcmweb, tmp_path: Path) -> None:
     assert "is no manifest" in result.last
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_where_it_was(dcmweb: Dcmweb, tmp_path: Path) -> None:
     files = make_series(40)
     write_files(tmp_path / "in", files)

@@ -40,6 +40,7 @@ def test_all_that_is_listed_is_verified(dcmweb: Dcmweb, tmp_path: Path, mode: li
     assert "stored 5, skipped 0, failed 0;" in result.last
 
 
+@pytest.mark.slow
 def test_what_is_not_listed_is_failed_and_sent_again_by_the_manifest(
     dcmweb: Dcmweb, tmp_path: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_what_is_not_listed_is_failed_and_sent_again_by_the_manifest(
     assert "stored 1, done before 2, " in again.last
 
 
+@pytest.mark.slow
 def test_a_server_that_lists_late_is_asked_again(dcmweb: Dcmweb, tmp_path: Path) -> None:
     write_files(tmp_path / "in", make_series(3))
     with serving(forgetting(Archive(), len(verify.WAITS) - 1)) as origin:  # type: ignore[arg-type]

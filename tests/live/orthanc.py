@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 MISSING = "Orthanc is not installed: apt-get install orthanc orthanc-dicomweb"
 START_SECONDS = 30
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -49,46 +49,50 @@ def program() -> str | None:
 @contextmanager
 def running(storage: Path, **settings: Any) -> Iterator[Orthanc]:
     """Run an Orthanc, which is empty at first, with settings of its own for the time of a block."""
-    orthanc = Orthanc(_free_port(), storage)
-    process = _launch(program() or "Orthanc", orthanc, settings)
+    storage.mkdir()
+    orthanc, process = _launch(program() or "Orthanc", storage, settings)
     try:
-        _wait_until_it_answers(orthanc, process)
         yield orthanc
     finally:
         process.kill()  # a polite stop takes seconds, and its storage is thrown away
         process.wait()
 
 
-def _launch(program: str, orthanc: Orthanc, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
-    orthanc.storage.mkdir()
-    configuration = {
-        "StorageDirectory": str(orthanc.storage),
-        "IndexDirectory": str(orthanc.storage),
-        "Plugins": [str(PLUGIN)],
-        "HttpPort": orthanc.port,
-        "DicomServerEnabled": False,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        **settings,
-    }
-    file = orthanc.storage / "configuration.json"
-    file.write_text(json.dumps(configuration))
-    with open(orthanc.storage / "log", "wb") as log:
-        return subprocess.Popen([program, str(file)], stdout=log, stderr=log)
+def _launch(
+    program: str, storage: Path, settings: dict[str, Any]
+) -> tuple[Orthanc, subprocess.Popen[bytes]]:
+    """Start Orthanc on a free port; on another one if somebody else has taken it meanwhile."""
+    file, log = storage / "configuration.json", storage / "log"
+    for _ in range(ATTEMPTS):
+        orthanc = Orthanc(_free_port(), storage)
+        configuration = {
+            "StorageDirectory": str(storage),
+            "IndexDirectory": str(storage),
+            "Plugins": [str(PLUGIN)],
+            "HttpPort": orthanc.port,
+            "DicomServerEnabled": False,
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            **settings,
+        }
+        file.write_text(json.dumps(configuration))
+        with open(log, "wb") as output:
+            process = subprocess.Popen([program, str(file)], stdout=output, stderr=output)
+        if _has_started(process, log):
+            return orthanc, process
+        process.kill()
+        process.wait()
+    raise RuntimeError(f"Orthanc did not start: {log.read_text()}")
 
 
-def _wait_until_it_answers(orthanc: Orthanc, process: subprocess.Popen[bytes]) -> None:
+def _has_started(process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Wait until Orthanc says that it has started: an answer at its port may be another's."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{orthanc.root}/system", timeout=5).close()
-        except urllib.error.HTTPError:
-            return  # it answers, if only that it wants a password
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"Orthanc did not start: {(orthanc.storage / 'log').read_text()}")
+        if b"Orthanc has started" in log.read_bytes():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _free_port() -> int:

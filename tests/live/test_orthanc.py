@@ -89,6 +89,7 @@ def test_storing_again_is_harmless(dcmweb: Dcmweb, orthanc: Orthanc, tmp_path: P
     assert orthanc.count_instances() == 3
 
 
+@pytest.mark.slow
 def test_a_thousand_small_files_arrive(dcmweb: Dcmweb, orthanc: Orthanc, tmp_path: Path) -> None:
     write_files(tmp_path / "in", make_series(1000))
     assert dcmweb("-m", orthanc.url, "store", "./in/**.dcm").code == 0
