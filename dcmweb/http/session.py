@@ -108,15 +108,15 @@ class Session:
                     **self._transport.environment(url),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._translate(error, url) from error
+            raise self.translate(error, url) from error
         except ValueError as error:  # of an address that BASE_URL did not have: it was checked
             raise ProtocolError(f"{url} redirects to what is no address: {error}") from error
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
         exchange_log.log_headers("<", answer.headers)
-        return Response(answer, prepared, self._translate)
+        return Response(answer, prepared, self)
 
-    def _translate(self, error: Exception, url: str) -> DcmwebError:
+    def translate(self, error: Exception, url: str) -> DcmwebError:
         """Make our error of an exception; after a cut, the cut is the reason.
 
         Raises the exception itself if it is not one of the network: a defect.

@@ -10,7 +10,6 @@ from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource, Target
 from dcmweb.errors import AuthError, NetworkError
 from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, OTHER_EXTENSION, MediaType, multipart
-from dcmweb.http.multipart import read_parts
 from dcmweb.http.response import not_dicomweb
 from dcmweb.local.layout import distinguishing_suffix, readable_name
 from dcmweb.local.partial_files import folder_path, safe_name
@@ -94,11 +93,10 @@ class BulkDataRetriever:
             yield from self._context.engine.attempt(lambda: self._fetch(address, stem, item))
 
     def _fetch(self, address: str, stem: str, item: str) -> list[Outcome]:
-        with ask(self._context, address, self._forms, 200) as response:
+        with ask(self._context, address, self._forms) as response:
             kind = response.media_type
             if kind.is_multipart:
-                parts = read_parts(response.read, kind.parameters.get("boundary", ""))
-                outcomes = list(self._saver.save_parts(parts, None, stem, item))
+                outcomes = list(self._saver.save_parts(response.parts(), None, stem, item))
                 response.finish()
                 return outcomes
             if kind.name == "text/html":
