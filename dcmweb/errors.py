@@ -13,7 +13,8 @@ DcmwebError
  │   └─ BrokenDicom         a file is a DICOM instance that cannot be identified
  │       └─ MissingUid        as it has no SOP Instance UID
  ├─ ProtocolError       8   not a DICOMweb answer
- │   ├─ Truncated           it ended before its end
+ │   ├─ Truncated           it ended before its end, or does not show where that is
+ │   ├─ WrongAnswer         it is that to another request
  │   └─ IncompletePayload             it ended well, but what it brought is not whole
  └─ Interrupted  130, 143   a signal stopped the run
 """
@@ -166,7 +167,13 @@ class ProtocolError(DcmwebError):
 
 
 class Truncated(ProtocolError):
-    """The answer ended before its end."""
+    """The answer ended before its end, or does not show where its end is."""
+
+    retryable = True
+
+
+class WrongAnswer(ProtocolError):
+    """The answer is that to another request."""
 
     retryable = True
 

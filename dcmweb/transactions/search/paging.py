@@ -96,12 +96,20 @@ def _rows(response: Response, body: bytes) -> list[Dataset]:
     try:
         return json_model.parse_json(body)
     except ProtocolError as error:
-        if start[:1] in (b"", b"[", b"{") and not response.has_end:
+        if not response.has_end and not _is_json(body) and start[:1] in (b"", b"[", b"{"):
             raise Truncated(f"the answer broke off: {error.message}") from None
         if start[:1] in (b"[", b"{"):
             hint = "is BASE_URL the root of the DICOMweb service?"
             raise ProtocolError(f"{response.url}: {error.message}", hint) from None
         raise not_dicomweb(response, body) from None
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 @dataclass
