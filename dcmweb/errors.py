@@ -14,7 +14,8 @@ DcmwebError
  │   └─ BrokenDicom         the file is DICOM, but cannot be identified
  │       └─ MissingUid          it has no SOP Instance UID
  ├─ ProtocolError       8   not a DICOMweb answer
- │   ├─ Truncated           the answer was cut short
+ │   ├─ Truncated           the answer was cut short, or does not show where it ends
+ │   ├─ WrongAnswer         the answer is that to another request
  │   └─ IncompletePayload   the answer is complete, but its content is not
  └─ Interrupted     128+n   signal n stopped the run: 130 for SIGINT, 143 for SIGTERM
 """
@@ -188,7 +189,13 @@ class ProtocolError(DcmwebError):
 
 
 class Truncated(ProtocolError):
-    """The answer was cut short."""
+    """The answer was cut short, or does not show where it ends."""
+
+    retryable = True
+
+
+class WrongAnswer(ProtocolError):
+    """The answer is that to another request."""
 
     retryable = True
 

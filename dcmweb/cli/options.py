@@ -160,11 +160,11 @@ _SHARED = (
 
 def _settings(invocation: Invocation, **given: Any) -> Settings:
     base_url, url_user, url_password = parse_base_url(invocation.base_url)
-    for option, path in (
-        ("--ca-bundle", given["ca_bundle"]),
-        ("--token-file", given["token_file"]),
+    for option, path, is_there in (
+        ("--ca-bundle", given["ca_bundle"], os.path.exists),  # a pipe will do, and a folder
+        ("--token-file", given["token_file"], os.path.isfile),
     ):
-        if path and not os.path.isfile(path):
+        if path and not is_there(path):
             raise UsageError(f"{option}: there is no file {path}")
     user, _, password = (given["user"] or "").partition(":")
     credentials = Credentials(

@@ -11,9 +11,9 @@ from weakref import WeakSet
 
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError
+
+from dcmweb.http.framing import FramedResponse
 
 BLOCK = 256 * 1024
 
@@ -93,21 +93,14 @@ class Adapter(HTTPAdapter):
         return manager
 
     def _use_our_connections(self, manager: PoolManager) -> None:
-        class Plain(_Lent, HTTPConnection):
-            adapter = self
+        """Let a manager make pools and connections that are ours as well, SOCKS ones included."""
+        manager.pool_classes_by_scheme = {
+            scheme: self._lending(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
 
-        class Tls(_Lent, HTTPSConnection):
-            adapter = self
-
-        class PlainPool(_Lending, HTTPConnectionPool):
-            ConnectionCls = Plain
-            adapter = self
-
-        class TlsPool(_Lending, HTTPSConnectionPool):
-            ConnectionCls = Tls
-            adapter = self
-
-        manager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+    def _lending(self, pool: Any) -> Any:
+        connection = type("Connection", (_Lent, pool.ConnectionCls), {"adapter": self})
+        return type("Pool", (_Lending, pool), {"adapter": self, "ConnectionCls": connection})
 
 
 class _Lending:
@@ -125,6 +118,8 @@ class _Lending:
         if conn is not None and conn.borrower is not None:
             conn.borrower.discard(conn.sock)
             conn.borrower = None
+        if conn is not None and conn.answer is not None and not conn.answer.is_reusable:
+            conn.close()  # what came next on it would be taken for the next answer
         super()._put_conn(conn)  # type: ignore[misc]
 
 
@@ -133,7 +128,13 @@ class _Lent:
 
     adapter: Adapter
     borrower: Connections | None = None
+    answer: FramedResponse | None = None  # the last one on this connection
     sock: socket.socket | None
+
+    def response_class(self, *args: Any, **kwargs: Any) -> FramedResponse:
+        """Make the object that reads an answer; http.client calls this by its attribute."""
+        self.answer = FramedResponse(*args, **kwargs)
+        return self.answer
 
     def connect(self) -> None:
         """Connect, and note the socket: it outlives the connection while it is read from."""

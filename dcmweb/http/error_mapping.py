@@ -31,8 +31,10 @@ from dcmweb.errors import (
     Unreachable,
     UsageError,
 )
+from dcmweb.http.framing import FramingError
 
 RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
+LONGEST_RETRY_AFTER = 24 * 3600.0  # seconds; nobody waits for longer
 LONGEST_WORDS = 500
 LONGEST_BODY = 64 * 1024  # of which words are looked for
 
@@ -43,6 +45,14 @@ _HINTS = {
     413: "the server, or a proxy before it, limits the size of requests",
     501: "the server does not offer this",
 }
+
+_PROXY_HINT = (
+    "the proxy asks for a user and password: give them with its address, as in "
+    "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT or HTTPS_PROXY"
+)
+_TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})([ -~]{0,100})")
+# What TLS says to a client without a certificate (RFC 8446 section 6.2, RFC 5246 section 7.2.2).
+_CERTIFICATE_ALERTS = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE")
 
 
 def from_status(status: int, headers: Mapping[str, str], body: bytes) -> DcmwebError:
@@ -56,8 +66,10 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes) -> DcmwebE
             "if that is the server you mean, use it as BASE_URL",
             status=status,
         )
-    if status in (401, 407):
+    if status == 401:
         return AuthError(message, _auth_hint(headers))
+    if status == 407:
+        return AuthError(message, _PROXY_HINT)
     if status == 403:
         return AuthError(
             message, "these credentials may not do this, or it does not exist", fatal=False
@@ -129,9 +141,9 @@ _TRANSLATIONS = (
         "a longer --timeout may help",
     ),
     _Translation(
-        (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
+        (FramingError, urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
         Truncated,
-        "the answer of {host} broke off: {reason}",
+        "the answer of {host} is broken: {reason}",
     ),
     _Translation(
         (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError),
@@ -164,12 +176,33 @@ def from_exception(error: Exception, url: str, timeout: float) -> DcmwebError:
     causes = _causes(error)
     asked = getattr(getattr(error, "request", None), "url", None) or url  # another after a redirect
     known = {"host": urlsplit(asked).netloc, "url": asked, "reason": _plain(causes[-1])}
+    if special := _from_reason(known["host"], causes):
+        return special
     found = next(
         translation
         for translation in _TRANSLATIONS
         if any(isinstance(cause, translation.causes) for cause in causes)
     )
     return found.error(found.message.format(timeout=timeout, **known), found.hint)
+
+
+def _from_reason(host: str, causes: list[BaseException]) -> DcmwebError | None:
+    """Make the error of an exception that only its reason tells from others of its class."""
+    if any(getattr(cause, "reason", None) in _CERTIFICATE_ALERTS for cause in causes):
+        return AuthError(
+            f"{host} asks for the certificate of a client",
+            "dcmweb cannot give one: ask without TLS"
+            " authentication, or through a proxy that has one",
+        )
+    tunnel = _TUNNEL_FAILED.search(str(causes[-1]))
+    if tunnel is None:
+        return None
+    status, said = int(tunnel[1]), f"the proxy did not connect to {host}: {tunnel[1]}{tunnel[2]}"
+    if status in (401, 403, 407):
+        return AuthError(said, _PROXY_HINT if status == 407 else "check HTTPS_PROXY and NO_PROXY")
+    return Unreachable(
+        said, "check HTTPS_PROXY and NO_PROXY", retryable=status in RETRYABLE_STATUSES
+    )
 
 
 def server_words(headers: Mapping[str, str], body: bytes) -> str:
@@ -224,12 +257,12 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After in either of its forms, as seconds from now (RFC 9110 section 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_RETRY_AFTER)
     try:
         when = email.utils.parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError):
         return None
-    return max(0.0, when - time.time())
+    return min(max(0.0, when - time.time()), LONGEST_RETRY_AFTER)
 
 
 def _phrase(status: int) -> str:

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from dcmweb.errors import ProtocolError, Truncated
+from dcmweb.errors import DcmwebError, NothingMatched, ProtocolError, Truncated
 from dcmweb.http.media_types import MediaType, multipart, parse
 
 PIECE = 256 * 1024
 LONGEST_HEADERS = 64 * 1024
 _LONGEST_LINE = 200  # of a delimiter with white space behind it
+# The first line of a body, its delimiter, with a header field, the end of the header fields, or the
+# close delimiter's dashes behind it.
+_FIRST_LINE = re.compile(
+    rb"\s*(?=--([^\r\n]{1,100}?)(?:--)?[ \t]*\r\n(?:[!-9;-~]+[ \t]*:|\r\n|\Z))"
+)
 
 Read = Callable[[int], bytes]
 Piece = bytes | memoryview
@@ -122,16 +127,23 @@ class Part:
         return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-def read_parts(read: Read, boundary: str) -> Iterator[Part]:
+def read_parts(read: Read, boundary: str, *, is_whole: bool = False) -> Iterator[Part]:
     """Yield the parts of a body as it arrives; each must be read before the next is asked for.
 
-    `read(n)` returns up to n bytes, none at the end. Raises Truncated if the body ends before the
-    close delimiter, ProtocolError if it is malformed or there is no part in it.
+    `read(n)` returns up to n bytes, none at the end, and with `is_whole` it raises an error rather
+    than end too early. The boundary is what the body shows, where that is another than it is said
+    to be. Raises Truncated if the body ends before the close delimiter, ProtocolError if it is
+    malformed or there is no part in it, NothingMatched if it is empty.
     """
     stream = _Stream(read)
-    delimiter = b"\r\n--" + (boundary.encode("latin-1", "replace") or stream.guess_boundary())
-    for _ in stream.until(delimiter):
-        pass  # the preamble
+    try:
+        delimiter = b"\r\n--" + stream.boundary(boundary.encode("latin-1", "replace"))
+        for _ in stream.until(delimiter):
+            pass  # the preamble
+    except Truncated:
+        if not is_whole:
+            raise
+        raise stream.no_delimiter() from None
     count = 0
     while not stream.at_close():
         count += 1
@@ -151,6 +163,7 @@ class _Stream:
         self._read = read
         self._buffer = b"\r\n"  # the first delimiter may stand at the very beginning
         self._used = 0
+        self._start = b""
 
     def _more(self) -> bool:
         data = self._read(PIECE)
@@ -161,15 +174,34 @@ class _Stream:
     def _left(self) -> int:
         return len(self._buffer) - self._used
 
-    def guess_boundary(self) -> bytes:
-        """Take the boundary from the first line, for servers that do not tell it."""
+    def boundary(self, told: bytes) -> bytes:
+        """Return the boundary: what the first line of the body shows, or else what was told.
+
+        Servers exist that tell none, or another one: dicomweb-pacs before March 2026 and
+        dicomweb-proxy before 2023 put single quotes around it. A first line only counts where
+        header fields follow it, as a preamble may look like a delimiter.
+        """
         while self._left() < _LONGEST_LINE and self._more():
             pass
-        match = re.match(rb"\s*(?=--([^\r\n]{1,70}?)[ \t]*\r\n)", self._buffer)
+        self._start = bytes(self._buffer[:_LONGEST_LINE])
+        match = _FIRST_LINE.match(self._buffer)
         if not match:
-            raise ProtocolError("the answer is multipart, but names no boundary")
+            if told:
+                return told
+            if self._left() < _LONGEST_LINE:
+                raise Truncated("the answer breaks off before its first delimiter")
+            raise self.no_delimiter()
         self._buffer = b"\r\n" + self._buffer[match.end() :]
         return match[1]
+
+    def no_delimiter(self) -> DcmwebError:
+        """Make the error for a body that came to its end without a delimiter."""
+        start = self._start.strip()
+        if not start:
+            return NothingMatched("the answer is multipart, but empty")
+        if re.match(rb"--[^\r\n]+\n", start):
+            return ProtocolError("the answer is multipart, but its lines end with LF, not CRLF")
+        return ProtocolError("the answer is multipart, but has no line with its boundary")
 
     def until(self, delimiter: bytes) -> Iterator[Piece]:
         """Yield the bytes before the next delimiter line, leaving the stream after it.

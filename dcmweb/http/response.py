@@ -2,37 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import Protocol
 
 import requests
 import urllib3
 from requests.structures import CaseInsensitiveDict
 
-from dcmweb.errors import DcmwebError, NetworkError, ProtocolError
-from dcmweb.http import error_mapping, media_types
+from dcmweb.errors import (
+    DcmwebError,
+    IncompletePayload,
+    Interrupted,
+    NetworkError,
+    NothingMatched,
+    ProtocolError,
+    Truncated,
+)
+from dcmweb.http import content_coding, error_mapping, media_types
 from dcmweb.http.media_types import MediaType
+from dcmweb.http.multipart import Part, read_parts
 
 LONGEST_ANSWER = 512 * 1024 * 1024  # of answers that are held in memory: JSON, XML, errors
 LONGEST_PROBLEM = 64 * 1024
 _EPILOGUE = 64 * 1024
 
-# Makes one of our errors from an exception that was raised while the URL was read.
-Translate = Callable[[Exception, str], DcmwebError]
+# Success whose answer has no content (RFC 9110 sections 15.3.5 and 15.3.6): nothing was found.
+NO_CONTENT = (204, 205)
+PARTIAL_CONTENT = 206
+
+
+def is_success(status: int) -> bool:
+    """Whether a status means success; what it is success of is in the body."""
+    return 200 <= status < 300
+
+
+class Exchanges(Protocol):
+    """Whom an answer belongs to: a run's exchanges, which may be cut."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the exchanges have been ended."""
+
+    def translate(self, error: Exception, url: str) -> DcmwebError:
+        """Make one of our errors from an exception that was raised while the URL was read."""
 
 
 class Response:
     """An answer whose body is read as a stream; closing it early gives up its connection."""
 
     def __init__(
-        self, answer: requests.Response, request: requests.PreparedRequest, translate: Translate
+        self, answer: requests.Response, request: requests.PreparedRequest, exchanges: Exchanges
     ) -> None:
         self._answer = answer
-        self._translate = translate
+        self._exchanges = exchanges
         self.request = request
         self.status: int = answer.status_code
         self.headers: CaseInsensitiveDict[str] = answer.headers
         self.url: str = answer.url
+        self._decoded: Callable[[int], bytes] | None = None
+        self._failure: DcmwebError | None = None
+        self._is_over = self._is_closed = False
 
     def __enter__(self) -> Response:
         return self
@@ -53,24 +83,70 @@ class Response:
     @property
     def has_framing(self) -> bool:
         """Whether HTTP says where the body ends, other than by closing the connection."""
-        chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
-        return chunked or "Content-Length" in self.headers
+        return "Transfer-Encoding" in self.headers or "Content-Length" in self.headers
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the end of the body shows that all of it came."""
+        return self.has_framing or self._is_encoded
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the status says that there is nothing."""
+        return self.status in NO_CONTENT
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the status says that something is missing."""
+        return self.status == PARTIAL_CONTENT
+
+    @property
+    def _is_encoded(self) -> bool:
+        return self.headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
 
     @property
     def size(self) -> int | None:
         """The bytes of the body, as HTTP announces them; None if it does not, or compressed."""
-        told = self.headers.get("Content-Length", "")
-        return int(told) if told.isdigit() and "Content-Encoding" not in self.headers else None
+        told = self.headers.get("Content-Length")
+        return int(told) if told and not self._is_encoded else None
 
     def read(self, size: int) -> bytes:
-        """Read up to this many bytes of the body; none at its end."""
+        """Read up to this many bytes of the body; none at its end.
+
+        Raises an error of ours where it breaks off, and again whenever it is read after that.
+        """
+        if self._failure is None and self._is_closed and not self._is_over:
+            self._failure = Truncated("the answer was closed before its end")
+        if self._failure is not None:
+            raise self._failure
         try:
-            is_encoded = "Content-Encoding" in self.headers  # what is not saves a copy
-            data: bytes = self._answer.raw.read(size, decode_content=is_encoded)
+            data = self._read(size)
+            if not data and size and not self.has_framing and self._exchanges.is_cut:
+                raise Interrupted  # the end of the connection is no end of the body then
+        except DcmwebError as error:
+            self._failure = error
+            raise
+        self._is_over = self._is_over or not (data or not size)
+        return data
+
+    def _read(self, size: int) -> bytes:
+        if self._decoded is None:
+            coding = self.headers.get("Content-Encoding", "")
+            self._decoded = content_coding.decoded(self._read_encoded, coding)
+        return self._decoded(size)
+
+    def _read_encoded(self, size: int) -> bytes:
+        try:
+            data: bytes = self._answer.raw.read(size, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
             # The last two: what reading from a connection cut by another thread can raise.
-            raise self._translate(error, self.url) from error
+            raise self._exchanges.translate(error, self.url) from error
         return data
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the parts of a multipart body, as `read_parts` does."""
+        boundary = self.media_type.parameters.get("boundary", "")
+        return read_parts(self.read, boundary, is_whole=self.has_end)
 
     def content(self, limit: int = LONGEST_ANSWER) -> bytes:
         """Read the whole body into memory. Raises ProtocolError when there is no end to it."""
@@ -102,13 +178,26 @@ class Response:
         return error
 
     def check(self, *good: int) -> None:
-        """Raise the error this answer is, unless its status is one of the good ones."""
-        if self.status not in (good or range(200, 300)):
+        """Raise the error this answer is, unless its status is success or one of the good ones."""
+        if not is_success(self.status) and self.status not in good:
             raise self.problem()
+
+    def check_content(self, *, may_be_partial: bool = False) -> None:
+        """Raise an error unless this is success with content: all there is, or maybe less."""
+        self.check()
+        if self.is_nothing:
+            raise NothingMatched(f"answered {self.status}: the server has nothing of it")
+        if self.is_partial and not may_be_partial:
+            raise IncompletePayload("the server says that it sent only a part of it (206)")
 
     def close(self) -> None:
         """Give the connection back, or up if there is still something to be read."""
-        self._answer.close()
+        self._is_closed = True
+        raw = self._answer.raw
+        if raw.isclosed():
+            raw.release_conn()
+        else:
+            raw.close()
 
 
 def not_dicomweb(response: Response, body: bytes) -> ProtocolError:

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import requests
 import urllib3
 
-from dcmweb.errors import DcmwebError, Interrupted, ProtocolError
+from dcmweb.errors import DcmwebError, Interrupted, ProtocolError, WrongAnswer
 from dcmweb.http import auth, error_mapping, exchange_log
 from dcmweb.http.adapter import Connections
+from dcmweb.http.content_location import names_another
 from dcmweb.http.multipart import Body
-from dcmweb.http.response import Response
+from dcmweb.http.response import Response, is_success
 from dcmweb.http.transport import Transport, origin
 
 
@@ -108,15 +109,25 @@ class Session:
                     **self._transport.environment(url),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._translate(error, url) from error
+            raise self.translate(error, url) from error
         except ValueError as error:  # of an address that BASE_URL did not have: it was checked
             raise ProtocolError(f"{url} redirects to what is no address: {error}") from error
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
         exchange_log.log_headers("<", answer.headers)
-        return Response(answer, prepared, self._translate)
+        response = Response(answer, prepared, self)
+        self._check_identity(response, url)
+        return response
 
-    def _translate(self, error: Exception, url: str) -> DcmwebError:
+    def _check_identity(self, response: Response, url: str) -> None:
+        """Raise WrongAnswer if the answer says that it is of another resource."""
+        is_got = response.request.method == "GET" and is_success(response.status)
+        location = response.headers.get("Content-Location", "") if is_got else ""
+        if another := names_another(url, location):
+            response.close()
+            raise WrongAnswer(f"{url.partition('?')[0]} was answered with {another}")
+
+    def translate(self, error: Exception, url: str) -> DcmwebError:
         """Make our error of an exception; after a cut, the cut is the reason.
 
         Raises the exception itself if it is not one of the network: a defect.

@@ -56,8 +56,9 @@ class Server:
         self.targets.append(url.removeprefix(BASE_URL + "/"))
         parts = urlsplit(self.targets[-1])
         answer = self._answering(parts.path, dict(parse_qsl(parts.query)))
+        headers = {"Content-Length": str(len(answer.body)), **answer.headers}
         raw = urllib3.HTTPResponse(
-            io.BytesIO(answer.body), answer.headers, answer.status, preload_content=False
+            io.BytesIO(answer.body), headers, answer.status, preload_content=False
         )
         return adapter.build_response(request, raw)
 

@@ -47,6 +47,7 @@ ERRORS: list[tuple[DcmwebError, ExitCode, bool, bool]] = [
     (errors.MissingUid("x"), ExitCode.LOCAL_IO, False, False),
     (errors.ProtocolError("x"), ExitCode.PROTOCOL, False, False),
     (errors.Truncated("x"), ExitCode.PROTOCOL, True, False),
+    (errors.WrongAnswer("x"), ExitCode.PROTOCOL, True, False),
     (errors.IncompletePayload("x"), ExitCode.PROTOCOL, True, False),
     (errors.Interrupted(), ExitCode.SIGINT, False, False),
     (errors.Interrupted(signal.SIGTERM), ExitCode.SIGTERM, False, False),

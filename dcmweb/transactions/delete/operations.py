@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from dcmweb.errors import NetworkError, ProtocolError, Refused, UsageError
-from dcmweb.http.response import not_dicomweb
+from dcmweb.errors import NetworkError, ProtocolError, Refused, Truncated, UsageError
+from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
@@ -71,9 +71,9 @@ def wait_for(context: RunContext, operation: dict[str, Any]) -> None:
 
 def _poll(context: RunContext, url: str) -> dict[str, Any]:
     with context.session.get(url, accept="application/json") as response:
-        response.check(200)
+        response.check()
         body = response.content()
-        operation = json_object(body)
+        operation = json_object(response, body)
         if "name" not in operation and "done" not in operation:
             raise not_dicomweb(response, body)
         return operation
@@ -107,11 +107,16 @@ def check_result(name: str, operation: dict[str, Any]) -> None:
         )
 
 
-def json_object(body: bytes) -> dict[str, Any]:
-    """Read a JSON object, also as the one item of an array; {} for anything else."""
+def json_object(response: Response, body: bytes) -> dict[str, Any]:
+    """Read a JSON object, also as the one item of an array; {} for anything else.
+
+    Raises Truncated for what may be the beginning of one, where nothing else shows the end.
+    """
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
+        if not response.has_end and body.lstrip()[:1] in (b"", b"{", b"["):
+            raise Truncated("the answer broke off, or does not say where it ends") from None
         return {}
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]

@@ -151,14 +151,14 @@ class _Deleter:
         """Send the request; return the operation it began, empty if it is done already."""
         with self._context.session.delete(str(resource), accept="*/*") as response:
             try:
-                response.check(200, 202, 204)
+                response.check()
             except (AuthError, Refused) as error:
                 error.hint = _hint(response.status) or error.hint
                 raise
-            body = response.content()
+            body = b"" if response.is_nothing else response.content()
             if looks_like_html(body):
                 raise not_dicomweb(response, body)
-        answer = json_object(body)
+            answer = {} if response.is_nothing else json_object(response, body)
         check_result(f"delete {resource}", {"error": answer.get("error")})
         return answer if isinstance(answer.get("name"), str) else {}
 

@@ -11,24 +11,27 @@ from dcmweb.transactions.context import RunContext
 _REFUSALS = (400, 406)
 
 
-def ask(context: RunContext, path: str, forms: Sequence[str], *good: int) -> Response:
+def ask(
+    context: RunContext, path: str, forms: Sequence[str], *, may_be_partial: bool = False
+) -> Response:
     """Get a resource in the first of several forms, as written in Accept, that is not refused.
 
-    Raises the error that an answer is, unless its status is one of the good ones.
+    Raises the error that an answer is, unless it is success with content.
     """
     *others, last = forms
     for accept in others:
         response = context.session.get(path, accept=accept, bulk=True)
         if response.status not in _REFUSALS:
-            return checked_response(response, *good)
+            return checked_response(response, may_be_partial=may_be_partial)
         response.close()
-    return checked_response(context.session.get(path, accept=last, bulk=True), *good)
+    response = context.session.get(path, accept=last, bulk=True)
+    return checked_response(response, may_be_partial=may_be_partial)
 
 
-def checked_response(response: Response, *good: int) -> Response:
+def checked_response(response: Response, *, may_be_partial: bool = False) -> Response:
     """Return an answer that is good, its body still to be read; raise the error it is if not."""
     try:
-        response.check(*good)
+        response.check_content(may_be_partial=may_be_partial)
     except DcmwebError:
         response.close()
         raise

@@ -16,7 +16,6 @@ from dcmweb.http.media_types import (
     MediaType,
     multipart,
 )
-from dcmweb.http.multipart import read_parts
 from dcmweb.http.response import not_dicomweb
 from dcmweb.local.layout import readable_name
 from dcmweb.local.partial_files import distinguishing_suffix, folder_path, safe_name
@@ -100,11 +99,10 @@ class BulkDataRetriever:
             yield from self._context.engine.attempt(lambda: self._fetch(address, stem, item))
 
     def _fetch(self, address: str, stem: str, item: str) -> list[Outcome]:
-        with ask(self._context, address, self._forms, 200) as response:
+        with ask(self._context, address, self._forms) as response:
             kind = response.media_type
             if kind.is_multipart:
-                parts = read_parts(response.read, kind.parameters.get("boundary", ""))
-                outcomes = list(self._saver.save_parts(parts, None, stem, item))
+                outcomes = list(self._saver.save_parts(response.parts(), None, stem, item))
                 response.finish()
                 return outcomes
             if kind.name == "text/html":

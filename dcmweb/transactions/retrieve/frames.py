@@ -19,7 +19,6 @@ from dcmweb.http.media_types import (
     MediaType,
     multipart,
 )
-from dcmweb.http.multipart import read_parts
 from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job, one_of_many
@@ -169,9 +168,8 @@ class FrameRetriever:
 
     def _rendered_frame(self, frame: Resource, stem: str) -> Outcome:
         path, accept = f"{frame}/rendered{self._query}", str(self._wanted or ANY)
-        with checked_response(
-            self._context.session.get(path, accept=accept, bulk=True), 200
-        ) as response:
+        answer = self._context.session.get(path, accept=accept, bulk=True)
+        with checked_response(answer) as response:
             kind = response.media_type
             if not (kind.is_multipart or kind.name.startswith(("image/", "video/"))):
                 raise not_dicomweb(response, response.read(1024))
@@ -200,7 +198,7 @@ class FrameRetriever:
 
         Of more or fewer, nothing is kept: nobody knows which frames they are.
         """
-        parts = read_parts(response.read, response.media_type.parameters.get("boundary", ""))
+        parts = response.parts()
         outcomes = []
         for number, part in zip(resource.frames, parts, strict=False):
             item, name = str(resource.with_frames(number)), frame_name(stem, number)
@@ -215,7 +213,7 @@ class FrameRetriever:
     def _answer(self, resource: Resource) -> Response:
         """Ask for frames as they are stored."""
         accept = multipart(self._wanted or BYTES_AS_STORED)
-        response = ask(self._context, str(resource), [accept], 200)
+        response = ask(self._context, str(resource), [accept])
         kind = response.media_type
         is_frame = kind.name == OCTET_STREAM or kind.name.startswith(("image/", "video/"))
         if not (kind.is_multipart or is_frame):

@@ -12,7 +12,7 @@ from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import IncompletePayload, LocalError, MissingUid, ProtocolError
 from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType, multipart
-from dcmweb.http.multipart import PIECE, Part, read_parts
+from dcmweb.http.multipart import PIECE, Part
 from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.local.partial_files import PartialFile, check_space, distinguishing_suffix
 from dcmweb.local.windows import long_path
@@ -51,7 +51,8 @@ class Receiver:
             forms = forms[:1]
         elif self._single_part:
             forms.reverse()
-        response = ask(self._context, str(resource), forms, 200, 206)
+        is_one = resource.level is Level.INSTANCES
+        response = ask(self._context, str(resource), forms, may_be_partial=not is_one)
         accepted = response.request.headers.get("Accept")
         self._single_part = self._single_part or accepted == str(self._wanted)
         try:
@@ -111,15 +112,15 @@ def parts_and_ends(response: Response) -> Iterator[tuple[Part, bool]]:
     """
     media_type = response.media_type
     if media_type.is_multipart:
-        for part in read_parts(response.read, media_type.parameters.get("boundary", "")):
+        for part in response.parts():
             yield part, True
         return
     if media_type.name not in (DICOM, "application/octet-stream", ""):
         raise not_dicomweb(response, response.read(1024))
     headers = {name.lower(): value for name, value in response.headers.items()}
-    if response.headers.get("Content-Encoding"):
+    if response.size is None:
         headers.pop("content-length", None)  # that of the compressed body
-    yield Part(headers, iter(partial(response.read, PIECE), b"")), response.has_framing
+    yield Part(headers, iter(partial(response.read, PIECE), b"")), response.has_end
 
 
 def check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resource:

@@ -192,7 +192,7 @@ class InstanceRetriever:
             received.problem = error
             return
         with response:
-            received.partial_content = response.status == 206
+            received.partial_content = response.is_partial
             try:
                 for part in parts(response):
                     yield from self._take(part, received)

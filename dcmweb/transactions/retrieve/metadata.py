@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, TypeVar
 
@@ -84,15 +85,11 @@ def metadata_xml(context: RunContext, resource: Resource) -> Iterator[bytes]:
     Where it has no XML, its JSON is written as such.
     """
     try:
-        with _answer(context, resource, multipart(DICOM_XML)) as (file, kind):
-            if kind.is_multipart:
-                parts = read_parts(file.read, kind.parameters.get("boundary", ""))
-                yield from _all_of(context, resource, (b"".join(part.body) for part in parts))
-            elif kind.name == DICOM_XML:
-                yield from _all_of(context, resource, iter([file.read()]))
-            else:
-                rows = map(write_native_xml, json_model.read_json(file))
-                yield from _all_of(context, resource, rows)
+        with _answer(context, resource, multipart(DICOM_XML)) as answer:
+            documents = answer.documents()
+            if documents is None:
+                documents = map(write_native_xml, json_model.read_json(answer.file))
+            yield from _all_of(context, answer, documents)
     except Refused as error:
         if error.status not in _REFUSALS:
             raise
@@ -146,8 +143,8 @@ class MetadataRetriever:
 
 
 def _datasets(context: RunContext, resource: Resource) -> Iterator[Dataset]:
-    with _answer(context, resource, DICOM_JSON) as (file, _):
-        yield from _all_of(context, resource, json_model.read_json(file))
+    with _answer(context, resource, DICOM_JSON) as answer:
+        yield from _all_of(context, answer, json_model.read_json(answer.file))
 
 
 def _instance_of(dataset: Dataset, resource: Resource) -> Resource:
@@ -158,39 +155,70 @@ def _instance_of(dataset: Dataset, resource: Resource) -> Resource:
     return instance
 
 
+@dataclass
+class _Answer:
+    """An answer with metadata, in a file."""
+
+    resource: Resource
+    file: IO[bytes]
+    kind: MediaType = field(default_factory=lambda: MediaType(""))
+    is_partial: bool = False
+
+    def documents(self) -> Iterator[bytes] | None:
+        """Yield the XML documents; None if it is JSON."""
+        if self.kind.is_multipart:
+            boundary = self.kind.parameters.get("boundary", "")
+            parts = read_parts(self.file.read, boundary, is_whole=True)
+            return (b"".join(part.body) for part in parts)
+        return iter([self.file.read()]) if self.kind.name == DICOM_XML else None
+
+    def check_end(self) -> None:
+        """Raise Truncated unless its own structure shows that it is whole."""
+        self.file.seek(0)
+        try:
+            documents = self.documents()
+            for _ in json_model.read_json(self.file) if documents is None else ():
+                pass
+            for document in documents or ():
+                parse_native_xml(document)
+        except ProtocolError as error:
+            reason = "the answer broke off, or does not say where it ends"
+            raise Truncated(f"{reason}: {error.message}") from None
+
+
 @contextmanager
-def _answer(
-    context: RunContext, resource: Resource, accept: str
-) -> Iterator[tuple[IO[bytes], MediaType]]:
+def _answer(context: RunContext, resource: Resource, accept: str) -> Iterator[_Answer]:
     """Get an answer whole, so that what breaks off can be asked for again, but not into memory."""
     with tempfile.SpooledTemporaryFile(HELD) as file:
-        kind = context.engine.attempt(lambda: _fetch(context, resource, accept, file))
+        answer = _Answer(resource, file)
+        context.engine.attempt(lambda: _fetch(context, answer, accept))
         file.seek(0)
-        yield file, kind
+        yield answer
 
 
-def _fetch(context: RunContext, resource: Resource, accept: str, file: IO[bytes]) -> MediaType:
+def _fetch(context: RunContext, answer: _Answer, accept: str) -> None:
+    file = answer.file
     file.seek(0)
     file.truncate()
-    with context.session.get(f"{resource}/metadata", accept=accept) as response:
-        response.check(200, 204, 206)
-        kind = response.media_type
-        head = last = b""
+    with context.session.get(f"{answer.resource}/metadata", accept=accept) as response:
+        response.check_content(may_be_partial=True)
+        answer.is_partial = response.is_partial
+        kind = answer.kind = response.media_type
+        head = b""
         while piece := response.read(PIECE):
-            head, last = head or piece.lstrip()[:1024], piece.rstrip()[-1:] or last
+            head = head or piece.lstrip()[:1024]
             file.write(piece)
         if not (kind.is_multipart or head[:1] in (b"[", b"{", b"<", b"")):
             raise not_dicomweb(response, head)
         if head[:1] == b"<" and kind.name != DICOM_XML:
             raise not_dicomweb(response, head)
-        if not (kind.is_multipart or response.has_framing or last in (b"]", b"}", b">")):
-            raise Truncated("the answer broke off, or does not say where it ends")
-    return kind
+        if not response.has_end:
+            answer.check_end()
 
 
-def _all_of(context: RunContext, resource: Resource, found: Iterator[_T]) -> Iterator[_T]:
+def _all_of(context: RunContext, answer: _Answer, found: Iterator[_T]) -> Iterator[_T]:
     """Yield what is found; raises an error if that is nothing, or not all."""
-    count = 0
+    resource, count = answer.resource, 0
     for one in found:
         count += 1
         yield one
@@ -201,3 +229,5 @@ def _all_of(context: RunContext, resource: Resource, found: Iterator[_T]) -> Ite
         raise ProtocolError(
             f"the server counts {expected} instances in {resource}, but sent metadata of {count}"
         )
+    if answer.is_partial:
+        raise ProtocolError(f"the server says that metadata of {resource} is missing (206)")

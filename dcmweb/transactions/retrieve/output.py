@@ -132,7 +132,7 @@ class Saver:
         check_space(self._folder, response.size or 0)
         kind = response.media_type
         with self.writing(iter(partial(response.read, PIECE), b"")) as file:
-            if not response.has_framing and not _is_ended(file, kind):
+            if not response.has_end and not _is_ended(file, kind):
                 raise Truncated("the answer broke off, or does not say where it ends")
             return self._keep(file, stem, kind, item)
 

@@ -9,7 +9,6 @@ from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Representation, Resource, Target
 from dcmweb.errors import NothingMatched, Refused
 from dcmweb.http.media_types import EXTENSIONS, MediaType
-from dcmweb.http.multipart import read_parts
 from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.local.partial_files import folder_path
 from dcmweb.transactions.context import RunContext
@@ -111,7 +110,7 @@ class RenditionRetriever:
         path = f"{target}{self._query}"
         with self._context.session.get(path, accept=accept, bulk=True) as response:
             try:
-                response.check(200)
+                response.check_content()
             except (NothingMatched, Refused) as error:
                 if target.representation is Representation.THUMBNAIL:
                     error.hint = "servers without thumbnails may have /rendered --viewport 200,200"
@@ -120,8 +119,9 @@ class RenditionRetriever:
             if not kind.is_multipart:
                 self._check(response)
                 return [self._saver.save_answer(response, stem, str(target))]
-            parts = read_parts(response.read, kind.parameters.get("boundary", ""))
-            outcomes = list(self._saver.save_parts(parts, self._wanted, stem, str(target)))
+            outcomes = list(
+                self._saver.save_parts(response.parts(), self._wanted, stem, str(target))
+            )
             response.finish()
             return outcomes
 

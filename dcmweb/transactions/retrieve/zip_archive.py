@@ -62,7 +62,7 @@ class ZipRetriever:
             yield self._context.engine.attempt(lambda: self._fetch(resource, place, count))
 
     def _fetch(self, resource: Resource, place: str, count: int | None) -> Outcome:
-        with ask(self._context, str(resource), self._forms, 200) as response:
+        with ask(self._context, str(resource), self._forms) as response:
             if response.media_type.name not in (ZIP, "application/octet-stream"):
                 raise not_dicomweb(response, response.read(1024))
             check_space(self._destination.folder, response.size or 0)

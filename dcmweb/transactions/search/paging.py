@@ -65,22 +65,17 @@ class Page:
     more: bool = False
 
 
-def fetch_page(context: RunContext, target: str, *, is_later: bool = False) -> Page:
-    """Get one page of results; an empty page for each way to say that nothing was found.
-
-    An empty body that has no framing may have been cut; for a later page, that is an error.
-    """
+def fetch_page(context: RunContext, target: str) -> Page:
+    """Get one page of results; an empty page for each way to say that nothing was found."""
 
     def get(path: str) -> Page:
         with context.session.get(path, accept=DICOM_JSON) as response:
-            if response.status == 204:
+            response.check()
+            if response.is_nothing:
                 return Page([])
-            response.check(200, 206)
             body = response.content()
-            if is_later and not body and not response.has_framing:
-                raise Truncated("the answer broke off before it began")
             warned = "additional" in response.headers.get("Warning", "")
-            return Page(_rows(response, body), more=warned or response.status == 206)
+            return Page(_rows(response, body), more=warned or response.is_partial)
 
     try:
         return context.engine.attempt(lambda: get(target))
@@ -93,15 +88,26 @@ def fetch_page(context: RunContext, target: str, *, is_later: bool = False) -> P
 
 
 def _rows(response: Response, body: bytes) -> list[Dataset]:
-    if not body.strip():
+    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not start and response.has_end:
         return []
     try:
         return json_model.parse_json(body)
     except ProtocolError as error:
-        if body.lstrip()[:1] in (b"[", b"{"):
+        if not response.has_end and not _is_json(body) and start[:1] in (b"", b"[", b"{"):
+            raise Truncated(f"the answer broke off: {error.message}") from None
+        if start[:1] in (b"[", b"{"):
             hint = "is BASE_URL the root of the DICOMweb service?"
             raise ProtocolError(f"{response.url}: {error.message}", hint) from None
         raise not_dicomweb(response, body) from None
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 @dataclass
@@ -163,7 +169,7 @@ class Pages:
 
     def _comes_from(self, offset: int, key: bytes) -> bool:
         """Return True if the server sends a row first even from so far off."""
-        rows = fetch_page(self.context, self.query.target(1, offset), is_later=True).rows
+        rows = fetch_page(self.context, self.query.target(1, offset)).rows
         return bool(rows) and _key(rows[0], self.query.level) == key
 
     def _next(self, offset: int) -> Page:
@@ -172,7 +178,7 @@ class Pages:
             size = min(size, self.wanted - self.found)
         try:
             target = self.query.target(size, offset)
-            return fetch_page(self.context, target, is_later=self._last is not None)
+            return fetch_page(self.context, target)
         except Refused as error:
             if error.status not in (400, 413) or error.retryable:
                 raise

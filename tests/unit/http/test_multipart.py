@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dcmweb.errors import ProtocolError, Truncated
+from dcmweb.errors import NothingMatched, ProtocolError, Truncated
 from dcmweb.http import media_types
 from dcmweb.http.multipart import LONGEST_HEADERS, PIECE, Body, Part, read_parts
 
@@ -198,6 +198,9 @@ def test_a_boundary_that_is_not_told_is_seen_in_the_body(before: bytes) -> None:
 def test_a_boundary_that_cannot_be_known_is_an_error(body: bytes) -> None:
     with pytest.raises(ProtocolError):
         read([body], "")
+    with pytest.raises((ProtocolError, NothingMatched)) as caught:
+        list(read_parts(Wire([body]), "", is_whole=True))
+    assert not caught.value.retryable
 
 
 def test_a_boundary_with_special_characters() -> None:
