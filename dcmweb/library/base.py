@@ -18,13 +18,12 @@ from dcmweb.transfer.outcomes import IsDone, Outcomes, Status
 from dcmweb.transfer.stop import Stop
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from dcmweb.transactions.context import RunContext
 
 log = logging.getLogger("dcmweb")
 
 _R = TypeVar("_R", bound=Run[Any])
+_Self = TypeVar("_Self", bound="ClientBase")
 
 
 class ClientBase:
@@ -32,13 +31,13 @@ class ClientBase:
 
     @classmethod
     def of(
-        cls,
+        cls: type[_Self],
         settings: Settings,
         *,
         on_note: Callable[[str], None] | None = None,
         on_progress: OnProgress | None = None,
         stop: Stop | None = None,
-    ) -> Self:
+    ) -> _Self:
         """Make a client of settings, which another process may have handed over.
 
         A signal that `stop` is told of ends all runs of the client.
@@ -70,7 +69,7 @@ class ClientBase:
         """The root of the service, without a slash at its end."""
         return self.settings.base_url
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(

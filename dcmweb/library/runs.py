@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level
@@ -17,12 +17,11 @@ from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, Tally, n
 from dcmweb.transfer.summary import Progress, Summary
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from dcmweb.transactions.search.run import Search
     from dcmweb.transfer.manifest import Manifest
 
 T = TypeVar("T")
+_Self = TypeVar("_Self", bound="Run[Any]")
 OnProgress = Callable[[Progress], None]
 OpenManifest = Callable[[], "Manifest"]
 PROGRESS_EVERY = 0.1  # seconds between two calls of `on_progress` while outcomes come
@@ -67,7 +66,7 @@ class Run(Generic[T]):
         if results is not None:
             _close(results)
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(
