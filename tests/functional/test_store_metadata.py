@@ -311,7 +311,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
         ["b.jpg failed: it has the SOPInstanceUID of a.jpg"],
     ),
     "keyword": ({"PatientName": {}}, {"a__jpg": jpeg()}, ["00100010"]),
-    "no JSON": (b"[{", {"a__jpg": jpeg()}, ["metadata.json is no JSON"]),
+    "no JSON": (b"[{", {"a__jpg": jpeg()}, ["metadata.json is not valid JSON"]),
     "document": ({**uids(), "00420012": element("LO", "text/xml")}, {"a": PDF}, ["text/xml"]),
     "no class": (uids(), {}, ["(0008,0016) SOPClassUID is missing"]),
 }

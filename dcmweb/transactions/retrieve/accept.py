@@ -1,4 +1,4 @@
-"""Asking for a resource in the forms that servers differ in."""
+"""Request a resource in several forms, since servers differ in what they accept."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _REFUSALS = (400, 406)
 
 
 def ask(context: RunContext, path: str, forms: Sequence[str], *good: int) -> Response:
-    """Get a resource in the first of several forms, as written in Accept, that is not refused.
+    """Get a resource in the first of several forms, values of Accept, that is not refused.
 
-    Raises the error that an answer is, unless its status is one of the good ones.
+    Raises an error unless the status of the answer is one of the good ones.
     """
     *others, last = forms
     for accept in others:
@@ -26,7 +26,7 @@ def ask(context: RunContext, path: str, forms: Sequence[str], *good: int) -> Res
 
 
 def checked_response(response: Response, *good: int) -> Response:
-    """Return an answer that is good, its body still to be read; raise the error it is if not."""
+    """Return an answer with a good status, its body unread; raise an error for others."""
     try:
         response.check(*good)
     except DcmwebError:

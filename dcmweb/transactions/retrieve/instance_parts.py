@@ -1,4 +1,4 @@
-"""What comes of a retrieval: the parts of an answer, and whether each is what was asked for."""
+"""Receive instances: the parts of an answer, each checked against what was requested."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EXTENSION = EXTENSIONS[DICOM]
 
 
 class Receiver:
-    """Asks for instances, and writes those that come into a folder."""
+    """Requests instances and writes them into a folder."""
 
     def __init__(self, context: RunContext, destination: Destination, wanted: MediaType) -> None:
         self._context = context
@@ -38,7 +38,7 @@ class Receiver:
         self._single_part = False  # the server has instances in single parts only
 
     def one(self, resource: Resource) -> Outcome:
-        """Retrieve one instance. Raises what went wrong."""
+        """Retrieve one instance. Raises its error."""
         with self.open(resource) as response:
             outcomes = [
                 self.save(part, resource, ends=ends) for part, ends in parts_and_ends(response)
@@ -82,7 +82,7 @@ class Receiver:
             return self._layout.place(found, part10.attributes(reader, self._layout.tags))
 
     def _move_to_a_free_place(self, file: PartialFile, found: Resource) -> str:
-        """Put an instance where no other one is that has the same SOP Instance UID."""
+        """Move an instance to a path that no other one with the same SOP Instance UID has."""
         stem = self._stem(file, found)
         with self._placing:
             if not self._is_free(stem + _EXTENSION, found):
@@ -90,7 +90,7 @@ class Receiver:
             return file.move_to(stem + _EXTENSION)
 
     def _is_free(self, place: str, found: Resource) -> bool:
-        """Tell whether a place is not taken by another instance of the same SOP Instance UID."""
+        """Return True if a place is not taken by another instance of the same SOP Instance UID."""
         try:
             path = os.path.join(self._folder, place)
             return part10.identify_file(path).identity.resource == found
@@ -99,14 +99,14 @@ class Receiver:
 
 
 def parts(response: Response) -> Iterator[Part]:
-    """Yield the instances in an answer. Raises ProtocolError if it is no answer with instances."""
+    """Yield the instances in an answer. Raises ProtocolError if it cannot hold instances."""
     return (part for part, _ in parts_and_ends(response))
 
 
 def parts_and_ends(response: Response) -> Iterator[tuple[Part, bool]]:
     """Yield the instances in an answer, and whether the end of each is known for sure.
 
-    Raises ProtocolError if it is no answer with instances.
+    Raises ProtocolError if it cannot hold instances.
     """
     media_type = response.media_type
     if media_type.is_multipart:
@@ -149,6 +149,6 @@ def _identify(reader: BinaryIO, asked: Resource) -> Identity:
     except MissingUid:
         if not asked.instance:
             raise ProtocolError("what the server sent has no SOP Instance UID") from None
-        return Identity("", asked)  # DICOM that cannot be read here, but known by its path
+        return Identity("", asked)  # cannot be read here, but the path names it
     except LocalError as error:
         raise ProtocolError(f"what the server sent cannot be used: {error.message}") from None

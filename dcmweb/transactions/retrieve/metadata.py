@@ -66,12 +66,12 @@ def metadata_xml(context: RunContext, resource: Resource) -> Iterator[bytes]:
 
 
 def describe(context: RunContext, instance: Resource) -> Dataset:
-    """Get the metadata of one instance, as the server knows it: it may have other UIDs above."""
+    """Get the metadata of one instance; its study and series UIDs may differ from the path."""
     return next(_datasets(context, instance))
 
 
 def described(context: RunContext, instance: Resource, layout: Layout, row: Dataset) -> Dataset:
-    """Get what a layout has to know of an instance, unless a row of the server's has it."""
+    """Get the attributes that a layout needs, unless a row of a search result has them."""
     if all(tag in row for tag in layout.tags):
         return row
     return describe(context, instance.without_frames)
@@ -116,7 +116,7 @@ def _datasets(context: RunContext, resource: Resource) -> Iterator[Dataset]:
 
 
 def _instance_of(dataset: Dataset, resource: Resource) -> Resource:
-    """Tell which instance metadata is of. Raises ProtocolError if that is none of the resource."""
+    """Return the instance of metadata. Raises ProtocolError if it is not in the resource."""
     instance = paging.resource_of(dataset, Level.INSTANCES, Resource())
     if instance is None or not resource.holds(instance):
         raise ProtocolError(f"the server sent metadata of something else than {resource}")
@@ -127,7 +127,7 @@ def _instance_of(dataset: Dataset, resource: Resource) -> Resource:
 def _answer(
     context: RunContext, resource: Resource, accept: str
 ) -> Iterator[tuple[IO[bytes], MediaType]]:
-    """Get an answer whole, so that what breaks off can be asked for again, but not into memory."""
+    """Get an answer into a temporary file, so that it can be requested again if it breaks off."""
     with tempfile.SpooledTemporaryFile(HELD) as file:
         kind = context.engine.attempt(lambda: _fetch(context, resource, accept, file))
         file.seek(0)
@@ -154,7 +154,7 @@ def _fetch(context: RunContext, resource: Resource, accept: str, file: IO[bytes]
 
 
 def _all_of(context: RunContext, resource: Resource, found: Iterator[_T]) -> Iterator[_T]:
-    """Yield what is found; raises an error if that is nothing, or not all."""
+    """Yield what is found; raise an error if it is nothing, or incomplete."""
     count = 0
     for one in found:
         count += 1

@@ -77,7 +77,7 @@ def _viewport(text: str) -> str:
     sizes_fit = all(re.fullmatch("[1-9][0-9]{0,5}", value) for value in values[:2])
     if len(values) not in (2, 6) or not sizes_fit or not all(map(_is_number, values[2:])):
         hint = "write it like 512,512 or 512,512,0,0,100,100"
-        raise UsageError(f"--viewport {text} is no width and height", hint)
+        raise UsageError(f"--viewport {text} is not a valid width and height", hint)
     return ",".join(values)
 
 
@@ -87,7 +87,7 @@ def _window(text: str) -> str:
     is_range = len(values) in (2, 3) and all(map(_is_number, values[:2])) and float(values[1]) > 0
     if not is_range or function not in _FUNCTIONS:
         hint = f"write it like 40,400 or 40,400,FUNCTION, one of {', '.join(_FUNCTIONS)}"
-        raise UsageError(f"--window {text} is no center and width", hint)
+        raise UsageError(f"--window {text} is not a valid center and width", hint)
     return ",".join([*values[:2], function])
 
 
@@ -99,17 +99,17 @@ def _is_number(text: str) -> bool:
 
 
 def is_rendered(wanted: MediaType | None) -> bool:
-    """Whether a media type is one that servers render, rather than one of what is stored."""
+    """Return True if a media type is rendered by servers, not one of stored data."""
     return is_picture(wanted) or is_whole_rendition(wanted)
 
 
 def is_picture(wanted: MediaType | None) -> bool:
-    """Whether it is that of one rendered frame."""
+    """Return True if a media type is that of one rendered frame."""
     return wanted is not None and wanted.name in PICTURES and not _is_stored(wanted)
 
 
 def is_whole_rendition(wanted: MediaType | None) -> bool:
-    """Whether it is that of a whole instance: a video, a report."""
+    """Return True if a media type is that of a whole instance: a video, a report."""
     return wanted is not None and wanted.name in WHOLE and not _is_stored(wanted)
 
 
@@ -189,7 +189,7 @@ class RenditionRetriever:
             return outcomes
 
     def _check(self, response: Response) -> None:
-        """Raise ProtocolError for an answer that is no rendition, as a web page is unasked for."""
+        """Raise ProtocolError for an answer that is not a rendition, such as a web page."""
         name = response.media_type.name
         asked = self._wanted.name if self._wanted else ""
         is_page = name == "text/html" and asked != name
