@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dcmweb.errors import UsageError
 
-# What searches are for and what they return most: pydicom takes long to load.
+# The attributes that searches use most, since pydicom takes long to load.
 _USUAL: Mapping[str, tuple[str, str]] = {
     "AccessionNumber": ("00080050", "SH"),
     "BodyPartExamined": ("00180015", "CS"),
@@ -67,7 +67,7 @@ class Attribute:
 def attribute(name: str) -> Attribute:
     """Find an attribute by keyword, or by tag: `00100010`, `0010,0010` or `(0010,0010)`.
 
-    Any tag will do. Raises UsageError for what is no keyword, with one that is like it.
+    Any tag is accepted. Raises UsageError for an unknown keyword, and suggests a similar one.
     """
     if name in _USUAL:
         tag, vr = _USUAL[name]
@@ -83,7 +83,7 @@ def attribute(name: str) -> Attribute:
 
 
 def attribute_of(tag: str) -> Attribute:
-    """Tell the attribute of a tag, which PS3.6 need not have."""
+    """Return the attribute of a tag, which need not be in PS3.6."""
     if keyword := _KEYWORDS.get(tag):
         return Attribute(tag, keyword, _USUAL[keyword][1])
     from pydicom.datadict import dictionary_VR, keyword_for_tag
@@ -100,7 +100,7 @@ def attributes(path: str) -> tuple[Attribute, ...]:
 
 
 def uid_name(uid: str) -> str:
-    """Tell the name of a UID that PS3.6 registers; others are what they are."""
+    """Return the name of a UID that PS3.6 registers; other UIDs unchanged."""
     if not uid.startswith(_DICOM_ROOT):
         return uid
     from pydicom.config import IGNORE

@@ -17,7 +17,8 @@ from dcmweb.errors import ProtocolError
 Dataset = dict[str, Any]
 
 _PIECE = 256 * 1024
-# How section F.2.3 of the standard has what is no number of JSON, but written by some.
+# NaN and Infinity, which some servers send although JSON has no such numbers, as PS3.18 section
+# F.2.3 writes them.
 _NO_NUMBERS = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
 _DECODER = json.JSONDecoder(parse_constant=_NO_NUMBERS.get)
 
@@ -90,9 +91,9 @@ def parse_json(body: bytes) -> list[Dataset]:
 
 
 def read_json(file: IO[bytes]) -> Iterator[Dataset]:
-    """Read the same from a file, one data set at a time: metadata of many instances is large.
+    """Read DICOM JSON from a file, one data set at a time: metadata of many instances is large.
 
-    Raises ProtocolError where it is no DICOM JSON, maybe after data sets that are.
+    Raises ProtocolError if it is not DICOM JSON, even after some data sets.
     """
     pieces = codecs.iterdecode(iter(partial(file.read, _PIECE), b""), "utf-8")
     try:

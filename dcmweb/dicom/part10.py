@@ -1,6 +1,6 @@
-"""A look into DICOM files: which instance it is, and whether the file is whole.
+"""Identify the instance in a DICOM file, and check that the file is complete.
 
-pydicom is asked about what is laid out oddly.
+pydicom reads files with an unusual layout.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _PIECE = 256 * 1024
 
 @dataclass(frozen=True)
 class Identity:
-    """The UIDs of an instance. File meta information may name another than the data set does."""
+    """The UIDs of an instance. File meta information may have another UID than the data set."""
 
     sop_class: str
     resource: Resource
@@ -90,8 +90,8 @@ class LocalInstance:
 def identify_file(path: str, held: int = 0) -> LocalInstance:
     """Identify the DICOM instance in a file; keep the content of one of up to `held` bytes.
 
-    Raises NotDicom for what is none, BrokenDicom for one that cannot be identified, LocalError
-    for what cannot be read.
+    Raises NotDicom if it is not an instance, BrokenDicom if it cannot be identified, LocalError
+    if it cannot be read.
     """
     try:
         with open_file(path) as file:
@@ -109,7 +109,7 @@ def identify_file(path: str, held: int = 0) -> LocalInstance:
 
 
 def open_file(path: str, buffering: int = -1) -> BinaryIO:
-    """Open a file to be read. What has become a named pipe is empty, rather than waited for."""
+    """Open a file for reading. A named pipe reads as empty; nothing waits for its writer."""
     return open(path, "rb", buffering=buffering, opener=_open_without_waiting)
 
 
@@ -131,7 +131,7 @@ def identify(file: BinaryIO, path: str = "") -> Identity:
 
 
 def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
-    """Identify an instance by its head, and by all of the file if that is not enough."""
+    """Identify an instance by the head of a file, or by the whole file if that is not enough."""
     start = io.BytesIO(head)
     preamble = skip_preamble(start)
     if not preamble and not _may_be_bare(start):
@@ -141,7 +141,7 @@ def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
         skip_preamble(file)
         meta, found = _uids(file)
     if meta.get(META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
-        raise NotDicom("a DICOMDIR, which is no instance", path=path)
+        raise NotDicom("a DICOMDIR, which is not an instance", path=path)
     if preamble and not found.keys() >= _WANTED:
         found = {**_ask_pydicom(file), **found}
     if not preamble and not found.keys() >= {_SOP_CLASS, _SOP_INSTANCE}:
@@ -150,13 +150,13 @@ def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
 
 
 def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str]]:
-    """Read UIDs of the file meta information and of the data set, as far as that is possible."""
+    """Read the UIDs of the file meta information and the data set that can be read."""
     meta: dict[int, str] = {}
     try:
         meta = read_meta(file)
         values = _wanted_elements(file, meta.get(META_SYNTAX) or guess_syntax(file))
     except (struct.error, ValueError, zlib.error):
-        return meta, {}  # pydicom may know better
+        return meta, {}  # pydicom may still read it
     return meta, {tag: text(value) for tag, value in values.items()}
 
 
@@ -177,9 +177,9 @@ def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: b
 
 
 def read_values(file: BinaryIO, wanted: Collection[int]) -> dict[int, bytes]:
-    """Read short top-level elements of a file, their values as they stand in it.
+    """Read the raw values of short top-level elements of a file.
 
-    Raises BrokenDicom where the file cannot be walked through up to the last of them.
+    Raises BrokenDicom if the file is malformed before the last of them.
     """
     skip_preamble(file)
     try:
@@ -207,13 +207,13 @@ def _wanted_elements(
             if tag >= last:
                 break
     except CutShort:
-        if syntax != DEFLATED:  # of which there is but the head
+        if syntax != DEFLATED:  # only its head was read
             raise
     return found
 
 
 def find_damage(file: BinaryIO) -> str:
-    """Say in words what is wrong with the structure of a DICOM file; "" when nothing is."""
+    """Describe what is wrong with the structure of a DICOM file; "" if nothing is."""
     try:
         if not skip_preamble(file):
             return "it has no preamble and no file meta information"
@@ -229,10 +229,10 @@ def find_damage(file: BinaryIO) -> str:
 
 
 def find_missing_end(file: BinaryIO, *, doubted: bool = False) -> str:
-    """Say where a DICOM file breaks off; "" when it is whole, or when that cannot be told.
+    """Describe where a DICOM file breaks off; "" if it is complete, or if that is unknown.
 
-    A file cut between two elements looks whole. Where the end is `doubted`, only one that ends
-    with pixel data, or deflated, is taken for that.
+    A file that was cut between two elements looks complete. If the end is `doubted`, only a file
+    that ends with pixel data, or is deflated, counts as complete.
     """
     try:
         skip_preamble(file)
@@ -246,7 +246,7 @@ def find_missing_end(file: BinaryIO, *, doubted: bool = False) -> str:
 
 
 def _walk_to_the_end(file: BinaryIO, syntax: str) -> int:
-    """Walk through a data set and return its last tag; a deflated one has an end of its own."""
+    """Walk through a data set and return its last tag; a deflated one marks its end."""
     if syntax == DEFLATED:
         _inflate_to_the_end(file)
         return _LAST_TAG
@@ -257,15 +257,15 @@ def _inflate_to_the_end(file: BinaryIO) -> None:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     while not inflater.eof:
         piece = inflater.unconsumed_tail or file.read(_PIECE)
-        # Without input, what came may still wait for its turn to come out.
+        # Without new input, output may still be pending.
         if not inflater.decompress(piece, _PIECE) and not piece and not inflater.eof:
             raise CutShort("its deflated data set breaks off")
 
 
 def _may_be_bare(file: BinaryIO) -> bool:
-    """Tell whether the stream may be a data set that begins without a preamble.
+    """Return True if the stream may be a data set that begins without a preamble.
 
-    Such begin with group 0002 or 0008, in either byte order; junk should not be read further.
+    It begins with group 0002 or 0008, in either byte order. Anything else is not read further.
     """
     start = file.read(4)
     file.seek(0)
@@ -273,7 +273,7 @@ def _may_be_bare(file: BinaryIO) -> bool:
 
 
 def _ask_pydicom(file: BinaryIO) -> dict[int, str]:
-    """Let pydicom find the UIDs where the layout is unusual; what it cannot read has none."""
+    """Let pydicom find the UIDs if the layout is unusual; none if it cannot read the file."""
     with _ignoring_pydicom_errors():
         dataset = _read_with_pydicom(file, sorted(_WANTED))
         return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
@@ -304,7 +304,7 @@ def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
 
 @contextmanager
 def _ignoring_pydicom_errors() -> Iterator[None]:
-    """Pass over what pydicom warns of and raises: on noise, that can be anything."""
+    """Ignore the warnings and errors of pydicom: on noise, it can raise anything."""
     import warnings
 
     with warnings.catch_warnings(), suppress(Exception):

@@ -111,7 +111,7 @@ class Resource:
 
 
 def _is_plain(uid: str) -> bool:
-    """Tell whether a UID has nothing to be encoded: as good as every one is so."""
+    """Return True if a UID needs no percent-encoding, as is usual."""
     return uid.isascii() and uid.replace(".", "").isdigit()
 
 
@@ -135,10 +135,10 @@ class Target:
 
 
 def is_usable_uid(uid: object) -> bool:
-    """Tell whether a UID that came from elsewhere can be part of a path.
+    """Return True if a UID that came from elsewhere can be part of a path.
 
-    Servers and files hold UIDs that PS3.5 forbids (letters, 65 characters); only what a URL
-    cannot carry is turned away.
+    Servers and files hold UIDs that PS3.5 forbids (letters, 65 characters). Only those that a
+    URL cannot carry are refused.
     """
     return (
         isinstance(uid, str)
@@ -193,7 +193,9 @@ def parse_target(text: str, base_url: str = "") -> Target:
 
 def _checked_url(text: str) -> str:
     if not text.startswith(("http://", "https://")) or not text.isprintable() or " " in text:
-        raise UsageError(f"{text!r} is no URL of bulk data", "it begins with http:// or https://")
+        raise UsageError(
+            f"{text!r} is not a valid URL of bulk data", "it begins with http:// or https://"
+        )
     return text
 
 
@@ -229,7 +231,7 @@ def parse_search(text: str) -> tuple[Resource, Level]:
     parts = _split(text) or [Level.STUDIES.value]
     *parent, wanted = parts
     if wanted not in (Level.STUDIES.value, Level.SERIES.value, Level.INSTANCES.value):
-        raise UsageError(f"{text!r} is no search path", f"search {_SEARCH_SHAPE}")
+        raise UsageError(f"{text!r} is not a valid search path", f"search {_SEARCH_SHAPE}")
     resource = parse_resource("/".join(parent))
     level = Level(wanted)
     allowed = {
@@ -238,7 +240,7 @@ def parse_search(text: str) -> tuple[Resource, Level]:
         Level.SERIES: (Level.INSTANCES,),
     }
     if level not in allowed.get(resource.level, ()):
-        raise UsageError(f"{text!r} is no search path", f"search {_SEARCH_SHAPE}")
+        raise UsageError(f"{text!r} is not a valid search path", f"search {_SEARCH_SHAPE}")
     return resource, level
 
 
@@ -252,7 +254,7 @@ def _uid_after(parts: list[str], text: str, shape: str) -> str:
     if not uid:
         raise UsageError(f"path {text!r} lacks a UID after {parts[0]!r}", f"write it as {shape}")
     if not is_usable_uid(uid):
-        raise UsageError(f"{uid!r} in path {text!r} is no UID", f"write it as {shape}")
+        raise UsageError(f"{uid!r} in path {text!r} is not a valid UID", f"write it as {shape}")
     return uid
 
 
@@ -264,6 +266,8 @@ def _parse_frames(text: str, path: str) -> tuple[int, ...]:
         low = int(match[1]) if match else 0
         high = int(match[2] or match[1]) if match else 0
         if not 0 < low <= high < low + MOST_FRAMES:
-            raise UsageError(f"{item!r} in path {path!r} is no frame number", "count from 1: 1,5-7")
+            raise UsageError(
+                f"{item!r} in path {path!r} is not a valid frame number", "count from 1: 1,5-7"
+            )
         frames += range(low, high + 1)
     return tuple(dict.fromkeys(frames))

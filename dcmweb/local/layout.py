@@ -1,4 +1,4 @@
-"""Where instances are put in a folder: by their UIDs, or by other attributes as a user wants it."""
+"""Paths of instances in a folder: by their UIDs, or by other attributes that a user chooses."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _WRITE_IT = "write it like {PatientID}/{StudyDate}/{SOPInstanceUID}"
 class Layout:
     """A template of paths: attributes in braces, by keyword or tag, with text between them.
 
-    Instances that a template does not tell apart get their SOP Instance UID as the name of the
-    file. What is put in place of an attribute can be nothing but part of a name.
+    If the last name has no SOP Instance UID, that becomes the name of the file, in a folder of
+    the template. The value of an attribute can only be part of a name, never lead elsewhere.
     """
 
     def __init__(self, template: str = DEFAULT_TEMPLATE) -> None:
@@ -48,7 +48,7 @@ class Layout:
             path = path.replace("\\", "/")
         names = [part for part in path.split("/") if part != "."]
         if path.startswith("/") or not all(names) or ".." in names or "\0" in template:
-            raise UsageError(f"layout {template!r} is no path below a folder", _WRITE_IT)
+            raise UsageError(f"layout {template!r} is not a path below a folder", _WRITE_IT)
         self._names = [_parse(name, template) for name in names]
         if not any(tag == SOP_INSTANCE_UID for _, tag in self._names[-1]):
             self._names.append([("", SOP_INSTANCE_UID)])
@@ -62,7 +62,7 @@ class Layout:
         return self._is_default
 
     def place(self, instance: Resource, attributes: Dataset) -> str:
-        """Tell the path of an instance, relative, without an extension.
+        """Return the relative path of an instance, without an extension.
 
         `attributes` hold what the template names beside UIDs, in the DICOM JSON model.
         """

@@ -321,7 +321,7 @@ def test_fields_that_a_server_refuses_are_done_without(dcmweb: Dcmweb) -> None:
         (["xyzzy=1"], "--unchecked"),
         (["includefield=PatientAg"], "PatientAge"),
         (["StudyDate=2024-02-30"], "no such day"),
-        (["StudyDate=soon"], "no date"),
+        (["StudyDate=soon"], "not a valid date"),
         (["StudyDate=2024-03-01..2024-01-01"], "before it begins"),
         (["StudyDate>=2024-03-01", "StudyDate<2024-01-01"], "before it begins"),
         (["PatientID>=5"], "no ranges"),

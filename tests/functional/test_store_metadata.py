@@ -276,7 +276,11 @@ def test_metadata_can_come_on_stdin(dcmweb: Dcmweb, tmp_path: Path) -> None:
 
 
 WRONG: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
-    "rows": ({"00280010": element("US", 47)}, {"a__jpg": jpeg()}, ["(0028,0010) Rows is 47", "48"]),
+    "rows": (
+        {"00280010": element("US", 47)},
+        {"a__jpg": jpeg()},
+        ["(0028,0010) Rows differs", "48"],
+    ),
     "syntax": (
         {"00020010": element("UI", JPEG2000Lossless)},
         {"a__jpg": jpeg()},
@@ -311,8 +315,12 @@ WRONG: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
         ["b.jpg failed: it has the SOPInstanceUID of a.jpg"],
     ),
     "keyword": ({"PatientName": {}}, {"a__jpg": jpeg()}, ["00100010"]),
-    "no JSON": (b"[{", {"a__jpg": jpeg()}, ["metadata.json is no JSON"]),
-    "document": ({**uids(), "00420012": element("LO", "text/xml")}, {"a": PDF}, ["text/xml"]),
+    "no JSON": (b"[{", {"a__jpg": jpeg()}, ["metadata.json is not valid JSON"]),
+    "document": (
+        {**uids(), "00420012": element("LO", "text/xml")},
+        {"a": PDF},
+        ["application/pdf"],
+    ),
     "no class": (uids(), {}, ["(0008,0016) SOPClassUID is missing"]),
 }
 

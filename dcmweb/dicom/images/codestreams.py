@@ -1,4 +1,4 @@
-"""What compressed images say of themselves: JPEG (ISO 10918-1), JPEG-LS (14495-1), 2000 (15444)."""
+"""Read headers of images: JPEG (ISO 10918-1), JPEG-LS (ISO 14495-1), JPEG 2000 (ISO 15444)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _SYCC = 18
 
 
 class BadImage(ValueError):
-    """An image that is broken, or of a kind that DICOM does not have; says why."""
+    """The image is broken, or of a kind that DICOM does not support."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """What an image is, in the terms of PS3.3 section C.7.6.3.
+    """The description of an image, in the terms of PS3.3 section C.7.6.3.
 
     `syntaxes` are the transfer syntaxes it can be in, the usual one first; `bits` those of a
-    sample. `method` is that of Lossy Image Compression, "" where nothing was lost. `orientation` is
-    that of Exif (CIPA DC-008 section 4.6.4), of which DICOM knows nothing; 1 is upright.
+    sample. `method` is the Lossy Image Compression Method, "" if lossless. `orientation` is
+    that of Exif (CIPA DC-008 section 4.6.4), which DICOM does not have; 1 is upright.
     """
 
     syntaxes: tuple[str, ...]
@@ -48,11 +48,11 @@ class Pixels:
     def __post_init__(self) -> None:
         if not (0 < self.rows <= 0xFFFF and 0 < self.columns <= 0xFFFF):
             size = f"{self.rows} rows of {self.columns} columns"
-            raise BadImage(f"it has {size}, which Rows and Columns cannot tell")
+            raise BadImage(f"it has {size}, but Rows and Columns can be 1 to 65535")
 
 
 def read_jpeg(file: BinaryIO, size: int) -> Pixels:
-    """Read what a JPEG or JPEG-LS file of so many bytes says of itself. Raises BadImage."""
+    """Read the description of a JPEG or JPEG-LS file of `size` bytes. Raises BadImage."""
     frame, content, transform, is_jfif = 0, b"", -1, False
     scan, orientation = b"", 1
     file.seek(0)
@@ -86,7 +86,7 @@ def read_jpeg(file: BinaryIO, size: int) -> Pixels:
 def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """Yield markers and what they hold, up to the first scan."""
     if file.read(2) != bytes([0xFF, _SOI]):
-        raise BadImage("it is no JPEG")
+        raise BadImage("it is not a JPEG file")
     marker = 0
     while marker != _SOS:
         first = file.read(1)
@@ -105,7 +105,7 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _orientation(tiff: bytes) -> int:
-    """Find the orientation among the tags of an image (TIFF 6.0 section 2); 1 if it is not told."""
+    """Find the orientation among the tags of an image (TIFF 6.0 section 2); 1 if there is none."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     if order is None or len(tiff) < 8:
         return 1
@@ -120,14 +120,14 @@ def _orientation(tiff: bytes) -> int:
 
 
 def _check_end(file: BinaryIO, size: int) -> None:
-    """Look for the end of the image, which cannot stand within a scan."""
+    """Check that the file has the marker for the end of the image, which a scan cannot hold."""
     file.seek(max(file.tell(), size - _TAIL))
     if _END not in file.read():
         raise BadImage("it breaks off before its end (or much follows that is not of the image)")
 
 
 def _jpeg_syntaxes(frame: int, precision: int, near: int) -> tuple[tuple[str, ...], str]:
-    """Give the transfer syntaxes of a kind of JPEG, and its method if it is lossy.
+    """Return the transfer syntaxes of a kind of JPEG, and the method of lossy compression.
 
     `near` is what the header of the scan has in its place: of lossless JPEG the predictor.
     """
@@ -140,7 +140,9 @@ def _jpeg_syntaxes(frame: int, precision: int, near: int) -> tuple[tuple[str, ..
     if frame == _LOSSLESS:
         return _jpeg("70", "57") if near == 1 else _jpeg("57"), ""
     if frame == _PROGRESSIVE:
-        raise BadImage("it is a progressive JPEG, which DICOM has no more: make a baseline one")
+        raise BadImage(
+            "it is a progressive JPEG, which was retired from DICOM: make a baseline one"
+        )
     raise BadImage("it is a JPEG of a kind that DICOM does not have: make a baseline one")
 
 
@@ -149,7 +151,7 @@ def _jpeg(*suffixes: str) -> tuple[str, ...]:
 
 
 def _is_usually_ycc(frame: int, names: bytes, is_jfif: bool) -> bool:
-    """Tell whether colours are YCbCr where no Adobe marker tells."""
+    """Return True if colours are YCbCr where no Adobe marker tells."""
     if frame == _JPEG_LS_FRAME or names == b"RGB":
         return False
     return is_jfif or frame != _LOSSLESS
@@ -202,7 +204,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, i
 
 
 def read_jpeg_2000(file: BinaryIO, start: int, size: int, colours: int = 0) -> Pixels:
-    """Read what a codestream of JPEG 2000 says of itself. Raises BadImage."""
+    """Read the description of a JPEG 2000 codestream. Raises BadImage."""
     segments = dict(_main_header(file, start))
     siz, cod = segments.get(_SIZ, b""), segments.get(_COD, b"")
     if len(siz) < 36 or len(cod) < 10:

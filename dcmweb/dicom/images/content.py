@@ -1,4 +1,4 @@
-"""Files that become pixel data or documents of instances: what is in them, by their content."""
+"""Recognise files that become pixel data or documents, by their content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _J2K = b"\xff\x4f\xff\x51"
 _JPEG = b"\xff\xd8\xff"
 _PDF = b"%PDF-"
-# Images that are no form of pixel data: where in a file what stands, and what that is called.
+# Images that cannot be pixel data: offset and bytes of a signature, and the name of the format.
 _OTHERS = (
     (0, b"\x89PNG", "PNG"),
     (0, b"GIF8", "GIF"),
@@ -41,7 +41,7 @@ _OTHERS = (
 
 
 class Kind(Enum):
-    """What a file is: an image that tells what it is, a document, or nothing that is known."""
+    """What a file is: an image with a header, a document, or something unknown."""
 
     IMAGE = "image"
     PDF = "PDF"
@@ -50,9 +50,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class MediaFile:
-    """What is in a file: which bytes of it make up the value, and what an image says of itself.
+    """What is in a file: the bytes that make up the value, and the description of an image.
 
-    `fingerprint` is size and time of modification of the whole file, as it was looked at.
+    `fingerprint` is size and time of modification of the whole file, when it was read.
     """
 
     path: str
@@ -65,7 +65,7 @@ class MediaFile:
 
 
 def read_media_file(path: str) -> MediaFile:
-    """Look at a file. Raises LocalError, which names it, for what can be part of no instance."""
+    """Read what a file is. Raises LocalError if it cannot be part of an instance."""
     try:
         with open_file(path) as file:
             status = os.fstat(file.fileno())
@@ -98,8 +98,7 @@ def _look(file: BinaryIO, path: str, fingerprint: tuple[int, int]) -> MediaFile:
     for at, magic, name in _OTHERS:
         if head.startswith(magic, at):
             raise BadImage(
-                f"it is a {name} image, which is no form of pixel data: "
-                "convert it to JPEG or JPEG 2000"
+                f"it is a {name} image, which cannot be pixel data: convert it to JPEG or JPEG 2000"
             )
     return MediaFile(path, Kind.OTHER, 0, size, fingerprint, head=head)
 

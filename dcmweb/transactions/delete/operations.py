@@ -48,7 +48,7 @@ def _name(base_url: str, given: str) -> str:
             raise UsageError(f"operation {given} is on another server", "is BASE_URL right?")
         name = given.removeprefix(root)
     if not name:
-        raise UsageError(f"{given!r} is no operation", "write projects/.../operations/ID")
+        raise UsageError(f"{given!r} is not a valid operation", "write projects/.../operations/ID")
     return name
 
 

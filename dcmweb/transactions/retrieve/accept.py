@@ -1,4 +1,4 @@
-"""Asking for a resource in the forms that servers differ in."""
+"""Request a resource in several forms, since servers differ in what they accept."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _REFUSALS = (400, 406)
 def ask(
     context: RunContext, path: str, forms: Sequence[str], *, may_be_partial: bool = False
 ) -> Response:
-    """Get a resource in the first of several forms, as written in Accept, that is not refused.
+    """Get a resource in the first of several forms, values of Accept, that is not refused.
 
-    Raises the error that an answer is, unless it is success with content.
+    Raises an error unless the answer is success with content.
     """
     *others, last = forms
     for accept in others:
@@ -29,7 +29,7 @@ def ask(
 
 
 def checked_response(response: Response, *, may_be_partial: bool = False) -> Response:
-    """Return an answer that is good, its body still to be read; raise the error it is if not."""
+    """Return an answer that is success, its body unread; raise an error for others."""
     try:
         response.check_content(may_be_partial=may_be_partial)
     except DcmwebError:

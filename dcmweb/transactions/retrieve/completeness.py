@@ -1,4 +1,4 @@
-"""What has come of a study or series, and whether that is all of it."""
+"""Tracks received instances of a study or series, and whether they are complete."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ FEW = 10  # instances that are fetched one by one rather than in a stream with o
 
 @dataclass
 class ReceivedInstances:
-    """What has come of a study or series so far, and what went wrong on the way."""
+    """The instances of a study or series that were received, and what went wrong."""
 
     resource: Resource
     count: int | None
     instances: set[Resource] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)  # their SOP Instance UIDs
     problem: DcmwebError | None = None
-    stranger: ProtocolError | None = None  # a part that is not what was asked for
+    stranger: ProtocolError | None = None  # for a part that was not asked for
     partial_content: bool = False
     missing: int = 0  # of what is listed, before anything was retrieved
 
     @property
     def is_worth_a_stream(self) -> bool:
-        """Whether so much is missing that all in one stream is sooner there than one by one."""
+        """Whether the stream again is faster than a request for each missing instance."""
         return self.missing > max(FEW, len(self.instances))
 
     @property
     def is_broken(self) -> bool:
-        """Whether a stream broke off, as another one may not."""
+        """Whether a stream broke off. Another one may not."""
         return self.problem is not None and self.problem.retryable
 
     def part(self, series: Resource, count: int | None) -> ReceivedInstances:
-        """Take out what has come of one series."""
+        """Return what was received of one series."""
         came = {one for one in self.instances if one.series == series.series}
         return ReceivedInstances(series, count, came, {one.instance for one in came}, self.problem)
 
     @property
     def is_complete(self) -> bool:
-        """Whether what came is all there is, by the server's own count."""
+        """Whether as many instances were received as the server counts."""
         return (
             self.problem is None
             and not self.partial_content
@@ -49,10 +49,10 @@ class ReceivedInstances:
         )
 
     def has(self, listed: Resource) -> bool:
-        """Whether an instance that the server lists has come.
+        """Return True if an instance that the server lists was received.
 
-        Servers exist that list a series by another UID than its files have; only where the count
-        shows that something is missing, it may be one of two with the same SOP Instance UID.
+        Some servers list a series by another UID than its files have, so the SOP Instance UID is
+        enough. If fewer came than are counted, it may be one of two instances with that UID.
         """
         if listed in self.instances:
             return True
@@ -60,7 +60,7 @@ class ReceivedInstances:
         return listed.instance in self.uids and not (listed.series and is_short)
 
     def add(self, found: Resource) -> bool:
-        """Note an instance that has come; tell whether it is new."""
+        """Note a received instance; return True if it is new."""
         is_new = found not in self.instances
         self.instances.add(found)
         self.uids.add(found.instance)

@@ -110,7 +110,7 @@ class FrameRetriever:
         return tells_frames and all(tag in row for tag in self._destination.layout.tags)
 
     def _all_frames(self, resource: Resource, row: Dataset, fetch: _Fetch) -> Iterator[Outcome]:
-        """Retrieve all frames of an instance; one that is no image is skipped."""
+        """Retrieve all frames of an instance; one that is not an image is skipped."""
         if not self._tells_enough(row):
             row = describe(self._context, resource)
         if json_model.number(row, ROWS) is None:
@@ -143,7 +143,7 @@ class FrameRetriever:
         yield from self._one_by_one(resource, stem, self._rendered_frame)
 
     def _stored(self, resource: Resource, stem: str) -> Iterator[Outcome]:
-        """Retrieve frames in one answer; each in one of its own where that has not just these."""
+        """Retrieve frames in one answer; one by one if that does not hold exactly these."""
         together: list[Outcome] = []
         if len(resource.frames) > 1:
             together = self._engine.attempt(partial(self._stored_together, resource, stem))
@@ -163,7 +163,7 @@ class FrameRetriever:
                 any_came = True
             except (Refused, NothingMatched, ProtocolError) as error:
                 if not any_came:
-                    raise  # it is not about this frame
+                    raise  # not the fault of this frame
                 yield Outcome(Status.FAILED, str(frame), reason=error.message)
 
     def _rendered_frame(self, frame: Resource, stem: str) -> Outcome:
@@ -196,7 +196,7 @@ class FrameRetriever:
     def _save_parts(self, response: Response, resource: Resource, stem: str) -> list[Outcome]:
         """Write the parts of an answer, one for each frame in the order asked for.
 
-        Of more or fewer, nothing is kept: nobody knows which frames they are.
+        If there are more or fewer, none is kept, since it is unknown which frames they are.
         """
         parts = response.parts()
         outcomes = []
@@ -223,6 +223,6 @@ class FrameRetriever:
 
 
 def _shares(resource: Resource, size: int) -> Iterator[Resource]:
-    """Share out frames, so many at a time."""
+    """Split frames into groups of at most `size`."""
     for start in range(0, len(resource.frames), size):
         yield resource.with_frames(*resource.frames[start : start + size])

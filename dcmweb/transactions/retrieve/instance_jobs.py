@@ -15,7 +15,7 @@ from dcmweb.transfer.outcomes import Outcome, Status
 
 
 def unusable(parent: Resource) -> Outcome:
-    """Make the outcome of what a server lists without the UIDs that it takes."""
+    """Make the outcome of a listed resource that lacks the UIDs to retrieve it."""
     item = f"{parent}/?" if parent.study else "?"
     return Outcome(Status.FAILED, item, reason="listed by the server without a usable UID")
 
@@ -26,9 +26,9 @@ def each_instance(
     action: Callable[[Resource, Dataset], Iterator[Outcome]],
     *fields: str,
 ) -> Iterator[Job]:
-    """Make a job for each instance at and below a resource, of what the server lists of it.
+    """Make a job for each instance at and below a resource, by what the server lists.
 
-    The action on an instance that was named may raise.
+    Only the action on an instance that the user named may raise.
     """
     for found in instances_below(context, resource, *fields):
         if isinstance(found, Outcome):
@@ -44,9 +44,9 @@ def each_instance(
 def instances_below(
     context: RunContext, resource: Resource, *fields: str
 ) -> Iterator[tuple[Resource, Dataset] | Outcome]:
-    """Yield the instances at and below a resource, each with its row, and what is wrong with some.
+    """Yield the instances at and below a resource, each with its row, or a failure.
 
-    Fewer listed than counted is a failure.
+    It is a failure if the server lists fewer instances than it counts.
     """
     if resource.instance:
         yield resource, {}

@@ -1,4 +1,4 @@
-"""What comes of a retrieval: the parts of an answer, and whether each is what was asked for."""
+"""Receive instances: the parts of an answer, each checked against what was requested."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EXTENSION = EXTENSIONS[DICOM]
 
 
 class Receiver:
-    """Asks for instances, and writes those that come into a folder."""
+    """Requests instances and writes them into a folder."""
 
     def __init__(self, context: RunContext, destination: Destination, wanted: MediaType) -> None:
         self._context = context
@@ -36,7 +36,7 @@ class Receiver:
         self._single_part = False  # the server has instances in single parts only
 
     def one(self, resource: Resource) -> Outcome:
-        """Retrieve one instance. Raises what went wrong."""
+        """Retrieve one instance. Raises its error."""
         with self.open(resource) as response:
             outcomes = [
                 self.save(part, resource, ends=ends) for part, ends in parts_and_ends(response)
@@ -101,14 +101,14 @@ class Receiver:
 
 
 def parts(response: Response) -> Iterator[Part]:
-    """Yield the instances in an answer. Raises ProtocolError if it is no answer with instances."""
+    """Yield the instances in an answer. Raises ProtocolError if it cannot hold instances."""
     return (part for part, _ in parts_and_ends(response))
 
 
 def parts_and_ends(response: Response) -> Iterator[tuple[Part, bool]]:
     """Yield the instances in an answer, and whether the end of each is known for sure.
 
-    Raises ProtocolError if it is no answer with instances.
+    Raises ProtocolError if it cannot hold instances.
     """
     media_type = response.media_type
     if media_type.is_multipart:
@@ -151,6 +151,6 @@ def _identify(reader: BinaryIO, asked: Resource) -> Identity:
     except MissingUid:
         if not asked.instance:
             raise ProtocolError("what the server sent has no SOP Instance UID") from None
-        return Identity("", asked)  # DICOM that cannot be read here, but known by its path
+        return Identity("", asked)  # cannot be read here, but the path names it
     except LocalError as error:
         raise ProtocolError(f"what the server sent cannot be used: {error.message}") from None

@@ -1,4 +1,4 @@
-"""Retrieving whole instances, as streams of many where that is possible (PS3.18 10.4.1.1.1)."""
+"""Retrieve whole instances, many in one stream if possible (PS3.18 section 10.4.1.1.1)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _STORE = Resource()
 
 
 class InstanceRetriever:
-    """Retrieves studies and series as streams, and single instances where that does not work."""
+    """Retrieves studies and series as streams, and what these lack as single instances."""
 
     def __init__(self, context: RunContext, destination: Destination, wanted: MediaType) -> None:
         self._context = context
@@ -66,7 +66,7 @@ class InstanceRetriever:
                 yield partial(self._many, resource, None)
 
     def plan(self, resource: Resource) -> Iterator[Job]:
-        """Make jobs that say what there is to be retrieved, and retrieve nothing."""
+        """Make jobs that list what would be retrieved, for a dry run."""
         if resource.instance:
             yield partial(iter, [self._planned(resource, {})])
         elif resource.study:
@@ -107,7 +107,7 @@ class InstanceRetriever:
     def _one_stream_of_many(
         self, resource: Resource | None, count: int | None, parent: Resource = _STORE
     ) -> Iterator[Outcome]:
-        """Retrieve one study or series of many: what goes wrong with it does not end the run."""
+        """Retrieve one study or series of many; its failure does not end the run."""
         if resource is None:
             yield unusable(parent)
         else:
@@ -115,9 +115,9 @@ class InstanceRetriever:
             yield from one_of_many(self._engine, str(resource), job)
 
     def _many(self, resource: Resource, count: int | None) -> Iterator[Outcome]:
-        """Retrieve a study or series as one stream, then what that left out one by one.
+        """Retrieve a study or series as one stream, then what is missing one by one.
 
-        Raises what went wrong if nothing can be made good.
+        Raises the error of the stream if nothing else can be retrieved.
         """
         received = ReceivedInstances(resource, count)
         if self._may_be_there(resource):
@@ -132,7 +132,7 @@ class InstanceRetriever:
             yield from self._complete(received)
 
     def _series_by_series(self, received: ReceivedInstances) -> Iterator[Outcome]:
-        """Go on in smaller streams where that of a study broke off."""
+        """Continue with a stream for each series if the stream of the study broke off."""
         try:
             series = list(self._lister.series(received.resource))
         except (Refused, NothingMatched, ProtocolError):
@@ -145,7 +145,7 @@ class InstanceRetriever:
                 yield from self._complete(received.part(one, count))
 
     def _complete(self, received: ReceivedInstances) -> Iterator[Outcome]:
-        """Get what is missing: in another stream while that brings most of it, then one by one."""
+        """Get what is missing: as a stream while much is missing, then one by one."""
         for _ in range(STREAMS_AGAIN):
             came = len(received.instances)
             received.missing = (received.count or 0) - came
@@ -165,7 +165,7 @@ class InstanceRetriever:
         return os.path.isdir(os.path.join(self._destination.folder, folder_path(resource)))
 
     def _what_is_there(self, received: ReceivedInstances) -> Iterator[Outcome]:
-        """Count what is there already as come; how much is missing is counted as well."""
+        """Count files that exist as received, and count what is missing."""
         try:
             listing = self._lister.instances(received.resource, *self._layout.tags)
             for instance, row in listing:
@@ -175,17 +175,17 @@ class InstanceRetriever:
                 elif received.add(instance):
                     yield outcome
         except (Refused, NothingMatched, ProtocolError):
-            received.missing = sys.maxsize  # as nothing tells
+            received.missing = sys.maxsize  # unknown
 
     def _there(self, instance: Resource, row: Dataset) -> Outcome | None:
-        """Tell what became of an instance that need not be retrieved; None for one that must."""
+        """Return the outcome of an instance that need not be retrieved; None if it must be."""
         if self._destination.skip_policy is None:
             return None
         place = self._layout.place(instance, row) + EXTENSIONS[DICOM]
         return self._destination.there(str(instance), instance, [place])
 
     def _stream(self, received: ReceivedInstances) -> Iterator[Outcome]:
-        """Take what comes in one stream; what goes wrong is noted for later."""
+        """Receive one stream; an error is noted for later."""
         try:
             response = self._engine.attempt(lambda: self._receiver.open(received.resource))
         except (Refused, NothingMatched, ProtocolError) as error:
@@ -206,7 +206,7 @@ class InstanceRetriever:
                 response.finish()
 
     def _take(self, part: Part, received: ReceivedInstances) -> Iterator[Outcome]:
-        """Write one instance of a stream; one that is not right is left for later."""
+        """Write one instance of a stream; a wrong one is noted for later."""
         try:
             outcome, found = self._receiver.save(part, received.resource)
         except Truncated:
@@ -218,7 +218,7 @@ class InstanceRetriever:
             yield outcome
 
     def _make_good(self, received: ReceivedInstances) -> Iterator[Outcome]:
-        """Retrieve one by one what the server lists and the stream did not bring."""
+        """Retrieve one by one what the server lists and the stream lacked."""
         listed = 0
         listing = self._lister.instances(received.resource)
         while True:
@@ -268,7 +268,7 @@ class InstanceRetriever:
             yield Outcome(Status.FAILED, str(received.resource), reason=reason)
 
     def _one_named(self, resource: Resource) -> Iterator[Outcome]:
-        """Retrieve the instance a user named. Raises what goes wrong."""
+        """Retrieve the instance that the user named. Raises its error."""
         row = (
             described(self._context, resource, self._layout, {})
             if self._destination.skip_policy

@@ -98,12 +98,12 @@ def metadata_xml(context: RunContext, resource: Resource) -> Iterator[bytes]:
 
 
 def describe(context: RunContext, instance: Resource) -> Dataset:
-    """Get the metadata of one instance, as the server knows it: it may have other UIDs above."""
+    """Get the metadata of one instance; its study and series UIDs may differ from the path."""
     return next(_datasets(context, instance))
 
 
 def described(context: RunContext, instance: Resource, layout: Layout, row: Dataset) -> Dataset:
-    """Get what a layout has to know of an instance, unless a row of the server's has it."""
+    """Get the attributes that a layout needs, unless a row of a search result has them."""
     if all(tag in row for tag in layout.tags):
         return row
     return describe(context, instance.without_frames)
@@ -148,7 +148,7 @@ def _datasets(context: RunContext, resource: Resource) -> Iterator[Dataset]:
 
 
 def _instance_of(dataset: Dataset, resource: Resource) -> Resource:
-    """Tell which instance metadata is of. Raises ProtocolError if that is none of the resource."""
+    """Return the instance of metadata. Raises ProtocolError if it is not in the resource."""
     instance = paging.resource_of(dataset, Level.INSTANCES, Resource())
     if instance is None or not resource.holds(instance):
         raise ProtocolError(f"the server sent metadata of something else than {resource}")
@@ -188,7 +188,7 @@ class _Answer:
 
 @contextmanager
 def _answer(context: RunContext, resource: Resource, accept: str) -> Iterator[_Answer]:
-    """Get an answer whole, so that what breaks off can be asked for again, but not into memory."""
+    """Get an answer into a temporary file, so that it can be requested again if it breaks off."""
     with tempfile.SpooledTemporaryFile(HELD) as file:
         answer = _Answer(resource, file)
         context.engine.attempt(lambda: _fetch(context, answer, accept))
@@ -217,7 +217,7 @@ def _fetch(context: RunContext, answer: _Answer, accept: str) -> None:
 
 
 def _all_of(context: RunContext, answer: _Answer, found: Iterator[_T]) -> Iterator[_T]:
-    """Yield what is found; raises an error if that is nothing, or not all."""
+    """Yield what is found; raise an error if it is nothing, or incomplete."""
     resource, count = answer.resource, 0
     for one in found:
         count += 1

@@ -1,4 +1,4 @@
-"""Files for what a server sends: where they go, whether they are there, and how they get whole."""
+"""Files for what a server sends: where they go, and that only complete ones are kept."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LONGEST_ENDING = 16  # with a line end behind it
 
 @dataclass(frozen=True)
 class Destination:
-    """A folder, how it is laid out, and what it may have already."""
+    """A folder, its layout, and which files in it need not be retrieved again."""
 
     folder: str
     layout: Layout = field(default_factory=Layout)
@@ -54,7 +54,7 @@ class Destination:
         return cls(folder, options.parsed_layout, skip if skips else None)
 
     def there(self, item: str, resource: Resource, places: Iterable[str]) -> Outcome | None:
-        """Tell what became of an item that need not be retrieved; None for one that must."""
+        """Return the outcome of an item that need not be retrieved; None if it must be."""
         for place in places if self.skip_policy else ():
             path = os.path.join(self.folder, place)
             try:
@@ -67,9 +67,9 @@ class Destination:
 
 
 class Saver:
-    """Writes what comes of a retrieval beside its place, and gives it its name once it is whole.
+    """Writes answers to partial files, which get their final names once they are complete.
 
-    What comes empty is an error, unless it `may_be_empty`.
+    An empty answer is an error, unless it `may_be_empty`.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Saver:
 
     @contextmanager
     def writing(self, pieces: Iterable[Piece]) -> Iterator[PartialFile]:
-        """Write pieces into a partial file; what comes to nothing counts as not moved."""
+        """Write pieces into a partial file; if that fails, they do not count as transferred."""
         with partial_file(self._folder) as file:
             try:
                 for piece in pieces:
@@ -163,7 +163,7 @@ def _is_ended(file: PartialFile, kind: MediaType) -> bool:
 def outcome_of(
     status: Status, item: str, resource: Resource, place: str, file: os.stat_result
 ) -> Outcome:
-    """Make the outcome of an item that has a file."""
+    """Make the outcome of an item that is in a file."""
     return Outcome.of(
         resource, status, item, size=file.st_size, place=place, mtime_ns=file.st_mtime_ns
     )

@@ -35,17 +35,17 @@ ANY = "*/*"
 
 
 def is_rendered(wanted: MediaType | None) -> bool:
-    """Whether a media type is one that servers render, rather than one of what is stored."""
+    """Return True if a media type is rendered by servers, not one of stored data."""
     return is_picture(wanted) or is_whole_rendition(wanted)
 
 
 def is_picture(wanted: MediaType | None) -> bool:
-    """Whether it is that of one rendered frame."""
+    """Return True if a media type is that of one rendered frame."""
     return wanted is not None and wanted.name in PICTURES and not _is_stored(wanted)
 
 
 def is_whole_rendition(wanted: MediaType | None) -> bool:
-    """Whether it is that of a whole instance: a video, a report."""
+    """Return True if a media type is that of a whole instance: a video, a report."""
     return wanted is not None and wanted.name in WHOLE and not _is_stored(wanted)
 
 
@@ -126,7 +126,7 @@ class RenditionRetriever:
             return outcomes
 
     def _check(self, response: Response) -> None:
-        """Raise ProtocolError for an answer that is no rendition, as a web page is unasked for."""
+        """Raise ProtocolError for an answer that is not a rendition, such as a web page."""
         name = response.media_type.name
         asked = self._wanted.name if self._wanted else ""
         is_page = name == "text/html" and asked != name

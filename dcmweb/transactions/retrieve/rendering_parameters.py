@@ -49,7 +49,7 @@ def _viewport(text: str) -> str:
     sizes_fit = all(re.fullmatch("[1-9][0-9]{0,5}", value) for value in values[:2])
     if len(values) not in (2, 6) or not sizes_fit or not all(map(_is_number, values[2:])):
         hint = "write it like 512,512 or 512,512,0,0,100,100"
-        raise UsageError(f"--viewport {text} is no width and height", hint)
+        raise UsageError(f"--viewport {text} is not a valid width and height", hint)
     return ",".join(values)
 
 
@@ -59,7 +59,7 @@ def _window(text: str) -> str:
     is_range = len(values) in (2, 3) and all(map(_is_number, values[:2])) and float(values[1]) > 0
     if not is_range or function not in _FUNCTIONS:
         hint = f"write it like 40,400 or 40,400,FUNCTION, one of {', '.join(_FUNCTIONS)}"
-        raise UsageError(f"--window {text} is no center and width", hint)
+        raise UsageError(f"--window {text} is not a valid center and width", hint)
     return ",".join([*values[:2], function])
 
 

@@ -1,4 +1,4 @@
-"""Studies, series and instances in ZIP archives, from servers that make them (PS3.18 8.6.1.3)."""
+"""Retrieve studies, series and instances as ZIP archives (PS3.18 section 8.6.1.3)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SYNTAX = "transfer-syntax"
 
 
 class ZipRetriever:
-    """Retrieves resources as ZIP archives, and looks whether all is in them."""
+    """Retrieves resources as ZIP archives, and checks that they are complete."""
 
     def __init__(
         self, context: RunContext, destination: Destination, wanted: MediaType | None
@@ -37,7 +37,7 @@ class ZipRetriever:
         self._lister = Lister(context)
         wanted = wanted or MediaType(ZIP)
         as_stored = replace(wanted, parameters={_SYNTAX: "*", **wanted.parameters})
-        # Servers exist that know no parameters here.
+        # Some servers refuse parameters here.
         self._forms = list(dict.fromkeys([str(as_stored), str(wanted)]))
 
     def jobs(self, resource: Resource) -> Iterator[Job]:
@@ -74,7 +74,7 @@ class ZipRetriever:
 
 
 def _check(file: PartialFile, count: int) -> None:
-    """Raise an error unless a ZIP archive is whole and has at least so many files."""
+    """Raise an error unless a ZIP archive is intact and has at least `count` files."""
     try:
         with file.reader() as reader, zipfile.ZipFile(reader) as archive:
             names = [name for name in archive.namelist() if not name.endswith(("/", "DICOMDIR"))]

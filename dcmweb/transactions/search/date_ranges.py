@@ -1,4 +1,4 @@
-"""Dates, times and ranges of them as people write them, for queries (PS3.4 section C.2.2.2.5)."""
+"""Translate dates, times and ranges as people write them for queries (PS3.4 C.2.2.2.5)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMPARISONS = (">=", "<=", ">", "<")
 
 _DATE_HINT = "write a date like 2024-01-31, a range like 2024-01-01..2024-03-31, or >=2024-01-01"
 _TIME_HINT = "write a time like 10:30, a range like 10:00..12:30, or >=10:00"
-# Values in DICOM's own form, and what matches more than one value, are the server's business.
+# Values in the form of DICOM, and wildcards, are sent as they are.
 _AS_IT_IS = re.compile(r'|""|.*[*?\\].*|[0-9.]{8,26}(-[0-9.]{8,26})?|[0-9.]{8,26}-|-[0-9.]{8,26}')
 _TIME_AS_IT_IS = re.compile(
     r'|""|.*[*?\\].*|[0-9.]{2,13}(-[0-9.]{2,13})?|[0-9.]{2,13}-|-[0-9.]{2,13}'
@@ -26,9 +26,9 @@ Bounds = tuple[str, str]  # the first and the last moment of what was written, a
 
 
 def translate(value: str, vr: str) -> str:
-    """Write a value of VR DA, TM or DT for a query; ranges as DICOM has them.
+    """Translate a value of VR DA, TM or DT into the form of DICOM, ranges included.
 
-    Values in DICOM's own form stay what they are. Raises UsageError for what is no date or time.
+    A value in that form is not changed. Raises UsageError if it is not a valid date or time.
     """
     value = value.strip()
     pattern = _TIME_AS_IT_IS if vr == "TM" else _AS_IT_IS
@@ -46,7 +46,7 @@ def translate(value: str, vr: str) -> str:
 
 
 def joined(values: list[str]) -> list[str]:
-    """Make one range of two that are open at either end, as two comparisons are."""
+    """Join two half-open ranges, as two comparisons are, into one range."""
     if len(values) == 2:
         since = [v.removesuffix("-") for v in values if v.endswith("-")]
         until = [v.removeprefix("-") for v in values if v.startswith("-")]
@@ -96,29 +96,31 @@ def _moved(day: str, days: int) -> str:
 
 
 def _day_bounds(text: str) -> Bounds:
-    """Read a day, or a month or year, of which these are the first and the last day."""
+    """Read a day, month or year; return its first and its last day."""
     today = date.today()
     known = {"today": today, "yesterday": today - timedelta(1)}
     if found := known.get(text.lower()):
         return (found.strftime("%Y%m%d"),) * 2
     match = _DATE.fullmatch(text)
     if not match:
-        raise UsageError(f"{text!r} is no date", _DATE_HINT)
+        raise UsageError(f"{text!r} is not a valid date", _DATE_HINT)
     year, month, day = (int(part) if part else 0 for part in match.groups())
     try:
         first = date(year, month or 1, day or 1)
         last_day = day or calendar.monthrange(year, month or 12)[1]
         last = date(year, month or 12, last_day)
     except ValueError:
-        raise UsageError(f"{text!r} is no date: there is no such day", _DATE_HINT) from None
+        raise UsageError(
+            f"{text!r} is not a valid date: there is no such day", _DATE_HINT
+        ) from None
     return f"{first:%Y%m%d}", f"{last:%Y%m%d}"
 
 
 def _time_bounds(text: str) -> Bounds:
-    """Read a time of day; what is left out of it is left to the server."""
+    """Read a time of day, in full or in part; the server decides what a part matches."""
     match = _TIME.fullmatch(text)
     if not match:
-        raise UsageError(f"{text!r} is no time of day", _TIME_HINT)
+        raise UsageError(f"{text!r} is not a valid time of day", _TIME_HINT)
     written = "".join(filter(None, match.groups()))
     return written, written
 
@@ -128,13 +130,13 @@ def _moment_bounds(text: str) -> Bounds:
     match = _ZONE.search(text)
     moment, zone = (text[: match.start()], match[0]) if match else (text, "")
     day, separator, clock = moment.replace(" ", "T").partition("T")
-    if zone and not separator:  # then it was no zone, but part of the date
+    if zone and not separator:  # it was part of the date, not a time zone
         return _moment_bounds_of_day(text)
     if not separator:
         return _moment_bounds_of_day(day)
     first, last = _day_bounds(day)
     if first != last:
-        raise UsageError(f"{text!r} is no date and time", "write it like 2024-01-31T10:30")
+        raise UsageError(f"{text!r} is not a valid date and time", "write it like 2024-01-31T10:30")
     offset = "+0000" if zone == "Z" else zone.replace(":", "")
     moment = f"{first}{_time_bounds(clock)[0]}{offset}"
     return moment, moment

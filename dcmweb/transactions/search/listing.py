@@ -1,4 +1,4 @@
-"""What a server lists below a resource: the measure of whether a retrieval is complete."""
+"""Lists what a server has below a resource, to check that a retrieval is complete."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _COUNTS = {
 
 
 class Lister:
-    """Lists studies, series and instances, as a server is able to.
+    """Lists studies, series and instances, in a way that the server supports.
 
-    A search result without the UIDs it takes is listed as None.
+    A search result without the UIDs of its level is listed as None.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -35,11 +35,11 @@ class Lister:
         self._takes_includefield = True
 
     def studies(self) -> Iterator[tuple[Resource | None, int | None]]:
-        """Yield all studies, with the number of instances in each, if the server says it."""
+        """Yield all studies with the number of instances in each, None if unknown."""
         yield from self._counted(Query(Resource(), Level.STUDIES))
 
     def series(self, study: Resource) -> Iterator[tuple[Resource | None, int | None]]:
-        """Yield the series of a study likewise."""
+        """Yield the series of a study in the same way."""
         yield from self._counted(Query(study, Level.SERIES))
 
     def count(self, resource: Resource) -> int | None:
@@ -59,7 +59,7 @@ class Lister:
     ) -> Iterator[tuple[Resource | None, Dataset]]:
         """Yield the instances of a study or series, each with its row.
 
-        Where the server searches only step by step, it is asked series by series.
+        If the server refuses to search a whole study for instances, each series is searched.
         """
         query = Query(resource, Level.INSTANCES)
         try:
@@ -79,9 +79,9 @@ class Lister:
             yield resource, json_model.number(row, tag)
 
     def _rows(self, query: Query, *fields: str) -> Iterator[tuple[Resource | None, Dataset]]:
-        """Yield rows with the resources they stand for; without extra fields if these are refused.
+        """Yield rows with the resources they describe; without extra fields if these are refused.
 
-        Raises ProtocolError at the end if there are more results than the server would give.
+        Raises ProtocolError at the end if the server has more results than it returned.
         """
         fields = fields if self._takes_includefield else ()
         pages = Pages(self._context, query.including(*fields), is_thorough=True)

@@ -35,7 +35,7 @@ _WITH_RANGES = ("DA", "TM", "DT")
 
 
 def is_parameter(text: str) -> bool:
-    """Tell whether a word is a search parameter, rather than a path, which has no such sign."""
+    """Return True if a word is a search parameter, rather than a path, which has no such sign."""
     return any(sign in text for sign in "=<>")
 
 
@@ -52,7 +52,7 @@ def parse_parameters(texts: Iterable[str]) -> list[Pair]:
             key, sign, value = match.groups() if match else ("", "", "")
             if not key.strip():
                 raise UsageError(
-                    f"{item!r} is no search parameter",
+                    f"{item!r} is not a valid search parameter",
                     "write it as KEY=VALUE, as in StudyDate=2024",
                 )
             comparison = "" if sign == "=" else sign
@@ -64,7 +64,7 @@ def checked_parameters(pairs: Iterable[Pair]) -> list[Pair]:
     """Check keys against the dictionary, and write dates and times as DICOM has them.
 
     Raises UsageError for keys that are neither attributes nor parameters that servers are known
-    to have, and for what is no date.
+    to have, and for what is not a valid date.
     """
     found: dict[str, list[str]] = {}
     order: list[Pair] = []
@@ -86,7 +86,7 @@ def checked_parameters(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def _vr(key: str) -> str:
-    """Tell the VR of the attribute a key names; "" for other parameters."""
+    """Return the VR of the attribute that a key names; "" for other parameters."""
     if key in _KNOWN or key.lower() in _STANDARD:
         return ""
     try:
