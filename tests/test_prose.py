@@ -23,7 +23,7 @@ SAY_INSTEAD = {
     r"\bwhat (?:has )?bec[ao]me of\b": "the outcome of",
     r"\b(?:as )?do(?:es)? good\b": "say how it is chosen, or what it is for",
     r"(?<!there\s)\b(?:is|are|was|were) no (?!longer\b|more\b|less\b|fewer\b)\w+": "is not a",
-    r"(?<!there\s)\bis none\b(?! of the)": "is not one",
+    r"(?<!there\s)\bis (?-i:none)\b(?! of the)": "is not one",
     r"\bfar(?:e|es|ed) (?:better|well|worse)\b": "succeed or fail",
     r"\bso many (?:bytes|at a time|of)\b": "the given number of",
     r"\bpass(?:ed|es)? over\b": "skip",
@@ -83,6 +83,7 @@ def test_phrases_are_found_at_their_lines(text: str, line: int, phrase: str) -> 
         "Return True if it is.",
         "There is no file.",
         "It is no longer there.",
+        "if value is None:",
     ],
 )
 def test_plain_text_is_left_alone(text: str) -> None:
