@@ -57,7 +57,7 @@ if sys.platform == "win32":
         # os.kill(n, 0) would send Ctrl-C there.
         import ctypes
 
-        synchronize, invalid_parameter, timed_out = 0x00100000, 87, 0x102
+        synchronize, invalid_parameter, timed_out = 1 << 20, 87, 0x102
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.OpenProcess.restype = ctypes.c_void_p
         kernel.WaitForSingleObject.argtypes = [ctypes.c_void_p, ctypes.c_uint32]

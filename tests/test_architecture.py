@@ -116,9 +116,9 @@ def test_the_documentation_has_the_same_floors() -> None:
 
 def test_the_documentation_has_the_same_libraries() -> None:
     text = ARCHITECTURE.read_text("utf-8")
-    rows = re.findall(r"^\| ([^|]+) \| ((?:`\w+/`(?:, )?)+) \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| ([^|]+) \| ((?:`(?:\w+/|\w+\.py)`(?:, )?)+) \|$", text, re.MULTILINE)
     known = {
-        library: re.findall(r"`(\w+)/`", rooms)
+        library: re.findall(r"`(\w+)(?:/|\.py)`", rooms)
         for libraries, rooms in rows
         for library in re.findall(r"`(\w+)`", libraries)
     }
