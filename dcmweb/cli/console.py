@@ -41,7 +41,7 @@ class Console:
         self._next_write: float | None = None  # when it is time to; None is at once
         self._summary: list[str] = []
         self.prints_events = False
-        self.quiet = False  # only what failed, and the summary
+        self.quiet = False  # only what went wrong
 
     def data(self, text: str) -> None:
         """Write data to stdout.
@@ -172,12 +172,18 @@ class Console:
                         self.line(words)
         finally:
             self._sum_up(run.summary)
+            self._print_summary(run.summary)
         return run.summary
 
     def _sum_up(self, summary: Summary) -> None:
-        """Keep the summary in words for the end; print it as an event, if events are wanted."""
+        """Keep the summary in words for the end; with -q only if something went wrong."""
+        if self.quiet and summary.is_good:
+            return
         self._summary = [_group(group) for group in summary.failures]
         self._summary.append("; ".join(filter(None, [_in_words(summary), summary.end])))
+
+    def _print_summary(self, summary: Summary) -> None:
+        """Print the summary as an event, if events are wanted."""
         if self.prints_events:
             counts = {
                 status.name.lower(): summary.counts.get(status, 0) for status in _shown(summary)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.command import Command
+from dcmweb.cli.lists import STDIN, listed_paths
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.records import keeping, listed_resources, record_options
+from dcmweb.cli.records import keeping, record_options
 from dcmweb.cli.text import plural
 from dcmweb.dicom.resources import Resource, outermost, parse_resource
 from dcmweb.errors import NothingMatched, UsageError
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
     from dcmweb.library.client import Client
 
 
-@click.command()
+# In a list from a pipe, where a search that found too much may be at the other end. Enough for the
+# studies of a day, too few for an archive.
+MOST_LISTED = 1000
+
+
+@click.command(cls=Command)
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option(
     "--path", "named_paths", multiple=True, metavar="PATH", help="A path, as a named option."
@@ -29,6 +36,14 @@ if TYPE_CHECKING:
     "paths_from",
     metavar="FILE",
     help="Delete the paths in FILE, one per line; - is stdin, and so is a PATH of -.",
+)
+@click.option(
+    "--max",
+    "most",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Delete nothing if more than N resources are named; {MOST_LISTED} by default for a list "
+    "from a pipe.",
 )
 @click.option("--yes", "is_sure", is_flag=True, help="Delete several resources without asking.")
 @click.option(
@@ -58,21 +73,28 @@ def delete(
     """
     resources = _resources(invocation, (*paths, *named_paths), paths_from, null=options["null"])
     dry_run = options["dry_run"]
+    reads_stdin = STDIN in (*paths, paths_from)
+    most = options["most"] or (MOST_LISTED if reads_stdin else None)
+    if most and len(resources) > most and not dry_run:
+        raise UsageError(
+            f"nothing was deleted: {plural(len(resources), 'resource')}, more than {most:,}",
+            f"check the list; to delete all of them, give --max {len(resources)}",
+        )
     if len(resources) > 1 and not (is_sure or dry_run):
-        _ask(len(resources), reads_stdin="-" in (*paths, paths_from))
+        _ask(len(resources), reads_stdin=reads_stdin)
 
     def print_operation(outcome: Outcome) -> None:
         if outcome.status is Status.BEGUN and not options["as_json"]:
             invocation.console.data(outcome.place)
 
-    run = client.delete(
-        resources,
-        waits=not options["no_wait"],
-        dry_run=dry_run,
-        manifest=options["manifest"] or "",
-        on_error=OnError.RAISE if len(resources) == 1 else OnError.OUTCOME,
-    )
-    with keeping(invocation, options) as records:
+    with keeping(invocation, options, [paths_from]) as records:
+        run = client.delete(
+            resources,
+            waits=not options["no_wait"],
+            dry_run=dry_run,
+            manifest=options["manifest"] or "",
+            on_error=OnError.RAISE if len(resources) == 1 else OnError.OUTCOME,
+        )
         summary = invocation.console.follow(
             run, describe=_describe, records=(*records, print_operation)
         )
@@ -86,12 +108,12 @@ def _resources(
 
     What goes with a study or series that is named as well is left out of the count.
     """
-    texts: list[str] = [path for path in paths if path != "-"]
-    if "-" in paths and paths_from not in (None, "-"):
+    texts: list[str] = [path for path in paths if path != STDIN]
+    if STDIN in paths and paths_from not in (None, STDIN):
         raise UsageError("paths come from stdin and from a file", "choose one")
-    source = "-" if "-" in paths else paths_from
+    source = STDIN if STDIN in paths else paths_from
     if source:
-        texts += listed_resources(source, invocation.stop, null=null)
+        texts += listed_paths(source, invocation.stop, null=null)
         if not texts:
             raise NothingMatched("the list has no paths in it")
     resources = outermost(map(parse_resource, texts))

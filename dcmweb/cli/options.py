@@ -50,7 +50,9 @@ _OPTIONS = [
         metavar="N",
         help="Transfer in parallel with N concurrent requests.",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="Print failures and the summary only."),
+    click.option(
+        "-q", "--quiet", is_flag=True, help="Print only what went wrong; nothing if all went well."
+    ),
     click.option("-v", "--verbose", is_flag=True, help="Print every request and retry."),
     click.option(
         "--debug",
@@ -131,7 +133,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
         with closing(
             Client.of(
                 _settings(invocation, **shared),
-                on_note=console.line,
+                on_note=console.note,
                 on_progress=console.tick,
                 stop=invocation.stop,
             )

@@ -1,26 +1,23 @@
-"""Options for records of items, and lists of items to read and to write."""
+"""Options for records of items, and the records that are not the manifest."""
 
 from __future__ import annotations
 
 import json
 import os
-import stat
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO, Literal, TypeVar
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
+from dcmweb.cli.lists import STDIN
 from dcmweb.cli.options import Invocation
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.local.partial_files import writing_into
+from dcmweb.local.partial_files import PARTIAL_PREFIX, PARTIAL_SUFFIX, writing_into
 from dcmweb.transfer.outcomes import Outcome
-from dcmweb.transfer.stop import Stop
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-NAP = 0.2  # seconds, after which a run that waits for a list sees that it is to stop
 
 _MANIFEST = click.option(
     "--manifest",
@@ -42,11 +39,7 @@ _EVENT_OPTIONS = [
         "--json", "as_json", is_flag=True, help="Print a JSON event for each item to stdout."
     ),
     click.option(
-        "-0",
-        "--null",
-        "null",
-        is_flag=True,
-        help="Separate paths in lists by NUL instead of line ends.",
+        "-0", "--null", "null", is_flag=True, help="Separate paths in lists by NUL, not line ends."
     ),
 ]
 
@@ -66,13 +59,21 @@ def event_options(function: _Function) -> _Function:
 
 
 @contextmanager
-def keeping(invocation: Invocation, options: dict[str, Any]) -> Iterator[list[Record]]:
-    """Open the records that the options ask for beside the manifest, for the time of a block."""
+def keeping(
+    invocation: Invocation, options: dict[str, Any], reads: Iterable[str | None] = ()
+) -> Iterator[list[Record]]:
+    """Open the records that the options ask for beside the manifest, for the time of a block.
+
+    `reads` are the files that the command reads, which no record may take the place of.
+    """
     writers: list[Record] = []
+    failed_to, manifest = options["failed_to"], options.get("manifest")
+    _check_apart(manifest, "--manifest", reads)
+    _check_apart(failed_to, "--failed-to", [manifest, *reads])
     with ExitStack() as stack:
-        if options["failed_to"] and not options.get("dry_run"):
-            file = stack.enter_context(_opened(options["failed_to"], "wb"))
-            writers.append(_failures_to(file, b"\0" if options["null"] else b"\n"))
+        if failed_to and not options.get("dry_run"):
+            end = b"\0" if options["null"] else b"\n"
+            writers.append(stack.enter_context(_failures_to(failed_to, end)))
         if options["as_json"]:
             invocation.console.prints_events = True
             writers.append(lambda outcome: _print_event(invocation, outcome))
@@ -85,77 +86,69 @@ def _print_event(invocation: Invocation, outcome: Outcome) -> None:
     invocation.console.data(json.dumps(as_event(outcome)))
 
 
-def _failures_to(file: BinaryIO, end: bytes) -> Record:
+def _check_apart(path: str | None, option: str, others: Iterable[str | None]) -> None:
+    """Raise UsageError if a file that is written is one that is read, or written as well."""
+    for other in others:
+        if path and other and other != STDIN and _is_same(path, other):
+            raise UsageError(
+                f"{option} {path} is a file that this command uses already", "choose another file"
+            )
+
+
+def _is_same(one: str, other: str) -> bool:
+    with suppress(OSError, ValueError):
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+@contextmanager
+def _failures_to(path: str, end: bytes) -> Iterator[Record]:
+    """Write a list of what failed beside its place, and put it there when the run is over."""
+    if os.path.lexists(path) and not os.path.isfile(path):  # a pipe, a terminal; a folder fails
+        with _created(path) as file:
+            yield _writer(file, path, end)
+        return
+    _check_is_list(path, end)
+    folder, name = os.path.split(os.path.realpath(path))
+    unique = f"{PARTIAL_PREFIX}{name[:40]}-{secrets.token_hex(4)}{PARTIAL_SUFFIX}"
+    partial = os.path.join(folder, unique)
+    try:
+        with _created(partial, path) as file:
+            yield _writer(file, path, end)
+    finally:
+        with writing_into(path):
+            if os.path.exists(partial):
+                os.replace(partial, os.path.realpath(path))
+
+
+def _created(path: str, named: str = "") -> BinaryIO:
+    try:
+        return open(path, "wb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        named = named or path
+        raise LocalError(f"{named} cannot be opened: {reason}", path=named) from error
+
+
+def _writer(file: BinaryIO, path: str, end: bytes) -> Record:
     def write(outcome: Outcome) -> None:
         if not outcome.status.is_good:
-            with writing_into(file.name):
+            with writing_into(path):
                 file.write(os.fsencode(outcome.item) + end)
                 file.flush()
 
     return write
 
 
-def _opened(path: str, mode: Literal["rb", "wb"]) -> BinaryIO:
+def _check_is_list(path: str, end: bytes) -> None:
+    """Raise UsageError for a file that is not a list of paths, such as an image or a manifest."""
     try:
-        return open(path, mode)
+        with open(path, "rb") as file:
+            head = file.read(4096)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise LocalError(f"{path} cannot be opened: {error.strerror}", path=path) from error
-
-
-def listed_paths(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
-    """Yield the paths in a list, of which `-` is stdin, as they come; empty ones are none.
-
-    Raises what stopped the run while more is waited for.
-    """
-    file = sys.stdin.buffer if path == "-" else _opened(path, "rb")
-    end = b"\0" if null else b"\n"
-    rest = b""
-    with file:
-        while piece := read_some(file, stop):
-            *whole, rest = (rest + piece).split(end)
-            yield from (os.fsdecode(_bare(one, end)) for one in whole if _bare(one, end))
-    if _bare(rest, end):
-        yield os.fsdecode(_bare(rest, end))
-
-
-def listed_resources(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
-    """Yield the paths of resources in a list. Raises UsageError if that is rather DICOM JSON."""
-    for number, text in enumerate(listed_paths(path, stop, null=null)):
-        if number == 0 and text.lstrip().startswith(("[", "{")):
-            hint = "a search prints paths with --format uids"
-            raise UsageError("the list is JSON rather than paths, one in a line", hint)
-        yield text
-
-
-def read_some(file: BinaryIO, stop: Stop) -> bytes:
-    """Read what there is, nothing at the end; raises what stops the run while it waits."""
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return _read_now(file)
-    # Windows can neither wait for a pipe with a timeout nor interrupt a read: a thread waits.
-    came: list[bytes | LocalError] = []
-
-    def read() -> None:
-        try:
-            came.append(_read_now(file))
-        except LocalError as error:
-            came.append(error)
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    while reader.is_alive():
-        reader.join(NAP)
-        stop.check()
-    if isinstance(came[0], LocalError):
-        raise came[0]
-    return came[0]
-
-
-def _read_now(file: BinaryIO) -> bytes:
-    try:
-        return os.read(file.fileno(), 64 * 1024)
-    except OSError as error:
-        raise LocalError(f"{file.name} cannot be read: {error.strerror}") from error
-
-
-def _bare(line: bytes, end: bytes) -> bytes:
-    return line.removesuffix(b"\r") if end == b"\n" else line
+    is_binary = b"\0" in head if end == b"\n" else b"DICM" in head[128:132]
+    if is_binary or head.lstrip()[:1] in (b"{", b"["):
+        raise UsageError(f"{path} exists, and is not a list of paths", "choose another file")

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.command import Command
+from dcmweb.cli.lists import STDIN, listed_paths
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.records import Record, keeping, listed_resources, record_options
+from dcmweb.cli.records import Record, keeping, record_options
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
+from dcmweb.cli.text import plural
+from dcmweb.dicom import json_model
 from dcmweb.dicom.resources import Representation, Target, parse_target
-from dcmweb.errors import NothingMatched, UsageError
+from dcmweb.dicom.tags import NUMBER_OF_STUDY_RELATED_INSTANCES
+from dcmweb.errors import DcmwebError, Interrupted, NothingMatched, UsageError
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome, Status
 from dcmweb.transfer.summary import Summary
@@ -20,10 +25,10 @@ from dcmweb.transfer.summary import Summary
 if TYPE_CHECKING:
     from dcmweb.library.client import Client
 
-STDOUT = STDIN = "-"
+STDOUT = "-"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option(
     "--path", "named_paths", multiple=True, metavar="PATH", help="A path, as a named option."
@@ -68,7 +73,6 @@ def retrieve(
     client: Client,
     paths: tuple[str, ...],
     named_paths: tuple[str, ...],
-    paths_from: str | None,
     **options: Any,
 ) -> int:
     """Retrieve studies, series, instances or frames; the whole store without a PATH.
@@ -84,13 +88,13 @@ def retrieve(
     retrieve studies/1.2.3/metadata
     retrieve - --output ./data < paths.txt
     """
-    base_url = client.base_url
+    base_url, paths_from = client.base_url, options["paths_from"]
     texts = (*paths, *named_paths)
     named = [parse_target(text, base_url) for text in texts if text != STDIN]
     if STDIN in texts and paths_from not in (None, STDIN):
         raise UsageError("paths come from stdin and from a file", "choose one")
     source = STDIN if STDIN in texts else paths_from
-    listed = listed_resources(source, invocation.stop, null=options["null"]) if source else None
+    listed = listed_paths(source, invocation.stop, null=options["null"]) if source else None
     first, targets = _targets(named, listed, base_url)
     output = options["output"]
     if output in (None, STDOUT) and first.representation is Representation.METADATA:
@@ -104,7 +108,27 @@ def retrieve(
     folder = output or "./"
     if not options["dry_run"]:
         invocation.console.note(f"Saving files into {folder}")
+        if not (named or listed):
+            _announce_whole_store(invocation, client)
     return save(folder).exit_code
+
+
+def _announce_whole_store(invocation: Invocation, client: Client) -> None:
+    """Say how much the whole store is, before all of it is retrieved."""
+    if invocation.console.quiet:
+        return
+    tag = NUMBER_OF_STUDY_RELATED_INSTANCES
+    studies, instances = 0, 0
+    try:
+        for row in client.search("studies", fields=[tag]):
+            studies += 1
+            instances += json_model.number(row, tag) or 0
+    except Interrupted:
+        raise
+    except DcmwebError:
+        return  # the run itself says what is wrong
+    counted = f", {plural(instances, 'instance')}" if instances else ""
+    invocation.console.line(f"The whole store: {plural(studies, 'study')}{counted}")
 
 
 def _targets(
@@ -139,16 +163,16 @@ def _save(
     """Retrieve into a folder, and follow that."""
     is_one = isinstance(targets, Sequence) and len(targets) == 1
     names = ("media_type", "layout", "viewport", "window", "manifest")
-    run = client.retrieve(
-        targets,
-        folder,
-        **{name: options[name] or "" for name in names},
-        quality=options["quality"],
-        skip_existing=options["skip_existing"],
-        dry_run=options["dry_run"],
-        on_error=OnError.RAISE if is_one else OnError.OUTCOME,
-    )
-    with keeping(invocation, options) as records:
+    with keeping(invocation, options, [options["paths_from"]]) as records:
+        run = client.retrieve(
+            targets,
+            folder,
+            **{name: options[name] or "" for name in names},
+            quality=options["quality"],
+            skip_existing=options["skip_existing"],
+            dry_run=options["dry_run"],
+            on_error=OnError.RAISE if is_one else OnError.OUTCOME,
+        )
         return invocation.console.follow(run, describe=_describe, records=(*records, *writers))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli import formats
+from dcmweb.cli.command import Command
 from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.text import plural
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from dcmweb.library.runs import SearchRows
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("words", nargs=-1, metavar="[PATH] [PARAMETERS]...")
 @click.option("--path", "named_path", metavar="PATH", help="The path, as a named option.")
 @click.option(
@@ -67,6 +68,7 @@ def search(invocation: Invocation, client: Client, words: tuple[str, ...], **opt
     pairs = parse_parameters((*rest, *options["parameters"]))
     fields = parse_fields(options["fields"])
     _check(options, fields)
+    _check_empty_keys(invocation, pairs, options)
     if options["form"] in formats.WITH_COLUMNS and not options["count"]:
         fields = fields or default_fields(parse_search(path)[1])
     is_whole = options["every"] or options["count"] or options["rows"] is not None
@@ -100,6 +102,23 @@ def _check(options: dict[str, Any], fields: list[Field]) -> None:
         raise UsageError("--count prints a number alone", "leave out --limit, --format, --fields")
     if fields and options["form"] == formats.UIDS:
         raise UsageError("--format uids prints paths alone", "leave out --fields")
+
+
+def _check_empty_keys(
+    invocation: Invocation, pairs: Iterable[tuple[str, str]], options: dict[str, Any]
+) -> None:
+    """Say which keys have no value, and so match everything; refuse them for lists of paths.
+
+    Raises UsageError, since `search ... --format uids | delete -` would delete the archive.
+    """
+    empty = [key for key, value in pairs if not value.strip()]
+    if not empty or options["unchecked"]:
+        return
+    words = f"{empty[0]}= has no value, and matches everything"
+    if options["form"] == formats.UIDS:
+        hint = "is a variable unset? To match everything all the same: --unchecked"
+        raise UsageError(words, hint)
+    invocation.console.line(f"Please note: {words}")
 
 
 def _print(

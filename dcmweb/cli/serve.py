@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation
 from dcmweb.errors import Interrupted, UsageError
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(

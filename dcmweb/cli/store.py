@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.command import Command
+from dcmweb.cli.lists import STDIN, listed_paths, read_some
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.progress import Census, Share
-from dcmweb.cli.records import keeping, listed_paths, read_some, record_options
+from dcmweb.cli.records import keeping, record_options
+from dcmweb.cli.text import plural
 from dcmweb.errors import UsageError
 from dcmweb.local.masks import find, find_listed, size_of
 from dcmweb.transfer.outcomes import Outcome, Status
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("masks", nargs=-1, metavar="[MASKS]...")
 @click.option(
     "--files-from",
@@ -73,27 +76,27 @@ def store(
     """
     if not masks and not files_from and not metadata:
         raise UsageError("there is nothing to store", "name files, folders or masks")
-    if metadata == "-" and (files_from == "-" or options["manifest"]):
-        which = "--files-from -" if files_from == "-" else "--manifest"
+    if metadata == STDIN and (files_from == STDIN or options["manifest"]):
+        which = "--files-from -" if files_from == STDIN else "--manifest"
         raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
     begin = client.store
     if metadata:
         begin = partial(client.store_metadata, _read(metadata, invocation.stop))
-    run = begin(
-        masks,
-        listed=_listed(invocation, files_from, options),
-        verify=options["verify"],
-        dry_run=options["dry_run"],
-        storage_class=options["storage_class"] or "",
-        manifest=options["manifest"] or "",
-    )
-    with keeping(invocation, options) as records:
-        return invocation.console.follow(
-            run,
-            describe=_describe,
-            records=records,
-            **_estimating(invocation, masks, files_from, options),
-        ).exit_code
+    with keeping(invocation, options, [files_from, metadata]) as records:
+        run = begin(
+            masks,
+            listed=_listed(invocation, files_from, options),
+            verify=options["verify"],
+            dry_run=options["dry_run"],
+            storage_class=options["storage_class"] or "",
+            manifest=options["manifest"] or "",
+        )
+        share = _estimating(invocation, masks, files_from, options)
+        summary = invocation.console.follow(run, describe=_describe, records=records, **share)
+    if summary.items and summary.counts.get(Status.SKIPPED) == summary.items:
+        files = plural(summary.items, "file")
+        invocation.console.line(f"Please note: nothing was stored, since none of {files} is DICOM")
+    return summary.exit_code
 
 
 def _listed(
@@ -108,7 +111,7 @@ def _read(path: str, stop: Stop) -> Metadata | str:
     """Name a file of metadata; read stdin."""
     from dcmweb.transactions.store.metadata_instance import Metadata
 
-    if path != "-":
+    if path != STDIN:
         return path
     return Metadata("stdin", b"".join(iter(partial(read_some, sys.stdin.buffer, stop), b"")))
 

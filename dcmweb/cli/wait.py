@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.command import Command
+from dcmweb.cli.lists import STDIN, listed_paths
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.records import event_options, keeping, listed_paths
+from dcmweb.cli.records import event_options, keeping
 from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from dcmweb.library.client import Client
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("operations", nargs=-1, metavar="OPERATION...")
 @click.option(
     "--files-from",
@@ -40,13 +42,13 @@ def wait(
     wait projects/P/locations/L/datasets/D/operations/123
     wait - < operations.txt
     """
-    named = [name for name in operations if name != "-"]
-    source = "-" if "-" in operations else listed_in
+    named = [name for name in operations if name != STDIN]
+    source = STDIN if STDIN in operations else listed_in
     if not named and not source:
         raise UsageError("there is nothing to wait for", "name an operation")
     listed = listed_paths(source, invocation.stop, null=options["null"]) if source else ()
     is_one = len(operations) == 1 and not source
-    with keeping(invocation, options) as records:
+    with keeping(invocation, options, [listed_in]) as records:
         summary = invocation.console.follow(
             client.wait(
                 chain(named, listed), on_error=OnError.RAISE if is_one else OnError.OUTCOME

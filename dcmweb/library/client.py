@@ -198,21 +198,24 @@ class Client(ClientBase):
         are more. `check` compares keys with the dictionary and translates dates.
         """
         from dcmweb.dicom.dictionary import attributes
+        from dcmweb.transactions.search.ignored_keys import noting_ignored_keys
         from dcmweb.transactions.search.parameters import checked_parameters
         from dcmweb.transactions.search.run import Search
 
         pairs = read_pairs(parameters)
         if limit is not None and limit < 1:
             raise UsageError(f"limit is {limit}", "give a whole number of at least 1")
+        context = self._context()
         search = Search(
-            self._context(),
+            context,
             path,
             checked_parameters(pairs) if check else pairs,
             rows=limit,
             every=complete and limit is None,
             fields=[".".join(one.tag for one in attributes(name)) for name in fields],
         )
-        return self._begun_later(SearchRows(search))
+        begin = partial(noting_ignored_keys, search, pairs, context.notify)
+        return self._begun_later(SearchRows(search, begin))
 
     def retrieve(
         self,

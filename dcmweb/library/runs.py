@@ -216,8 +216,8 @@ class Rows(Run[T]):
 class SearchRows(Run[Dataset]):
     """The rows of a search: data sets of the DICOM JSON model (PS3.18 annex F), as dicts."""
 
-    def __init__(self, search: Search) -> None:
-        super().__init__("search()", search.__iter__)
+    def __init__(self, search: Search, begin: Callable[[], Iterator[Dataset]]) -> None:
+        super().__init__("search()", begin)
         self._search = search
 
     @property

@@ -190,14 +190,18 @@ def test_what_needs_no_server_loads_nothing_for_one(arguments: list[str]) -> Non
     assert {module.partition(".")[0] for module in modules} & heavy == set()
 
 
-def test_who_wants_quiet_hears_of_failures_and_the_summary(dcmweb: Dcmweb, tmp_path: Path) -> None:
+def test_who_wants_quiet_hears_only_of_what_went_wrong(dcmweb: Dcmweb, tmp_path: Path) -> None:
     write_files(tmp_path / "in", make_series(2))
     (tmp_path / "in" / "junk").write_text("no image")
     with serving(Archive()) as origin:
         stored = dcmweb(origin.url, "store", "in", "nope.dcm", "-q")
         retrieved = dcmweb("-q", origin.url, "retrieve", "-o", "out")
+        verified = dcmweb("-q", origin.url, "store", "in", "--verify", "--json")
+        deleted = dcmweb("-q", origin.url, "delete", "studies/1.2.3")
     first, group, last = stored.err.splitlines()
     assert "nope.dcm failed: " in first
     assert "failed 1: " in group
     assert "Transferred " in last
-    assert len(retrieved.err.splitlines()) == 1
+    assert [one.err for one in (retrieved, verified, deleted)] == ["", "", ""]
+    assert [one.code for one in (stored, retrieved, verified, deleted)] == [1, 0, 0, 0]
+    assert '"type": "summary"' in verified.out

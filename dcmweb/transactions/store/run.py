@@ -138,6 +138,8 @@ class _Files:
 
     def end(self) -> list[Outcome]:
         """Name the masks without a file. Raises NothingMatched if no mask has one."""
+        if not self.any_found and not self.masks:
+            raise NothingMatched("the list has no paths in it", "check what wrote it")
         if not self.any_found:
             raise NothingMatched(
                 f"No files found matching {' '.join(self.masks)}", "check the path"

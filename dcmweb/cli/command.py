@@ -1,0 +1,19 @@
+"""A command that takes no empty values: an unset variable of a script is not "everything"."""
+
+from __future__ import annotations
+
+import click
+
+
+class Command(click.Command):
+    """A click command whose arguments and options are never empty text."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. Raises UsageError for an empty value."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            if value == "" or (isinstance(value, tuple) and "" in value):
+                name = parameter.opts[0] if isinstance(parameter, click.Option) else "an argument"
+                raise click.UsageError(f"{name} is empty; is a variable unset?", ctx)
+        return rest
