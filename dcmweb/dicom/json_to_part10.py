@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
@@ -22,6 +22,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN, encoding
 from dcmweb.dicom.json_model import Dataset, text
+from dcmweb.dicom.part10 import Readable
 
 PIXEL_DATA, TRANSFER_SYNTAX, CHARACTER_SET = "7FE00010", "00020010", "00080005"
 SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = "00080016", "00080018", "0020000D", "0020000E"
@@ -52,17 +53,6 @@ _TYPE_CODES = {2: "H", 4: "I", 8: "Q"}
 
 class Unwritable(ValueError):
     """A data set that no file can be made of; says which element is wrong, and how."""
-
-
-class Readable(Protocol):
-    """Bytes that are elsewhere: how many there are, and a way to read them, each time anew."""
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield its bytes from the start; raises rather than yield fewer or more."""
 
 
 Chunk = bytes | Readable

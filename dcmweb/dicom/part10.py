@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.element_walk import (
@@ -29,6 +29,7 @@ from dcmweb.dicom.element_walk import (
     skip_preamble,
     text,
 )
+from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource, is_usable_uid
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
 
@@ -64,6 +65,21 @@ class Identity:
         return tuple(dict.fromkeys(uid for uid in uids if uid))
 
 
+class Readable(Protocol):
+    """What can be read anew each time: its size in bytes is known."""
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield its bytes from the start; raises rather than yield fewer or more."""
+
+
+# Header fields of a part of a request, and its body.
+MetadataPart = tuple[dict[str, str], Readable]
+
+
 @dataclass(frozen=True)
 class LocalInstance:
     """A DICOM file on this machine; size in bytes, time of modification in nanoseconds.
@@ -76,6 +92,55 @@ class LocalInstance:
     mtime_ns: int
     identity: Identity
     content: bytes | None = None
+
+    def as_metadata(self) -> tuple[Dataset, list[MetadataPart]] | None:
+        """Return a data set and parts with its bulk data; None if it is sent as a file only."""
+        return None
+
+    def as_source(self) -> Readable:
+        """Return what its DICOM file is read from, anew at each attempt."""
+        return self
+
+    def is_made_of(self, path: str) -> bool:
+        """Return True if it is read from this file."""
+        return path == self.path
+
+    def what_is_wrong(self) -> str:
+        """Look for what may be wrong with a file that was refused without a reason."""
+        try:
+            with open_file(self.path) as file:
+                damage = find_damage(file)
+        except OSError:
+            damage = ""
+        uids = {
+            "SOP Class UID": self.identity.sop_class,
+            "Study Instance UID": self.identity.resource.study,
+            "Series Instance UID": self.identity.resource.series,
+        }
+        lacking = " and no ".join(name for name, uid in uids.items() if not uid)
+        return "; ".join(filter(None, [damage, f"it has no {lacking}" if lacking else ""]))
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the file. Raises LocalError if it cannot be read, or changed since."""
+        try:
+            if self.content is not None:
+                self._check_unchanged(self.path)
+                yield self.content
+                return
+            with open_file(self.path, buffering=0) as file:
+                left = self.size
+                while left:
+                    piece = file.read(min(left, _PIECE))
+                    left -= len(piece)
+                    if not left or not piece:
+                        self._check_unchanged(file.fileno(), is_short=not piece)
+                    yield piece
+        except OSError as error:
+            raise LocalError(error.strerror or str(error), path=self.path) from error
+
+    def _check_unchanged(self, file: str | int, *, is_short: bool = False) -> None:
+        if is_short or fingerprint(file) != (self.size, self.mtime_ns):
+            raise LocalError("the file changed while it was being sent", path=self.path)
 
 
 def identify_file(path: str, held: int = 0) -> LocalInstance:

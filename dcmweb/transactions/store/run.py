@@ -15,7 +15,8 @@ from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
 from dcmweb.local.masks import Found, find, find_listed, size_of
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
-from dcmweb.transactions.store.sender import Batch, Planner, Sender
+from dcmweb.transactions.store.request_body import Batch
+from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transactions.store.verify import Verification
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
