@@ -166,6 +166,10 @@ class Engine:
         if self._last_error is not None and not self._ever_answered:
             raise self._last_error
 
+    def note_answer(self) -> None:
+        """Note that the server can be reached, as an exchange beside those of the run shows."""
+        self._ever_answered = True
+
     def _note(self, error: DcmwebError | None) -> None:
         if error is not None and error.retryable:
             self._failed_in_a_row += 1

@@ -33,6 +33,7 @@ class Inquiry:
     """Searches beside a run: retried once, and not counted among the exchanges that fail."""
 
     def __init__(self, context: RunContext) -> None:
+        self._run = context.engine
         self._context = copy.copy(context)
         self._context.engine = Engine(
             workers=1,
@@ -94,9 +95,11 @@ class Inquiry:
                     listed.add(uid)
                 if len(listed) == len(uids):
                     break
+            self._run.note_answer()
         except Interrupted:
             raise
         except NothingMatched:
+            self._run.note_answer()
             otherwise = self._without(parent.study)
         except DcmwebError as error:
             if isinstance(error, Stalled):

@@ -111,7 +111,8 @@ def _verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outc
             count += verification.note(_with_uids(outcome) if was_done else outcome)
             yield outcome
         for outcome in context.engine.run(verification.jobs()):
-            missing += 1
+            is_news = outcome.status is Status.STORED  # which was unknown before
+            count, missing = count + is_news, missing + (not is_news)
             yield outcome
         context.notify(f"Verified: the server lists {count - missing:,} of {count:,} instances")
 
