@@ -150,7 +150,7 @@ def test_what_is_accepted_and_never_listed_is_unknown(dcmweb: Dcmweb, tmp_path: 
         result = dcmweb(origin.url, "store", "in")
     assert (result.code, set(became(result).values())) == (1, {UNKNOWN})
     assert set(received(origin).values()) == {2}  # of two files each
-    assert "accepted (202), and not listed yet" in outcomes(result)["1.dcm"][1]
+    assert "accepted (202); not listed yet" in outcomes(result)["1.dcm"][1]
 
 
 def test_verify_settles_what_was_unknown(dcmweb: Dcmweb, tmp_path: Path) -> None:

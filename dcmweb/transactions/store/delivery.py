@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -65,14 +65,13 @@ class Delivery:
         context: RunContext,
         dialect: Dialect,
         exchange: StoreExchange,
-        inquiry: Inquiry,
         batch: Batch,
     ) -> None:
         self._context = context
         self._engine = context.engine
         self._dialect = dialect
         self._exchange = exchange
-        self._inquiry = inquiry
+        self._inquiry = Inquiry(context)
         self._queue = deque([Load(batch)])
         self._ledger = Ledger(batch, context.session)
 
@@ -122,7 +121,7 @@ class Delivery:
     def _post(self, load: Load, body_format: BodyFormat) -> Answer | None:
         """Send a load; None if a search shows that this is not needed any more."""
         before = self._ledger.unanswered(load.batch)
-        if before and load.size >= LARGE and self._are_there(load.batch):
+        if before and len(load.batch) == 1 and load.size >= LARGE and self._is_there(load.batch[0]):
             return None
         self._ledger.begin(load.batch)
         try:
@@ -136,8 +135,8 @@ class Delivery:
         self._ledger.note_answered(load.batch, but=set())
         return answer
 
-    def _are_there(self, batch: Batch) -> bool:
-        return set(self._inquiry.ask(batch).values()) == {Presence.THERE}
+    def _is_there(self, instance: LocalInstance) -> bool:
+        return self._inquiry.ask([instance])[instance.path] is Presence.THERE
 
     def _without_unreadable(self, load: Load, error: LocalError) -> Iterator[Outcome]:
         """Name the file that could not be sent, and send the others."""
@@ -158,7 +157,7 @@ class Delivery:
         rule = rule_for(error)
         if rule.then is Then.PROBE:
             self._probe(load, error)
-        elif rule.then is Then.STOP or self._is_elsewhere(load, error):
+        elif rule.then is Then.STOP:
             raise error
         elif len(load.batch) > 1:
             yield from self._in_smaller_ones(load, rule, error)
@@ -174,14 +173,11 @@ class Delivery:
         one, rest = load.batch[:1], load.batch[1:]
         self._put_first(replace(load, batch=batch, tries=load.tries + 1) for batch in (one, rest))
 
-    def _is_elsewhere(self, load: Load, error: DcmwebError) -> bool:
-        """Return True if the service is not at this address: 404 was not about the size."""
-        is_about_size = isinstance(error, Refused) and error.status == 404
-        if not is_about_size or self._dialect.takes_any() or len(load.batch) > 1:
-            return False
-        if self._inquiry.has_service():
-            return False
-        raise NothingMatched(error.message, error.hint) from error
+    def _check_address(self, error: DcmwebError) -> None:
+        """Raise the error if 404 was not about the size: the service is not at this address."""
+        is_404 = isinstance(error, Refused) and error.status == 404
+        if is_404 and not self._dialect.takes_any() and not self._inquiry.has_service():
+            raise NothingMatched(error.message, error.hint) from error
 
     def _in_smaller_ones(self, load: Load, rule: Rule, error: DcmwebError) -> Iterator[Outcome]:
         """Send several instances once more together, if that may help, and then in less."""
@@ -204,18 +200,25 @@ class Delivery:
             self._put_first(_split(load))
 
     def _without_found(self, load: Load, error: DcmwebError) -> Generator[Outcome, None, Load]:
-        """Leave out what a search finds, and return what is left."""
+        """Leave out what a search finds after an error, and return what is left."""
         presence = self._ask(load.batch, error)
+        return (yield from self._leave_out(load, presence, error.message))
+
+    def _leave_out(
+        self, load: Load, presence: Mapping[str, Presence], words: str
+    ) -> Generator[Outcome, None, Load]:
+        """Yield what a search found, and return the rest."""
         rest = []
         for instance in load.batch:
             if presence[instance.path] is Presence.THERE:
-                yield self._ledger.found(instance, error.message)
+                yield self._ledger.found(instance, words)
             else:
                 rest.append(instance)
         return replace(load, batch=rest)
 
     def _in_the_end(self, instance: LocalInstance, error: DcmwebError) -> Iterator[Outcome]:
         """Say what became of an instance that was sent by itself and failed for good."""
+        self._check_address(error)
         if not self._ledger.unanswered([instance]):
             if self._engine.gives_up(error):
                 raise error
@@ -302,32 +305,31 @@ class Delivery:
             yield from self._silent(rest, answer, is_alone=len(load.batch) == 1)
 
     def _search_for(self, load: Load, words: str) -> Generator[Outcome, None, Load]:
-        """Leave out what a search finds, and return what is left."""
-        presence = self._inquiry.ask(load.batch)
-        for instance in load.batch:
-            if presence[instance.path] is Presence.THERE:
-                yield self._ledger.found(instance, words)
-        rest = [one for one in load.batch if presence[one.path] is not Presence.THERE]
-        return replace(load, batch=rest)
+        """Leave out what a search finds after an answer, and return what is left."""
+        return (yield from self._leave_out(load, self._inquiry.ask(load.batch), words))
 
     def _refused(self, instance: LocalInstance, answer: Answer) -> Outcome:
-        if "already exist" in answer.words.lower() and self._are_there([instance]):
+        if "already exist" in answer.words.lower() and self._is_there(instance):
             return self._ledger.outcome(instance, Status.EXISTS, answer.words)
         said = [f"refused with status {answer.status}", answer.words, instance.what_is_wrong()]
         return self._ledger.outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
 
     def _accepted(self, batch: Batch, answer: Answer) -> Iterator[Outcome]:
         """Ask for what was accepted, once the server had some time to store it."""
-        said = f": {answer.words}" if answer.words else ""
-        load = Load(batch)
+        said = f"accepted (202): {answer.words}" if answer.words else "accepted (202)"
+        load, state = Load(batch), "not listed yet"
         for wait in (0.0,) if self._dialect.waits_are_vain else WAITS:
-            if load.batch:
-                self._context.stop.sleep(wait)
-                load = yield from self._search_for(load, f"accepted (202){said}")
+            self._context.stop.sleep(wait)
+            presence = self._inquiry.ask(load.batch)
+            load = yield from self._leave_out(load, presence, said)
+            if Presence.UNCLEAR in presence.values():
+                state = "the server cannot be asked for it"
+                break
+            if not load.batch:
+                break
         self._dialect.waits_are_vain |= bool(load.batch)
         for instance in load.batch:
-            reason = f"accepted (202), and not listed yet{said}"
-            yield self._ledger.outcome(instance, Status.UNKNOWN, reason)
+            yield self._ledger.outcome(instance, Status.UNKNOWN, f"{said}; {state}")
 
     def _silent(self, load: Load, answer: Answer, *, is_alone: bool) -> Iterator[Outcome]:
         """Send what a search does not find once more, each by itself: that may be named."""

@@ -8,7 +8,6 @@ from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.store.delivery import Delivery
 from dcmweb.transactions.store.dialect import Dialect
 from dcmweb.transactions.store.exchange import StoreExchange
-from dcmweb.transactions.store.inquiry import Inquiry
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -20,7 +19,6 @@ class Sender:
         self._context = context
         self._dialect = Dialect(context.settings, context.notify)
         self._exchange = StoreExchange(context, self._dialect, headers)
-        self._inquiry = Inquiry(context)
 
     @property
     def batch_bytes(self) -> int:
@@ -34,8 +32,7 @@ class Sender:
 
     def deliver(self, batch: Batch) -> Iterator[Outcome]:
         """Send instances and yield what became of each, whatever happens in between."""
-        parts = (self._context, self._dialect, self._exchange, self._inquiry)
-        yield from Delivery(*parts, batch).outcomes()
+        yield from Delivery(self._context, self._dialect, self._exchange, batch).outcomes()
 
 
 class Planner:
