@@ -152,10 +152,12 @@ class Engine:
         self.stop.sleep(delay)
 
     def delay(self, attempt: int, error: DcmwebError) -> float | None:
-        """Return how long to wait before trying an item again; None when it was tried enough."""
-        if attempt >= self._policy.retries:
-            return None
-        return self._policy.delay(attempt, error)
+        """Return how long to wait before trying an item again.
+
+        None when it was tried enough, or when the server asks for more time than a run may take.
+        """
+        delay = self._policy.delay(attempt, error)
+        return delay if attempt < self._policy.retries and delay <= self._policy.time else None
 
     def gives_up(self, error: DcmwebError) -> bool:
         """Tell whether an error should end the run: no other item is likely to fare better."""

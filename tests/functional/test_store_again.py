@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -252,8 +253,8 @@ def test_a_large_file_is_not_sent_again_if_the_server_has_it(
 
 
 def test_files_that_were_never_sent_are_not_unknown(dcmweb: Dcmweb, tmp_path: Path) -> None:
-    with serving(Archive()) as origin:
-        url = origin.url
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/dicomweb"
     write_files(tmp_path / "in", make_series(3))
     result = dcmweb("--retries", "0", url, "store", "in")
     assert result.code == 6
@@ -334,6 +335,14 @@ def test_a_server_that_stays_in_trouble_stops_the_run(
     assert set(became(result).values()) == {FAILED}
     assert "no room" in outcomes(result)["01.dcm"][1]
     assert [len(sent_parts(request)) for request in posts(origin)] == [20, 1, 1]
+
+
+def test_nobody_waits_a_day_for_a_server_in_trouble(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    write_files(tmp_path / "in", make_series(2))
+    with serving(lambda _: Answer(507, headers={"Retry-After": "86400"})) as origin:
+        result = dcmweb(origin.url, "store", "in")
+    assert (result.code, set(became(result).values())) == (5, {FAILED})
+    assert len(posts(origin)) == 1
 
 
 def test_one_request_is_sent_again_when_the_server_says(dcmweb: Dcmweb, tmp_path: Path) -> None:

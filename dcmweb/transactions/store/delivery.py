@@ -141,6 +141,8 @@ class Delivery:
     def _without_unreadable(self, load: Load, error: LocalError) -> Iterator[Outcome]:
         """Name the file that could not be sent, and send the others."""
         bad = [one for one in load.batch if one.is_made_of(error.path)]
+        if not bad:
+            raise error
         for instance in bad:
             yield self._ledger.outcome(instance, Status.FAILED, error.message)
         self._put_first([replace(load, batch=[one for one in load.batch if one not in bad])])
@@ -191,13 +193,11 @@ class Delivery:
             self._put_first([replace(load, repeats=1)])
             return
         log.info("%d instances in one request: %s; in smaller ones", count, error.message)
-        if self._ledger.unanswered(load.batch):
-            load = yield from self._without_found(load, error)
         if rule.then is Then.SMALLER:
             self._dialect.make_smaller(load.batch)
-            self._put_first([load])
-        else:
-            self._put_first(_split(load))
+        if self._ledger.unanswered(load.batch):
+            load = yield from self._without_found(load, error)
+        self._put_first([load] if rule.then is Then.SMALLER else _split(load))
 
     def _without_found(self, load: Load, error: DcmwebError) -> Generator[Outcome, None, Load]:
         """Leave out what a search finds after an error, and return what is left."""
@@ -257,7 +257,7 @@ class Delivery:
             if isinstance(said, Stored):
                 if load.is_second:
                     self._dialect.note_sent_alone(helped=True)
-                if said.sop_instance not in instance.identity.names:
+                if len(load.batch) == 1 and said.sop_instance not in instance.identity.names:
                     self._dialect.send_one_by_one()  # so that each can be told from the others
                 yield self._ledger.stored(instance, said)
             else:
