@@ -39,8 +39,8 @@ class Situation(Enum):
     """What a server did with a store request."""
 
     NAMED = "names the instance, with any 2xx, 400 or 409"
-    RENAMED = "names one instance by another UID, of one that was left open"
-    MIXED_UP = "names several by other UIDs"
+    RENAMED = "names one instance by another UID, where one was left open"
+    MIXED_UP = "names instances by other UIDs, where several were left open"
     OUT_OF_RESOURCES = "names it as refused for want of resources (A7xxH), or as being stored"
     ACCEPTED = "202 that names nothing"
     SILENT = "another 2xx that does not name it"
