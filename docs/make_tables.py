@@ -13,9 +13,10 @@ from pathlib import Path
 from dcmweb.errors import ExitCode
 from dcmweb.http.media_types import EXTENSIONS, OTHER_EXTENSION
 from dcmweb.transactions.store.failure_reasons import FAILURES, WARNINGS, Reason
+from dcmweb.transactions.store.resend import TABLE
 
 ROOT = Path(__file__).parent.parent
-FILES = (ROOT / "README.md", ROOT / "docs" / "reference.md")
+FILES = (ROOT / "README.md", ROOT / "docs" / "reference.md", ROOT / "docs" / "sending.md")
 
 
 def _table(header: str, rows: Sequence[Sequence[str]]) -> str:
@@ -47,7 +48,26 @@ def _extensions() -> str:
     return _table("media type | extension", [*rows, ("others", OTHER_EXTENSION)])
 
 
+def _resend() -> str:
+    rows = [
+        (
+            rule.situation.value,
+            rule.together.value,
+            rule.alone.value,
+            rule.is_asked or "no",
+            rule.then.value,
+            rule.said,
+        )
+        for rule in TABLE
+    ]
+    return _table(
+        "the server | several files: sent again | one file: sent again | asked | then | in the end",
+        rows,
+    )
+
+
 TABLES = {
+    "resend": _resend,
     "exit-codes": _exit_codes,
     "failure-reasons": _failures,
     "warning-reasons": _warnings,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, BinaryIO, Protocol
 
-from dcmweb.dicom.part10 import fingerprint, open_file
 from dcmweb.errors import DcmwebError, LocalError
 
 PIECE = 256 * 1024
@@ -106,3 +106,19 @@ def _reading(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise LocalError(error.strerror or str(error), path=path) from error
+
+
+def open_file(path: str, buffering: int = -1) -> BinaryIO:
+    """Open a file for reading. A named pipe reads as empty; nothing waits for its writer."""
+    return open(path, "rb", buffering=buffering, opener=_open_without_waiting)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a named pipe would otherwise wait for a writer for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def fingerprint(file: str | int) -> tuple[int, int]:
+    """Return size and time of modification of a file, to see whether it has changed."""
+    status = os.stat(file)
+    return status.st_size, status.st_mtime_ns

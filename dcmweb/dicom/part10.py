@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from dcmweb.dicom import json_model
+from dcmweb.dicom.byte_ranges import FileRange, Source, open_file
 from dcmweb.dicom.element_walk import (
     DEFLATED,
     META_SOP_CLASS,
@@ -29,6 +30,7 @@ from dcmweb.dicom.element_walk import (
     skip_preamble,
     text,
 )
+from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource, is_usable_uid
 from dcmweb.dicom.tags import (
     FLOAT_PIXEL_DATA,
@@ -73,6 +75,10 @@ class Identity:
         return tuple(dict.fromkeys(uid for uid in uids if uid))
 
 
+# Header fields of a part of a request, and its body.
+MetadataPart = tuple[dict[str, str], Source]
+
+
 @dataclass(frozen=True)
 class LocalInstance:
     """A DICOM file on this machine; size in bytes, time of modification in nanoseconds.
@@ -85,6 +91,42 @@ class LocalInstance:
     mtime_ns: int
     identity: Identity
     content: bytes | None = None
+
+    def as_metadata(self) -> tuple[Dataset, list[MetadataPart]] | None:
+        """Return a data set and parts with its bulk data; None if it is sent as a file only."""
+        return None
+
+    def as_source(self) -> Source:
+        """Return what its DICOM file is read from, anew at each attempt."""
+        return self
+
+    def is_made_of(self, path: str) -> bool:
+        """Return True if it is read from this file."""
+        return path == self.path
+
+    def what_is_wrong(self) -> str:
+        """Look for what may be wrong with a file that was refused without a reason."""
+        try:
+            with open_file(self.path) as file:
+                damage = find_damage(file)
+        except OSError:
+            damage = ""
+        uids = {
+            "SOP Class UID": self.identity.sop_class,
+            "Study Instance UID": self.identity.resource.study,
+            "Series Instance UID": self.identity.resource.series,
+        }
+        lacking = " and no ".join(name for name, uid in uids.items() if not uid)
+        return "; ".join(filter(None, [damage, f"it has no {lacking}" if lacking else ""]))
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the file. Raises LocalError if it cannot be read, or changed since."""
+        whole = FileRange(self.path, 0, self.size, (self.size, self.mtime_ns))
+        if self.content is None:
+            yield from whole.pieces()
+        else:
+            whole.check()
+            yield self.content
 
 
 def identify_file(path: str, held: int = 0) -> LocalInstance:
@@ -106,22 +148,6 @@ def identify_file(path: str, held: int = 0) -> LocalInstance:
         raise LocalError(error.strerror or str(error), path=path) from error
     content = head if len(head) == status.st_size <= held else None
     return LocalInstance(path, status.st_size, status.st_mtime_ns, identity, content)
-
-
-def open_file(path: str, buffering: int = -1) -> BinaryIO:
-    """Open a file for reading. A named pipe reads as empty; nothing waits for its writer."""
-    return open(path, "rb", buffering=buffering, opener=_open_without_waiting)
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; a named pipe would otherwise wait for a writer for ever."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def fingerprint(file: str | int) -> tuple[int, int]:
-    """Return size and time of modification of a file, to see whether it has changed."""
-    status = os.stat(file)
-    return status.st_size, status.st_mtime_ns
 
 
 def identify(file: BinaryIO, path: str = "") -> Identity:

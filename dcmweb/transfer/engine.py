@@ -153,10 +153,12 @@ class Engine:
         self.stop.sleep(delay)
 
     def delay(self, attempt: int, error: DcmwebError) -> float | None:
-        """Return how long to wait before trying an item again; None when it was tried enough."""
-        if attempt >= self._policy.retries:
-            return None
-        return self._policy.delay(attempt, error)
+        """Return how long to wait before trying an item again.
+
+        None when it was tried enough, or when the server asks for more time than a run may take.
+        """
+        delay = self._policy.delay(attempt, error)
+        return delay if attempt < self._policy.retries and delay <= self._policy.time else None
 
     def gives_up(self, error: DcmwebError) -> bool:
         """Return True if an error should end the run, since other items would fail as well."""
@@ -166,6 +168,10 @@ class Engine:
         """At the end of a run, raise the error that kept the server from ever answering."""
         if self._last_error is not None and not self._ever_answered:
             raise self._last_error
+
+    def note_answer(self) -> None:
+        """Note that the server can be reached, as an exchange beside those of the run shows."""
+        self._ever_answered = True
 
     def _note(self, error: DcmwebError | None) -> None:
         with self._lock:

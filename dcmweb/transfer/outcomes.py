@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -184,4 +184,10 @@ class Tally:
     @property
     def problems(self) -> list[FailureGroup]:
         """What went wrong, by reason; what befell most items comes first."""
-        return sorted(self._problems.values(), key=lambda problem: -problem.count)
+        found = [
+            # Fewer may be left of those that were unknown at first.
+            replace(one, count=min(one.count, self.counts[one.status]))
+            for one in self._problems.values()
+            if self.counts[one.status] > 0
+        ]
+        return sorted(found, key=lambda problem: -problem.count)

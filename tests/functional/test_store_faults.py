@@ -123,10 +123,11 @@ def test_a_server_that_is_never_well_is_the_error_of_the_run(
     write_files(tmp_path / "in", make_series(2))
     with serving(lambda _: Answer(status, b"come again")) as origin:
         result = dcmweb("--retries", "0", origin.url, "store", "in")
+    # A proxy does not know what became of it, and nobody else can be asked.
+    outcome = UNKNOWN if status in (502, 504) else FAILED
     assert result.code == 5
-    assert became(result) == {"1.dcm": FAILED, "2.dcm": FAILED}
+    assert became(result) == {"1.dcm": outcome, "2.dcm": outcome}
     assert "come again" in outcomes(result)["1.dcm"][1]
-    assert "stored 0, skipped 0, failed 2;" in result.last
 
 
 def test_a_run_to_a_server_that_has_ceased_to_be_well_stops(dcmweb: Dcmweb, tmp_path: Path) -> None:
@@ -158,7 +159,7 @@ BREAKS: dict[str, Callable[[Answer], Answer]] = {
 
 @pytest.mark.parametrize("name", BREAKS)
 @pytest.mark.parametrize("kept", [False, True], ids=["lost", "kept"])
-def test_after_a_broken_connection_all_is_sent_again(
+def test_after_a_broken_connection_all_is_sent_again_and_then_what_a_search_does_not_find(
     dcmweb: Dcmweb, tmp_path: Path, name: str, kept: bool
 ) -> None:
     archive = Archive()
@@ -169,10 +170,11 @@ def test_after_a_broken_connection_all_is_sent_again(
     with serving(taking(archive, first(broken, archive.store))) as origin:
         result = dcmweb("--retries", "2", origin.url, "store", "in")
     assert result.code == 0
-    assert [sent_parts(request) for request in posts(origin)] == [files] * 3
+    again = [] if kept else [[file] for file in files]
+    assert [sent_parts(request) for request in posts(origin)] == [files, files, *again]
     assert sorted(archive.files.values()) == sorted(files)
     assert "stored 3, skipped 0, failed 0;" in result.last
-    assert result.last.endswith("2 retries")
+    assert result.last.endswith("1 retry")
 
 
 @pytest.mark.parametrize("name", BREAKS)
@@ -242,7 +244,7 @@ def test_a_server_that_stalls_is_given_up(dcmweb: Dcmweb, tmp_path: Path, reads:
     with listening(stall, buffer=4096) as url:
         result = dcmweb("--timeout", "1", "--retries", "0", url, "store", "in")
     assert result.code == 6
-    assert became(result) == {"1.dcm": FAILED}
+    assert became(result) == {"1.dcm": UNKNOWN}
     assert "nothing moved between here and " in outcomes(result)["1.dcm"][1]
 
 
@@ -250,7 +252,7 @@ def test_a_server_that_stalls_is_given_up(dcmweb: Dcmweb, tmp_path: Path, reads:
 @pytest.mark.parametrize(
     "answer", [Answer(200, b"{}", stall=0), Answer(200, b"{}", stall=1), Answer(length=9)]
 )
-def test_an_answer_that_stalls_is_asked_for_again_with_all_that_was_sent(
+def test_after_an_answer_that_stalls_all_is_sent_again_in_smaller_requests(
     dcmweb: Dcmweb, tmp_path: Path, answer: Answer
 ) -> None:
     archive = Archive()
@@ -259,7 +261,8 @@ def test_an_answer_that_stalls_is_asked_for_again_with_all_that_was_sent(
     with serving(taking(archive, first([always(answer)], archive.store))) as origin:
         result = dcmweb("--timeout", "1", origin.url, "store", "in")
     assert (result.code, set(became(result).values())) == (0, {UPLOADED})
-    assert [sent_parts(request) for request in posts(origin)] == [files, files]
+    sent = [sent_parts(request) for request in posts(origin)]
+    assert sent == [files, *([file] for file in files)]
 
 
 # Servers that answer before they have read.
@@ -270,7 +273,9 @@ def turning_away(archive: Archive, most: int, *, reset: bool) -> Callable[[socke
 
     def serve(connection: socket.socket) -> None:
         head = read_head(connection)
-        if int(head["Content-Length"]) > most:
+        if head["Content-Length"] is None:  # a search
+            answer, content = b"200 OK", b"[]"
+        elif int(head["Content-Length"]) > most:
             answer, content = b"413 Too Much", b""
         else:
             fields = {"content-type": str(head["Content-Type"])}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dcmweb.transactions.store import verify
+from dcmweb.transactions.store.resend import WAITS
 from tests.conftest import Dcmweb, make_series, write_files
 from tests.functional.archive import Archive, json_answer
 from tests.functional.origin import Answer, Request, serving
@@ -64,7 +64,7 @@ def test_what_is_not_listed_is_failed_and_sent_again_by_the_manifest(
 @pytest.mark.slow
 def test_a_server_that_lists_late_is_asked_again(dcmweb: Dcmweb, tmp_path: Path) -> None:
     write_files(tmp_path / "in", make_series(3))
-    with serving(forgetting(Archive(), len(verify.WAITS) - 1)) as origin:  # type: ignore[arg-type]
+    with serving(forgetting(Archive(), len(WAITS) - 1)) as origin:  # type: ignore[arg-type]
         result = dcmweb(origin.url, "store", "in", "--verify")
     assert result.code == 0
 

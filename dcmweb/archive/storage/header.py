@@ -9,11 +9,11 @@ from typing import BinaryIO, Literal
 from pydicom.charset import convert_encodings, decode_bytes
 
 from dcmweb.archive.storage.attributes import INDEXED
+from dcmweb.dicom.byte_ranges import fingerprint
 from dcmweb.dicom.element_walk import EXPLICIT_VR_BIG_ENDIAN
 from dcmweb.dicom.part10 import (
     Identity,
     find_damage,
-    fingerprint,
     identify,
     read_values,
 )

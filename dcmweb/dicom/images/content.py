@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import BinaryIO
 
+from dcmweb.dicom.byte_ranges import open_file
 from dcmweb.dicom.images.codestreams import (
     BadImage,
     Pixels,
@@ -16,7 +17,6 @@ from dcmweb.dicom.images.codestreams import (
     read_jpeg,
     read_jpeg_2000,
 )
-from dcmweb.dicom.part10 import open_file
 from dcmweb.errors import LocalError
 
 _HEAD = 256

@@ -254,7 +254,7 @@ def _composed(
     )
     try:
         check_uids(dataset)
-        composed.as_file()
+        composed.as_source()
     except Unwritable as error:
         problems.append(InputProblem(plan.item, str(error)))
         return None

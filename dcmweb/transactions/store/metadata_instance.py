@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from dcmweb.dicom.byte_ranges import Chunks, FileRange
 from dcmweb.dicom.json_model import Dataset, text
-from dcmweb.dicom.part10 import LocalInstance
+from dcmweb.dicom.part10 import LocalInstance, MetadataPart
 from dcmweb.dicom.tags import TRANSFER_SYNTAX_UID
 
 
@@ -51,19 +51,29 @@ class MetadataInstance(LocalInstance):
         element = {**self.dataset[self.target], "BulkDataURI": uri}
         return replace(self, dataset={**self.dataset, self.target: element})
 
-    @property
-    def can_be_metadata(self) -> bool:
-        """Whether it can be sent as metadata and bulk data.
+    def as_metadata(self) -> tuple[Dataset, list[MetadataPart]] | None:
+        """Return its data set and parts with its bulk data.
 
-        Compressed frames can if there is one, or if they are a video: PS3.18 section 10.5.1.4 has
-        one part for the pixel data, and no more.
+        Compressed frames can be sent so if there is one, or if they are a video: PS3.18 section
+        10.5.1.4 has one part for the pixel data, and no more.
         """
-        return len(self.frames) <= 1
+        if len(self.frames) > 1:
+            return None
+        headers = {"Content-Type": self.media_type, "Content-Location": self.location}
+        return self.dataset, [(headers, frame) for frame in self.frames]
 
-    def as_file(self) -> Chunks:
+    def as_source(self) -> Chunks:
         """Make a DICOM file of it, to be read piece by piece."""
         from dcmweb.dicom.json_to_part10 import BulkData, write_file
 
         bulk = {self.location: BulkData(self.frames, self.is_encapsulated)} if self.frames else {}
         syntax = text(self.dataset, TRANSFER_SYNTAX_UID)
         return Chunks(tuple(write_file(self.dataset, syntax, bulk)))
+
+    def is_made_of(self, path: str) -> bool:
+        """Return True if it is read from this file."""
+        return path in (self.path, *(frame.path for frame in self.frames))
+
+    def what_is_wrong(self) -> str:
+        """Look for nothing: all of it was checked before it was made."""
+        return ""

@@ -12,8 +12,8 @@ from dcmweb.transactions.store import response_module
 from dcmweb.transactions.store.response_module import StoreResponse
 
 # Statuses whose body says what became of each instance (PS3.18 table 10.5.3-1).
-TELLING = (200, 202, 204, 400, 409)
-SUCCESS = (200, 202, 204)
+SUCCESS = range(200, 300)
+TELLING = (*SUCCESS, 400, 409)
 _ABOUT_FORM = re.compile(r"media.?type|content.?type|mime|dicom\+json", re.IGNORECASE)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.resources import Resource
 from dcmweb.dicom.tags import (
     ERROR_COMMENT,
     FAILED_ATTRIBUTES_SEQUENCE,
@@ -34,6 +36,15 @@ class Stored:
     warning: int | None = None
     detail: str = ""
 
+    @property
+    def resource(self) -> Resource:
+        """The instance on the server; its study and series are known from its Retrieve URL only."""
+        match [unquote(segment) for segment in self.retrieve_url.rstrip("/").split("/")]:
+            case [*_, "studies", study, "series", series, "instances", self.sop_instance]:
+                return Resource(study, series, self.sop_instance)
+            case _:
+                return Resource(instance=self.sop_instance)
+
 
 @dataclass(frozen=True)
 class NotStored:
@@ -51,6 +62,11 @@ class StoreResponse:
     stored: dict[str, Stored] = field(default_factory=dict)
     failed: dict[str, NotStored] = field(default_factory=dict)
     other_failures: Sequence[NotStored] = ()
+
+    @property
+    def names_any(self) -> bool:
+        """Whether it says anything of any instance."""
+        return bool(self.stored or self.failed or self.other_failures)
 
     def about(self, names: Iterable[str]) -> Stored | NotStored | None:
         """Return what is said of the instance with any of these UIDs; a failure counts more."""

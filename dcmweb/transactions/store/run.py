@@ -17,7 +17,8 @@ from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
-from dcmweb.transactions.store.sender import Batch, Planner, Sender
+from dcmweb.transactions.store.request_body import Batch
+from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transactions.store.verify import Verification
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
 
@@ -102,7 +103,8 @@ def _verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outc
             count += verification.note(_with_uids(outcome) if was_done else outcome)
             yield outcome
         for outcome in context.engine.run(verification.jobs()):
-            missing += 1
+            is_news = outcome.status is Status.STORED  # which was unknown before
+            count, missing = count + is_news, missing + (not is_news)
             yield outcome
         context.notify(f"Verified: the server lists {count - missing:,} of {count:,} instances")
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dcmweb.dicom.byte_ranges import PIECE, Chunks, FileRange
-from dcmweb.dicom.part10 import fingerprint
+from dcmweb.dicom.byte_ranges import PIECE, Chunks, FileRange, fingerprint
 from dcmweb.errors import LocalError
 
 CONTENT = os.urandom(2 * PIECE + 100)

@@ -31,6 +31,7 @@ from pydicom.uid import (
 )
 
 from dcmweb.dicom import part10
+from dcmweb.dicom.byte_ranges import fingerprint
 from dcmweb.dicom.part10 import Identity, find_damage, find_missing_end, identify, identify_file
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
@@ -372,7 +373,7 @@ def test_a_look_tells_size_and_time(tmp_path: Path) -> None:
     assert (found.path, found.size) == (path, len(PLAIN["explicit"].data))
     assert found.mtime_ns == 1_234_567_890_123_456_700
     with open(path, "rb") as file:
-        assert part10.fingerprint(file.fileno()) == (found.size, found.mtime_ns)
+        assert fingerprint(file.fileno()) == (found.size, found.mtime_ns)
 
 
 def test_meta_information_may_name_another_instance() -> None:
