@@ -140,10 +140,11 @@ _TRANSLATIONS = (
         "nothing moved between here and {host} for {timeout:g} s",
         "a longer --timeout may help",
     ),
+    _Translation((FramingError,), Truncated, "the answer of {host} is broken: {reason}"),
     _Translation(
-        (FramingError, urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
+        (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
         Truncated,
-        "the answer of {host} is broken: {reason}",
+        "the answer of {host} broke off: {reason}",
     ),
     _Translation(
         (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError),
