@@ -180,3 +180,22 @@ def test_a_proxy_that_wants_a_password_is_told_apart_from_the_server(dcmweb: Dcm
             assert "407" in result.err
             assert "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT" in result.err
             assert "--user" not in result.err
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_that_wants_a_certificate_is_told_as_such(
+    dcmweb: Dcmweb, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = context.maximum_version = version
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    with serving(lambda _: json_answer([]), context) as origin:
+        result = dcmweb("--retries", "0", "--ca-bundle", bundle, origin.url, "search")
+    # Before version 1.3, servers do not say why.
+    is_told = version is ssl.TLSVersion.TLSv1_3
+    assert result.code == (ExitCode.AUTH if is_told else ExitCode.NETWORK)
+    assert "the certificate of a client" in result.err
