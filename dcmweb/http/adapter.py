@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from threading import Lock, local
 from typing import Any
@@ -147,6 +148,15 @@ class _Lent:
             self.sock.settimeout(self.adapter.idle_timeout)
             if self.borrower is not None:
                 self.borrower.add(self.sock)
+
+    def send(self, data: Any) -> None:
+        """Send; where TLS ended meanwhile, raise what the server said last rather than that."""
+        try:
+            super().send(data)  # type: ignore[misc]
+        except ssl.SSLEOFError:
+            if self.sock is not None:
+                self.sock.recv(1)  # raises the alert, if there is one
+            raise
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Put the request line, with `^` as it was before requests and urllib3 escaped it.

@@ -52,6 +52,7 @@ _PROXY_HINT = (
 )
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})([ -~]{0,100})")
 # What TLS says to a client without a certificate (RFC 8446 section 6.2, RFC 5246 section 7.2.2).
+_HANDSHAKE_FAILURE = "SSLV3_ALERT_HANDSHAKE_FAILURE"
 _CERTIFICATE_ALERTS = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE")
 
 
@@ -140,10 +141,11 @@ _TRANSLATIONS = (
         "nothing moved between here and {host} for {timeout:g} s",
         "a longer --timeout may help",
     ),
+    _Translation((FramingError,), Truncated, "the answer of {host} is broken: {reason}"),
     _Translation(
-        (FramingError, urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
+        (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
         Truncated,
-        "the answer of {host} is broken: {reason}",
+        "the answer of {host} broke off: {reason}",
     ),
     _Translation(
         (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError),
@@ -188,11 +190,17 @@ def from_exception(error: Exception, url: str, timeout: float) -> DcmwebError:
 
 def _from_reason(host: str, causes: list[BaseException]) -> DcmwebError | None:
     """Make the error of an exception that only its reason tells from others of its class."""
-    if any(getattr(cause, "reason", None) in _CERTIFICATE_ALERTS for cause in causes):
+    reasons = [getattr(cause, "reason", None) for cause in causes]
+    if _HANDSHAKE_FAILURE in reasons:
+        return Unreachable(
+            f"{host} ended the TLS handshake",
+            "it may want the certificate of a client, which dcmweb cannot give, or another TLS",
+            retryable=False,
+        )
+    if any(reason in _CERTIFICATE_ALERTS for reason in reasons):
         return AuthError(
             f"{host} asks for the certificate of a client",
-            "dcmweb cannot give one: ask without TLS"
-            " authentication, or through a proxy that has one",
+            "dcmweb cannot give one; a proxy that can may stand between",
         )
     tunnel = _TUNNEL_FAILED.search(str(causes[-1]))
     if tunnel is None:

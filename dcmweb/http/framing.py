@@ -155,7 +155,7 @@ class FramedResponse(http.client.HTTPResponse):
         self._received += len(data)
         if self.length is not None:
             if not data:
-                raise FramingError(f"the last {self.length} bytes are missing")
+                raise FramingError(f"it broke off, {self.length} bytes before its end")
             self.length -= len(data)
             if not self.length:
                 self._end()

@@ -141,7 +141,7 @@ def read_parts(read: Read, boundary: str, *, is_whole: bool = False) -> Iterator
         for _ in stream.until(delimiter):
             pass  # the preamble
     except Truncated:
-        if not is_whole:
+        if not (is_whole and stream.is_over):
             raise
         raise stream.no_delimiter() from None
     count = 0
@@ -164,11 +164,13 @@ class _Stream:
         self._buffer = b"\r\n"  # the first delimiter may stand at the very beginning
         self._used = 0
         self._start = b""
+        self.is_over = False  # there is nothing more to be read
 
     def _more(self) -> bool:
         data = self._read(PIECE)
         self._buffer = self._buffer[self._used :] + data
         self._used = 0
+        self.is_over = not data
         return bool(data)
 
     def _left(self) -> int:

@@ -335,7 +335,7 @@ WITHOUT_INSTANCES = {
     "JSON": (Answer(200, b"{}", {"Content-Type": "application/json"}), 8),
     "nothing": (Answer(200, b"", {"Content-Type": "application/dicom"}), 8),
     "junk in a part": (Answer(200, multipart_body([b"<html>"]), RELATED), 8),
-    "another boundary": (Answer(200, multipart_body(THREE, boundary="x"), RELATED), 8),
+    "no delimiter": (Answer(200, b"text\r\n" + multipart_body(THREE, boundary="x"), RELATED), 8),
     "404": (Answer(404), 3),
     "401": (Answer(401), 4),
     "500": (Answer(500), 5),

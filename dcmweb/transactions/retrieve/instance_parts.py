@@ -10,7 +10,7 @@ from typing import BinaryIO
 from dcmweb.dicom import part10
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Level, Resource
-from dcmweb.errors import IncompletePayload, LocalError, MissingUid, ProtocolError
+from dcmweb.errors import IncompletePayload, LocalError, MissingUid, ProtocolError, Truncated
 from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType, multipart
 from dcmweb.http.multipart import PIECE, Part
 from dcmweb.http.response import Response, not_dicomweb
@@ -130,27 +130,30 @@ def check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resourc
     the end, the structure of the file must show that it is whole.
     """
     with file.reader() as reader:
-        identity = _identify(reader, asked)
+        identity = _identify(reader, asked, ends)
         found = identity.resource
+        if part.declared_size not in (None, file.size) or not ends:
+            missing = part10.find_missing_end(reader, doubted=not ends)
+            if missing:
+                raise IncompletePayload(f"what the server sent is cut short: {missing}")
         if asked.instance and found.instance != asked.instance:
             raise ProtocolError(f"the server sent instance {found.instance} instead")
         if found.study and found.study != asked.study:
             raise ProtocolError(f"the server sent an instance of study {found.study}")
         if asked.series and found.series and found.series != asked.series:
             raise ProtocolError(f"the server sent an instance of series {found.series}")
-        if part.declared_size not in (None, file.size) or not ends:
-            missing = part10.find_missing_end(reader, doubted=not ends)
-            if missing:
-                raise IncompletePayload(f"what the server sent is cut short: {missing}")
     return Resource(asked.study, asked.series or found.series, found.instance)
 
 
-def _identify(reader: BinaryIO, asked: Resource) -> Identity:
+def _identify(reader: BinaryIO, asked: Resource, ends: bool) -> Identity:
     try:
         return part10.identify(reader)
     except MissingUid:
+        if not ends:
+            raise Truncated("what the server sent is cut short") from None
         if not asked.instance:
             raise ProtocolError("what the server sent has no SOP Instance UID") from None
         return Identity("", asked)  # cannot be read here, but the path names it
     except LocalError as error:
-        raise ProtocolError(f"what the server sent cannot be used: {error.message}") from None
+        broken = ProtocolError if ends else Truncated
+        raise broken(f"what the server sent cannot be used: {error.message}") from None

@@ -30,12 +30,14 @@ from dcmweb.errors import (
     UsageError,
 )
 from dcmweb.http.error_mapping import (
+    LONGEST_RETRY_AFTER,
     LONGEST_WORDS,
     from_exception,
     from_status,
     looks_like_html,
     server_words,
 )
+from dcmweb.http.framing import FramingError
 
 URL = "https://server.example:8443/dicomweb/studies"
 
@@ -313,3 +315,60 @@ def test_exceptions_that_name_each_other_are_no_trap() -> None:
     first, second = OSError("first"), OSError("second")
     first.__cause__, second.__cause__ = second, first
     assert "second" in from_exception(first, URL, 1).message
+
+
+def tunnel(said: str) -> requests.exceptions.ProxyError:
+    """A failed CONNECT, as it comes out of requests."""
+    inner = u3.ProxyError(
+        "Unable to connect to proxy", OSError(f"Tunnel connection failed: {said}")
+    )
+    return requests.exceptions.ProxyError(u3.MaxRetryError(POOL, "/", inner))
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "retryable"),
+    [
+        ("407 Proxy Authentication Required", AuthError, False),
+        ("403 Forbidden", AuthError, False),
+        ("400 Bad Request", Unreachable, False),
+        ("502 Bad Gateway", Unreachable, True),
+        ("503 Service Unavailable", Unreachable, True),
+    ],
+)
+def test_what_a_proxy_says_instead_of_a_tunnel(
+    said: str, kind: type[DcmwebError], retryable: bool
+) -> None:
+    found = from_exception(tunnel(said), URL, 1)
+    assert type(found) is kind
+    assert found.retryable is retryable
+    assert found.message == f"the proxy did not connect to server.example:8443: {said}"
+    assert "HTTPS_PROXY" in found.hint
+    assert "--user" not in found.hint
+
+
+def test_the_password_of_a_proxy_is_not_that_of_the_server() -> None:
+    found = from_status(407, CaseInsensitiveDict({"Proxy-Authenticate": "Basic"}), b"")
+    assert "HTTP_PROXY=" in found.hint
+    assert "--user" not in found.hint
+
+
+def test_a_server_that_wants_the_certificate_of_a_client_is_told_as_such() -> None:
+    alert = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert (_ssl.c:2)")
+    alert.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    found = from_exception(requests.exceptions.SSLError(u3.SSLError(alert)), URL, 1)
+    assert isinstance(found, AuthError)
+    assert "certificate of a client" in found.message
+
+
+@pytest.mark.parametrize("value", ["31536000", "9" * 5000, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_nobody_is_asked_to_wait_for_a_year(value: str) -> None:
+    found = from_status(503, CaseInsensitiveDict({"Retry-After": value}), b"")
+    assert isinstance(found, Refused)
+    assert found.retry_after == LONGEST_RETRY_AFTER
+
+
+def test_a_broken_framing_is_a_broken_answer() -> None:
+    error = u3.ProtocolError("Connection aborted.", FramingError("it broke off"))
+    found = from_exception(requests.ConnectionError(error), URL, 1)
+    assert type(found) is Truncated
+    assert found.message == "the answer of server.example:8443 is broken: it broke off"

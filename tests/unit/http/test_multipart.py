@@ -319,3 +319,44 @@ def test_an_error_of_a_source_ends_the_body() -> None:
 
     with pytest.raises(OSError, match="gone"):
         list(Body.related([Broken(b"xx")], "a/b"))
+
+
+@pytest.mark.parametrize(
+    "told", ["'b0undary'", "b0undar", "b0undaryX", "WITH", "--b0undary", "\u0161"]
+)
+@pytest.mark.parametrize("before", [b"", b"\r\n"])
+def test_the_boundary_that_the_body_shows_goes_before_the_one_that_is_told(
+    told: str, before: bytes
+) -> None:
+    body = before + SHORT
+    for size in (1, 7, len(body)):
+        assert read(cut(body, *range(size, len(body), size)), told) == EXPECTED_SHORT
+
+
+@pytest.mark.parametrize("line", [b"--text\r\n", b"--text\r\nof two lines\r\n", b"text: text\r\n"])
+def test_a_preamble_does_not_pass_for_a_delimiter(line: bytes) -> None:
+    assert read([line + SHORT]) == EXPECTED_SHORT
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"text\r\n" + SHORT, "no line with its boundary"),
+        (SHORT.replace(b"\r\n", b"\n"), "end with LF"),
+        (b"", "empty"),
+    ],
+)
+def test_a_whole_body_without_a_delimiter_is_not_said_to_break_off(body: bytes, words: str) -> None:
+    with pytest.raises((ProtocolError, NothingMatched), match=words) as caught:
+        list(read_parts(Wire([body]), "other", is_whole=True))
+    assert not caught.value.retryable
+    with pytest.raises(Truncated):
+        list(read_parts(Wire([body]), "other"))
+
+
+def test_what_breaks_off_before_its_delimiter_is_not_said_to_be_whole() -> None:
+    def reading(_: int) -> bytes:
+        raise Truncated("cut")
+
+    with pytest.raises(Truncated, match="cut"):
+        list(read_parts(reading, BOUNDARY, is_whole=True))

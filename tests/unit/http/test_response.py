@@ -1,0 +1,123 @@
+"""Answers as streams: what has gone wrong once does not pass for an end later."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import requests
+import urllib3
+from requests.structures import CaseInsensitiveDict
+
+from dcmweb.errors import (
+    DcmwebError,
+    IncompletePayload,
+    Interrupted,
+    NetworkError,
+    NothingMatched,
+    Refused,
+    Truncated,
+)
+from dcmweb.http.response import Response
+
+
+class Exchanges:
+    """A run's exchanges, which may be cut."""
+
+    def __init__(self) -> None:
+        self.is_cut = False
+
+    def translate(self, error: Exception, _url: str) -> DcmwebError:
+        return Interrupted() if self.is_cut else NetworkError(str(error))
+
+
+class Breaking(io.BytesIO):
+    """A body that breaks once, and then seems to have ended."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if not data and not self.closed:
+            self.close()
+            raise OSError("broke")
+        return data
+
+
+def response(
+    body: io.BytesIO, status: int = 200, exchanges: Exchanges | None = None, **headers: str
+) -> Response:
+    answer = requests.Response()
+    answer.status_code, answer.url = status, "http://server.example/x"
+    answer.headers = CaseInsensitiveDict({k.replace("_", "-"): v for k, v in headers.items()})
+    answer.raw = urllib3.HTTPResponse(body, headers, status, preload_content=False)
+    return Response(answer, requests.PreparedRequest(), exchanges or Exchanges())
+
+
+def test_an_error_is_raised_by_every_later_read() -> None:
+    found = response(Breaking(b"data"), Content_Length="9")
+    assert found.read(100) == b"data"
+    for _ in range(3):
+        with pytest.raises(NetworkError, match="broke"):
+            found.read(100)
+
+
+def test_what_was_closed_before_its_end_has_not_ended() -> None:
+    found = response(io.BytesIO(b"data"), Content_Length="4")
+    found.read(2)
+    found.close()
+    with pytest.raises(Truncated, match="closed"):
+        found.read(2)
+
+
+def test_what_came_to_its_end_stays_there() -> None:
+    found = response(io.BytesIO(b"data"), Content_Length="4")
+    assert found.content() == b"data"
+    found.close()
+    assert found.read(10) == b""
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content_Length": "4"}])
+def test_after_a_cut_the_end_of_a_connection_is_no_end(headers: dict[str, str]) -> None:
+    exchanges = Exchanges()
+    found = response(io.BytesIO(b"data"), 200, exchanges, **headers)
+    assert found.read(4) == b"data"
+    exchanges.is_cut = True
+    if headers:
+        assert found.read(4) == b""
+    else:
+        with pytest.raises(Interrupted):
+            found.read(4)
+
+
+@pytest.mark.parametrize(
+    ("status", "may_be_partial", "error"),
+    [
+        (200, False, None),
+        (201, False, None),
+        (207, False, None),
+        (299, False, None),
+        (206, True, None),
+        (206, False, IncompletePayload),
+        (204, True, NothingMatched),
+        (205, False, NothingMatched),
+        (304, False, Refused),
+        (404, False, NothingMatched),
+    ],
+)
+def test_which_statuses_have_content(
+    status: int, may_be_partial: bool, error: type[DcmwebError] | None
+) -> None:
+    found = response(io.BytesIO(b""), status)
+    if error is None:
+        found.check_content(may_be_partial=may_be_partial)
+    else:
+        with pytest.raises(error):
+            found.check_content(may_be_partial=may_be_partial)
+
+
+def test_the_size_is_that_of_what_is_not_encoded() -> None:
+    assert response(io.BytesIO(), Content_Length="12").size == 12
+    assert response(io.BytesIO()).size is None
+    assert response(io.BytesIO(), Content_Length="12", Content_Encoding="gzip").size is None
+    assert response(io.BytesIO(), Content_Length="12", Content_Encoding="identity").size == 12
+    assert response(io.BytesIO(), Content_Encoding="gzip").has_end
+    assert not response(io.BytesIO(), Content_Encoding="identity").has_end
