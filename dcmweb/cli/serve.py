@@ -11,6 +11,7 @@ import click
 
 from dcmweb.cli.options import Run
 from dcmweb.errors import Interrupted, UsageError
+from dcmweb.local.windows import IS_WINDOWS
 
 
 @click.command()
@@ -58,6 +59,8 @@ def serve(run: Run, /, folder: str, host: str, port: int, **access_options: Any)
     )
     with server.serving(folder, host, port, access, run.console.line) as base_url:
         run.console.data(base_url)
+        if IS_WINDOWS:
+            run.console.line("Please note: on Windows the archive is not tested regularly")
         if not server.is_loopback(host):
             guarded = access.user or access.token
             run.console.line(

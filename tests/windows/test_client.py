@@ -1,4 +1,4 @@
-"""The client on a Windows Python, started under wine by tests that run here."""
+"""The client on Windows: on Windows itself, or started under wine by tests that run here."""
 
 from __future__ import annotations
 
@@ -10,30 +10,35 @@ from pathlib import Path
 
 import pytest
 
+from dcmweb.local.windows import IS_WINDOWS
+from tests.conftest import DCMWEB as ON_THIS_SYSTEM
 from tests.conftest import clean_environment, make_series, tree, write_files
 from tests.functional.archive import LEVELS, Archive
 from tests.functional.origin import Answer, Handler, Request, serving
 
-PYTHON = os.environ.get("DCMWEB_WINDOWS_PYTHON", "")
+UNDER_WINE = os.environ.get("DCMWEB_WINDOWS_PYTHON", "")
+DCMWEB = ["wine", UNDER_WINE, "-m", "dcmweb"] if UNDER_WINE else ON_THIS_SYSTEM
 PATIENCE = 120
 
 pytestmark = pytest.mark.skipif(
-    not PYTHON, reason="no Python for Windows: python tests/windows/run.py"
+    not (UNDER_WINE or IS_WINDOWS), reason="no Python for Windows: python tests/windows/run.py"
 )
 
 
 def windows(path: Path) -> str:
-    return "Z:" + str(path).replace("/", "\\")
+    return str(path) if IS_WINDOWS else "Z:" + str(path).replace("/", "\\")
 
 
 def begin(cwd: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        ["wine", PYTHON, "-m", "dcmweb", *arguments],
+        [*DCMWEB, *arguments],
         cwd=cwd,
         env=clean_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Ctrl-Break goes to the whole group of a process.
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
 
 
@@ -154,15 +159,19 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     assert tree(tmp_path / "out") == archive.tree()
 
 
+# Under wine SIGINT makes Ctrl-C; Windows sends Ctrl-Break alone to one process.
+STOP = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT)
+
+
 def test_ctrl_c_stops_a_run_in_good_order(tmp_path: Path) -> None:
     archive = Archive(*make_series(2))
     reached, may_go_on = threading.Event(), threading.Event()
     with serving(waiting(archive, reached, may_go_on)) as origin:
         process = begin(tmp_path, origin.url, "retrieve", "studies/1.2.3", "-o", "out")
         assert reached.wait(PATIENCE)
-        process.send_signal(signal.SIGINT)  # which wine makes Ctrl-C of
+        process.send_signal(STOP)
         code, _, err = end(process)
         may_go_on.set()
-    assert code == 130
+    assert code == (143 if IS_WINDOWS else 130)
     assert "interrupted" in err
     assert tree(tmp_path / "out") == {}
