@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import dcmweb
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="this is Windows, and all of it is absent")
 
 PACKAGE = Path(dcmweb.__file__).parent
 MODULES = sorted(

