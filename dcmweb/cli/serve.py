@@ -12,6 +12,7 @@ import click
 from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation
 from dcmweb.errors import Interrupted, UsageError
+from dcmweb.local.windows import IS_WINDOWS
 
 
 @click.command(cls=Command)
@@ -61,6 +62,8 @@ def serve(
     )
     with server.serving(folder, host, port, access, invocation.console.line) as base_url:
         invocation.console.data(base_url)
+        if IS_WINDOWS:
+            invocation.console.line("Please note: on Windows the archive is not tested regularly")
         if not server.is_loopback(host):
             guarded = access.user or access.token
             invocation.console.line(

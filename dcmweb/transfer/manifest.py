@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import Any, BinaryIO
 
@@ -58,12 +58,15 @@ class Manifest:
         self._known.execute(
             "CREATE TABLE known (item TEXT PRIMARY KEY, size, mtime_ns, good) WITHOUT ROWID"
         )
-        try:
-            self._file = self._open()
-        except OSError as error:
-            raise LocalError(
-                f"the manifest {path} cannot be used: {error.strerror}", path=path
-            ) from error
+        with ExitStack() as unless_open:
+            unless_open.callback(self._known.close)
+            try:
+                self._file = self._open()
+            except OSError as error:
+                raise LocalError(
+                    f"the manifest {path} cannot be used: {error.strerror}", path=path
+                ) from error
+            unless_open.pop_all()
 
     def _open(self) -> BinaryIO:
         if os.path.exists(self._path) and not os.path.isfile(self._path):  # such as a device

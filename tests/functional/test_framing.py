@@ -14,11 +14,13 @@ import pytest
 
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, Interrupted
+from dcmweb.http.transport import Transport
 from dcmweb.settings import Settings
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.delete import operations
 from dcmweb.transactions.delete.run import delete
 from dcmweb.transactions.retrieve.metadata import metadata
+from dcmweb.transactions.retrieve.options import RetrieveOptions
 from dcmweb.transactions.retrieve.output import Destination
 from dcmweb.transactions.retrieve.run import retrieve
 from dcmweb.transactions.search.paging import fetch_page
@@ -104,7 +106,7 @@ def getting_metadata(context: RunContext, _: Path) -> object:
 def retrieving(path: str) -> Action:
     def act(context: RunContext, folder: Path) -> object:
         shutil.rmtree(folder, ignore_errors=True)
-        outcomes = list(retrieve(context, [path], Destination(str(folder))))
+        outcomes = list(retrieve(context, [path], Destination(str(folder)), RetrieveOptions()))
         if all(outcome.status is Status.RETRIEVED for outcome in outcomes):
             return tree(folder)
         assert tree(folder) == {}
@@ -181,7 +183,8 @@ def without_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_answer_that_is_cut_once_is_asked_for_again(case: Case, tmp_path: Path) -> None:
     script = Script({case.path: case.wire, **case.beside}, case.path)
     with listening(script) as url:
-        context = RunContext(Settings(base_url=url, retries=2))
+        transport = Transport(Settings(base_url=url, retries=2))
+        context = RunContext(transport)
         for script.cut in cuts(case.wire):
             script.times = 1
             script.paths.clear()
@@ -189,7 +192,7 @@ def test_an_answer_that_is_cut_once_is_asked_for_again(case: Case, tmp_path: Pat
             assert found == case.expected, script.cut
             if case.asks == OPERATION:
                 assert OPERATION in script.paths, script.cut
-        context.close()
+        transport.close()
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -200,7 +203,8 @@ def test_an_answer_that_is_always_cut_is_never_success(case: Case, tmp_path: Pat
         for script.cut in cuts(case.wire):
             script.times = 100
             script.paths.clear()
-            context = RunContext(Settings(base_url=url, retries=0))
+            transport = Transport(Settings(base_url=url, retries=0))
+            context = RunContext(transport)
             try:
                 found = case.action(context, tmp_path / "out")
             except Interrupted:
@@ -210,7 +214,7 @@ def test_an_answer_that_is_always_cut_is_never_success(case: Case, tmp_path: Pat
             else:  # all came but the line ends behind the end, or in another way
                 assert found == case.expected, script.cut
                 assert script.cut >= len(case.wire) - 10 or case.asks in script.paths
-            context.close()
+            transport.close()
     assert failures > len(list(cuts(case.wire))) - 10 or case.asks == INSTANCE
 
 

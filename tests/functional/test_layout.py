@@ -54,6 +54,17 @@ def test_instances_that_share_a_uid_do_not_overwrite_each_other(
     assert sorted(tree(tmp_path / "out").values()) == sorted(twins)
 
 
+def test_what_is_something_else_in_a_place_is_left_alone(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    (data,) = make_series(1)
+    place = tmp_path / "out" / "secret-id-17" / "unknown" / "CT" / "1.2.3.4.1.dcm"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"notes of mine")
+    with serving(Archive(data)) as origin:
+        for _ in range(2):
+            assert dcmweb(origin.url, "retrieve", "-o", "out", *LAYOUT).code == 0
+    assert sorted(tree(tmp_path / "out").values()) == sorted([data, b"notes of mine"])
+
+
 @pytest.mark.parametrize("option", [("--skip-existing",), ("--manifest", "m")])
 def test_what_is_in_its_place_is_passed_over(
     dcmweb: Dcmweb, tmp_path: Path, option: tuple[str, ...]

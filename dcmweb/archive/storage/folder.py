@@ -30,6 +30,7 @@ from dcmweb.local.partial_files import (
     sync_folder,
     writing_into,
 )
+from dcmweb.local.windows import IS_WINDOWS
 from dcmweb.locks import Locking, try_lock
 
 _INDEX, _LOCK = "index.sqlite3", "lock"
@@ -161,11 +162,18 @@ class Storage:
         return sum(entry.note == SERVED for entry in gone)
 
     def _unlink(self, paths: Iterable[str]) -> None:
-        removed = list(paths)
-        for path in removed:
+        removed = []
+        for path in list(paths):
             final = os.path.join(self.folder, path)
-            with suppress(FileNotFoundError):
+            try:
                 os.unlink(final)
+            except FileNotFoundError:
+                pass
+            except PermissionError:
+                if IS_WINDOWS:  # as long as an answer is made of it; the next start removes it
+                    continue
+                raise
+            removed.append(path)
             with suppress(OSError):  # which folders are that are not empty
                 os.removedirs(os.path.dirname(final))
         self.index.forget_deleted(removed)

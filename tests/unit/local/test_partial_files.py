@@ -444,3 +444,26 @@ def test_devices_of_windows_are_no_names(device: str) -> None:
         assert not windows.is_device(name)
         assert not windows.is_device(name + ".dcm")
     assert windows.is_device(device)
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="Windows has no fcntl to stand in for that of macOS")
+@pytest.mark.parametrize("is_known", [True, False])
+def test_macos_has_to_empty_the_cache_of_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    import fcntl
+
+    done: list[object] = []
+
+    def control(_file: object, command: int) -> None:
+        if not is_known:
+            raise OSError(errno.ENOTSUP, "no")
+        done.append(command)
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: done.append("fsync"))
+    with open(tmp_path / "x", "wb") as file:
+        partial_files.sync_file(file)
+    assert done == ([51] if is_known else ["fsync"])
