@@ -171,8 +171,9 @@ class Console:
                     if words and not (self.quiet and outcome.status.is_good):
                         self.line(words)
         finally:
-            self._sum_up(run.summary)
-            self._print_summary(run.summary)
+            if run.summary.is_begun:
+                self._sum_up(run.summary)
+                self._print_summary(run.summary)
         return run.summary
 
     def _sum_up(self, summary: Summary) -> None:

@@ -14,7 +14,7 @@ from dcmweb.dicom.resources import Level
 from dcmweb.errors import Interrupted
 from dcmweb.transfer.engine import Engine, Meter
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, Tally, nothing_is_done
-from dcmweb.transfer.summary import Progress, Summary
+from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
 
 if TYPE_CHECKING:
     from dcmweb.transactions.search.run import Search
@@ -121,7 +121,7 @@ class Account:
         self._engine: Engine | None = None
         self._began: float | None = None
         self._seconds: float | None = None  # None until the run has ended
-        self._end = "not begun"
+        self._end = NOT_BEGUN
         self._due = 0.0
 
     def follow(
@@ -131,12 +131,12 @@ class Account:
         open_manifest: OpenManifest | None,
     ) -> Outcomes:
         """Run a transaction: count each outcome, write it to the manifest, then yield it."""
+        manifest = open_manifest() if open_manifest else None
         self._engine = engine
         self._began = time.monotonic()
         self._end = "stopped early"
         try:
             with ExitStack() as stack:
-                manifest = open_manifest() if open_manifest else None
                 if manifest is not None:
                     stack.callback(manifest.close)
                 outcomes = begin(manifest.is_done if manifest else nothing_is_done)

@@ -143,7 +143,7 @@ class Manifest:
 
     def record(self, outcome: Outcome) -> None:
         """Append what became of an item. Raises LocalError if that cannot be written."""
-        if outcome.status is Status.DONE_BEFORE:
+        if not self._writes or outcome.status is Status.DONE_BEFORE:
             return
         with self._writing():
             _write(self._file, {**as_event(outcome), "item": self._name(outcome.item)})

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from dcmweb.errors import ExitCode, ItemsFailed
 from dcmweb.transfer.outcomes import FailureGroup, Status
 
+NOT_BEGUN = "not begun"  # the end of a run that nobody has begun, or whose records failed before it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -45,7 +47,7 @@ class Summary:
     `bytes` were moved in `seconds`, with at most `workers` requests at a time and `retries`.
     `failures` groups the items that failed by reason, with a few of them by name; the groups with
     most items come first. `end` is "" for a run that came to its end, otherwise how it ended:
-    "interrupted" or "stopped early".
+    "interrupted", "stopped early" or "not begun".
     """
 
     purpose: Status
@@ -66,6 +68,11 @@ class Summary:
     def failed(self) -> int:
         """How many items failed, or are in doubt."""
         return sum(count for status, count in self.counts.items() if not status.is_good)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anybody has begun the run."""
+        return self.end != NOT_BEGUN
 
     @property
     def is_good(self) -> bool:

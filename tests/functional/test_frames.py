@@ -370,15 +370,17 @@ def test_the_metadata_is_asked_where_a_row_does_not_tell_the_number_of_frames(
     assert len(tree(tmp_path / "out")) == 4
 
 
-@pytest.mark.parametrize("path", ["", "studies/1.2.3"])
-def test_a_study_whose_instances_are_not_listed_is_no_success(dcmweb: Dcmweb, path: str) -> None:
+@pytest.mark.parametrize("path", [[], ["studies/1.2.3"]])
+def test_a_study_whose_instances_are_not_listed_is_no_success(
+    dcmweb: Dcmweb, path: list[str]
+) -> None:
     images = Images()
 
     def handle(request: Request) -> Answer:
         return Answer(204) if request.path.endswith("/instances") else images(request)
 
     with serving(handle) as origin:
-        result = dcmweb(origin.url, "retrieve", path, "--type", "image/png", "-o", "out")
+        result = dcmweb(origin.url, "retrieve", *path, "--type", "image/png", "-o", "out")
     assert result.code == (3 if path else 1)
     assert "studies/1.2.3" in result.err
 

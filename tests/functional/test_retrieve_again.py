@@ -32,7 +32,8 @@ def test_what_is_there_is_not_fetched_again(
 ) -> None:
     archive = Archive(*make_series(3))
     with serving(archive) as origin:
-        arguments = (origin.url, "retrieve", path, "-o", "out", *options)
+        named = [path] if path else []
+            arguments = (origin.url, "retrieve", *named, "-o", "out", *options)
         assert dcmweb(*arguments).code == 0
         first = fetched(origin)
         result = dcmweb(*arguments)

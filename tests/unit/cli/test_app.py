@@ -9,7 +9,7 @@ import pytest
 
 from dcmweb.cli.app import _install_signal_handlers
 from dcmweb.cli.console import Console
-from dcmweb.cli.options import Run
+from dcmweb.cli.options import Invocation
 from dcmweb.errors import Interrupted
 
 
@@ -26,8 +26,7 @@ def handlers() -> Iterator[None]:
 @pytest.mark.usefixtures("handlers")
 def test_ctrl_break_stops_a_run_as_sigterm_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
-    run = Run(Console())
-    _install_signal_handlers(run)
+    _install_signal_handlers(Invocation(Console()))
     with pytest.raises(Interrupted) as caught:
         signal.raise_signal(signal.SIGUSR1)
     assert caught.value.exit_code == 143
