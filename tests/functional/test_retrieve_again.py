@@ -33,7 +33,7 @@ def test_what_is_there_is_not_fetched_again(
     archive = Archive(*make_series(3))
     with serving(archive) as origin:
         named = [path] if path else []
-            arguments = (origin.url, "retrieve", *named, "-o", "out", *options)
+        arguments = (origin.url, "retrieve", *named, "-o", "out", *options)
         assert dcmweb(*arguments).code == 0
         first = fetched(origin)
         result = dcmweb(*arguments)
