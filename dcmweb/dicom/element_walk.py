@@ -78,7 +78,11 @@ def read_meta(file: BinaryIO) -> dict[int, str]:
             return meta
         if len(header) < 8:
             raise CutShort("it ends inside its file meta information")
-        tag, length, after = _explicit(file, header, "<", start)
+        if _has_no_vr(header):
+            tag, length = (header[0] | header[1] << 8) << 16 | header[2] | header[3] << 8, header[4]
+            after = start + 8 + length
+        else:
+            tag, length, after = _explicit(file, header, "<", start)
         if after > size:
             raise CutShort.inside(tag)
         if tag in (META_SOP_CLASS, META_SOP_INSTANCE, META_SYNTAX):
@@ -87,6 +91,11 @@ def read_meta(file: BinaryIO) -> dict[int, str]:
             end = after + int.from_bytes(file.read(4), "little")
         file.seek(after)
         start = after
+
+
+def _has_no_vr(header: bytes) -> bool:
+    """Return True for a header in Implicit VR, which old exports have in the meta information."""
+    return header[5:] == b"\0\0\0" and not header[4:6].isalpha()
 
 
 def encoding(syntax: str) -> tuple[bool, str]:

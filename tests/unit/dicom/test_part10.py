@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import struct
 import threading
 import warnings
 import zlib
@@ -568,3 +569,28 @@ def test_zeros_behind_a_data_set_are_padding(count: int) -> None:
 
 def test_zeros_and_then_something_else_are_damage() -> None:
     assert find_damage(io.BytesIO(make_instance() + bytes(512) + b"x" * 8))
+
+
+@pytest.mark.parametrize("preamble", [b"", b"\0" * 128 + b"DICM"], ids=["bare", "preamble"])
+@pytest.mark.parametrize("name", ["explicit", "implicit"])
+@pytest.mark.parametrize("first", [0x0000, 0x0001, 0x0002])
+def test_meta_information_in_implicit_vr_is_read(
+    preamble: bytes, name: str, first: int, tmp_path: Path
+) -> None:
+    """As old exports have it; pydicom reads it with force, and gdcm does."""
+    syntax = ExplicitVRLittleEndian if name == "explicit" else ImplicitVRLittleEndian
+    values = [
+        (0x0002, SecondaryCaptureImageStorage.encode()),
+        (0x0003, b"1.2.3.4"),
+        (0x0010, syntax.encode()),
+    ]
+    values = [*([(first, b"\x01\0\0\0")] if first < 2 else []), *values]
+    head = b"".join(
+        struct.pack("<HHL", 2, tag, len(value) + len(value) % 2) + value + b"\0" * (len(value) % 2)
+        for tag, value in values
+    )
+    data = preamble + head + b"".join(PLAIN[name].elements)
+    found = identify_file(write(tmp_path, data)).identity
+    assert found.resource == identify_file(write(tmp_path, PLAIN[name].data)).identity.resource
+    assert (found.transfer_syntax, found.meta_sop_instance) == (syntax, "1.2.3.4")
+    assert found.bare is not bool(preamble)
