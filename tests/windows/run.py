@@ -50,8 +50,6 @@ def main() -> int:
         install_packages(home, python.parent)
         subprocess.run(["wine", "winecfg", "-v", "win10"], stdin=subprocess.DEVNULL, check=True)
         (home / "complete").touch()
-    # Otherwise wine starts anew for each command.
-    subprocess.run(["wineserver", "--persistent"], check=False)
     wine = ["wine", str(python)]
     unit = [*wine, "-m", "pytest", "-q", "-p", "no:cacheprovider", *LEFT_OUT, *UNIT_TESTS]
     functional = [sys.executable, "-m", "pytest", "-q", "tests/windows"]
