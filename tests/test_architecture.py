@@ -15,6 +15,7 @@ import dcmweb
 PACKAGE = Path(dcmweb.__file__).parent
 FLOORS = {
     "errors": 0,
+    "sources": 0,
     "locks": 1,
     "settings": 1,
     "dicom": 1,

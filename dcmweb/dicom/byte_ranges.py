@@ -6,22 +6,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, BinaryIO, Protocol
+from typing import IO, BinaryIO
 
 from dcmweb.errors import DcmwebError, LocalError
+from dcmweb.sources import Source
 
 PIECE = 256 * 1024
-
-
-class Source(Protocol):
-    """Bytes that are somewhere else, not in memory."""
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield its bytes from the start; raises rather than yield fewer or more."""
 
 
 Chunk = bytes | Source

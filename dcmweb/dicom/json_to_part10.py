@@ -20,7 +20,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 from pydicom.valuerep import format_number_as_ds
 
-from dcmweb.dicom.byte_ranges import Chunk, Source, size_of
+from dcmweb.dicom.byte_ranges import Chunk, size_of
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN, encoding
 from dcmweb.dicom.json_model import Dataset, bulk_references, text
 from dcmweb.dicom.person_names import GROUPS, join_groups
@@ -43,6 +43,7 @@ from dcmweb.dicom.tags import (
     STUDY_INSTANCE_UID,
     TRANSFER_SYNTAX_UID,
 )
+from dcmweb.sources import Source
 
 UTF_8 = "ISO_IR 192"
 

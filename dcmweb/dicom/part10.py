@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from dcmweb.dicom import json_model
-from dcmweb.dicom.byte_ranges import FileRange, Source, open_file
+from dcmweb.dicom.byte_ranges import FileRange, open_file
 from dcmweb.dicom.element_walk import (
     DEFLATED,
     META_SOP_CLASS,
@@ -41,6 +41,7 @@ from dcmweb.dicom.tags import (
     STUDY_INSTANCE_UID,
 )
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
+from dcmweb.sources import Source
 
 if TYPE_CHECKING:
     import pydicom

@@ -17,6 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError
 from dcmweb.http.framing import FramedResponse
 
 BLOCK = 256 * 1024
+PROBE_AFTER, PROBE_EVERY = 60, 20  # seconds without data before the first probe, and between two
 
 
 class Connections:
@@ -56,6 +57,23 @@ def _shut_down(sock: socket.socket) -> None:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
+def _keep_alive(sock: socket.socket) -> None:
+    """Let probes keep a connection alive while a server works on a request and says nothing.
+
+    Firewalls and load balancers drop connections that are idle for some minutes without a word.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (
+        ("TCP_KEEPIDLE", PROBE_AFTER),
+        ("TCP_KEEPALIVE", PROBE_AFTER),
+        ("TCP_KEEPINTVL", PROBE_EVERY),
+    ):
+        option = getattr(socket, name, None)  # TCP_KEEPALIVE is what macOS calls TCP_KEEPIDLE
+        if option is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+
+
 class Adapter(HTTPAdapter):
     """A requests adapter with as many kept connections as there are workers, and no retries.
 
@@ -89,7 +107,7 @@ class Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         """Make the pool manager for a proxy likewise."""
-        manager = super().proxy_manager_for(*args, **kwargs)
+        manager = super().proxy_manager_for(*args, blocksize=BLOCK, **kwargs)
         self._use_our_connections(manager)
         return manager
 
@@ -146,6 +164,7 @@ class _Lent:
         if isinstance(self.sock, socket.socket):
             # urllib3 would go on with the connect timeout while the request is sent.
             self.sock.settimeout(self.adapter.idle_timeout)
+            _keep_alive(self.sock)
             if self.borrower is not None:
                 self.borrower.add(self.sock)
 

@@ -10,10 +10,10 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 from dcmweb.errors import DcmwebError, NothingMatched, ProtocolError, Truncated
 from dcmweb.http.media_types import MediaType, multipart, parse
+from dcmweb.sources import Source
 
 PIECE = 256 * 1024
 LONGEST_HEADERS = 64 * 1024
@@ -26,17 +26,6 @@ _FIRST_LINE = re.compile(
 
 Read = Callable[[int], bytes]
 Piece = bytes | memoryview
-
-
-class Source(Protocol):
-    """What a part is made of: its size in bytes is known, and it can be read anew each time."""
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield its bytes from the start; raises rather than yield fewer or more."""
 
 
 class Body:

@@ -37,7 +37,8 @@ from dcmweb.dicom.element_walk import (
 from dcmweb.dicom.tags import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from dcmweb.errors import BrokenDicom
 from dcmweb.http.media_types import FRAME_MEDIA_TYPES
-from dcmweb.http.multipart import PIECE, Source
+from dcmweb.http.multipart import PIECE
+from dcmweb.sources import Source
 
 _KINDS = ("FloatPixelData", "DoubleFloatPixelData", "PixelData")
 _TAGS = (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA, PIXEL_DATA)

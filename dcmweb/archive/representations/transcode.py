@@ -39,7 +39,7 @@ from dcmweb.dicom.tags import (
     EXTENDED_OFFSET_TABLE,
     EXTENDED_OFFSET_TABLE_LENGTHS,
 )
-from dcmweb.http.multipart import Source
+from dcmweb.sources import Source
 
 TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 

@@ -9,7 +9,8 @@ from enum import Enum, auto
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.http.media_types import DICOM, DICOM_JSON
-from dcmweb.http.multipart import Body, Source
+from dcmweb.http.multipart import Body
+from dcmweb.sources import Source
 from dcmweb.transfer.engine import Meter
 
 Batch = list[LocalInstance]
