@@ -9,7 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from enum import Enum, auto
-from typing import IO
+from functools import cache
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import portalocker
 
 
 class Locking(Enum):
@@ -18,6 +22,14 @@ class Locking(Enum):
     LOCKED = auto()
     TAKEN = auto()  # another open file holds it
     UNSUPPORTED = auto()  # the file system has no locks
+
+
+@cache
+def _exclusive() -> portalocker.LockFlags:
+    """Make the flags once: a lock is taken for each file that is retrieved."""
+    import portalocker
+
+    return portalocker.LOCK_EX | portalocker.LOCK_NB
 
 
 def try_lock(file: IO[bytes]) -> Locking:
@@ -29,7 +41,7 @@ def try_lock(file: IO[bytes]) -> Locking:
     import portalocker
 
     try:
-        portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+        portalocker.lock(file, _exclusive())
     except portalocker.AlreadyLocked:
         return Locking.TAKEN
     except (portalocker.LockException, OSError) as error:
