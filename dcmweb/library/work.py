@@ -47,7 +47,7 @@ class WorkDone:
 def perform(work: Work) -> WorkDone:
     """Do work, in whatever process this is.
 
-    Never raises what goes wrong with the work: it is in what is returned. All outcomes are held in
+    Errors of the work are never raised: they are in the value returned. All outcomes are held in
     memory, so a unit should be a few hundred items.
     """
     outcomes: list[Outcome] = []

@@ -76,7 +76,7 @@ class Delivery:
         self._ledger = Ledger(batch, context.session)
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield what became of each instance, whatever happens in between."""
+        """Yield the outcome of each instance, whatever happens in between."""
         try:
             while self._queue:
                 yield from self._step(self._queue.popleft())
@@ -217,7 +217,7 @@ class Delivery:
         return replace(load, batch=rest)
 
     def _in_the_end(self, instance: LocalInstance, error: DcmwebError) -> Iterator[Outcome]:
-        """Say what became of an instance that was sent by itself and failed for good."""
+        """Yield the outcome of an instance that was sent by itself and failed for good."""
         self._check_address(error)
         if not self._ledger.unanswered([instance]):
             if self._engine.gives_up(error):

@@ -9,7 +9,7 @@ from dcmweb.http.media_types import DICOM_JSON, DICOM_XML
 from dcmweb.settings import Settings
 from dcmweb.transactions.store.request_body import Batch, BodyFormat, can_be_metadata
 
-ENOUGH = 3  # files in a row that tell whether it is of use to send them by themselves
+ENOUGH = 3  # files in a row that show if it helps to send files by themselves
 # Bytes of a request that a 404 may be about before any was taken, and once one was.
 LARGE_AT_FIRST, LARGE_LATER = 1_000_000, 64 * 1024
 

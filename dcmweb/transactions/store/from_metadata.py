@@ -70,7 +70,7 @@ def compose(
 ) -> tuple[list[MetadataInstance], list[InputProblem]]:
     """Make instances of metadata and files; where something is wrong, only say what.
 
-    Raises UsageError for what is no metadata, or does not go together in number.
+    Raises UsageError if the metadata is not valid, or does not match the files in number.
     """
     datasets, problems = _checked(metadata)
     contents: list[MediaFile] = []
@@ -283,7 +283,7 @@ def _doubles(composed: Iterable[MetadataInstance]) -> Iterator[InputProblem]:
 
 
 def _with_locations(composed: list[MetadataInstance]) -> list[MetadataInstance]:
-    """Name bulk data as the metadata does, or by its instance where that name is no good."""
+    """Name bulk data as the metadata does, or by its instance where that name cannot be used."""
     used = Counter(one.location for one in composed)
     return [
         one if used[one.location] == 1 and _is_plain(one.location) else one.relocated()
@@ -292,5 +292,5 @@ def _with_locations(composed: list[MetadataInstance]) -> list[MetadataInstance]:
 
 
 def _is_plain(location: str) -> bool:
-    """Tell whether a text can stand in a header field."""
+    """Return True if a text can stand in a header field."""
     return location.isascii() and location.isprintable() and location.strip() == location != ""

@@ -38,7 +38,7 @@ class Ledger:
         self._unanswered.difference_update({instance.path for instance in batch} - but)
 
     def outcome(self, instance: LocalInstance, status: Status, reason: str = "") -> Outcome:
-        """Say what became of an instance."""
+        """Make the outcome of an instance."""
         return self._outcome(instance, status, reason)
 
     def found(self, instance: LocalInstance, words: str) -> Outcome:
@@ -64,7 +64,7 @@ class Ledger:
         return self._outcome(instance, Status.STORED, "; ".join(notes), place, resource)
 
     def left_by_a_stop(self) -> Iterator[Outcome]:
-        """Say what became of the others when the run is interrupted."""
+        """Yield the outcomes of the others when the run is interrupted."""
         for instance in list(self._waiting.values()):
             if self._requests[instance.path]:
                 words = "interrupted before the server answered"
@@ -73,7 +73,7 @@ class Ledger:
                 yield self._outcome(instance, Status.FAILED, "interrupted before it was sent")
 
     def left(self, words: str) -> Iterator[Outcome]:
-        """Say what became of the others when the run stops."""
+        """Yield the outcomes of the others when the run stops."""
         for instance in list(self._waiting.values()):
             if instance.path in self._unanswered:
                 reason = f"it was sent, and no answer came: {words}"

@@ -1,4 +1,4 @@
-"""Instances made of metadata and files that are no DICOM: what they are, and how they are sent."""
+"""Instances made from metadata and files that are not DICOM: what they are, how they are sent."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dcmweb.http.response import Response, not_dicomweb
 from dcmweb.transactions.store import response_module
 from dcmweb.transactions.store.response_module import StoreResponse
 
-# Statuses whose body says what became of each instance (PS3.18 table 10.5.3-1).
+# Statuses whose body has the outcome of each instance (PS3.18 table 10.5.3-1).
 SUCCESS = range(200, 300)
 TELLING = (*SUCCESS, 400, 409)
 _ABOUT_FORM = re.compile(r"media.?type|content.?type|mime|dicom\+json", re.IGNORECASE)

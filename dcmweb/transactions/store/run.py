@@ -48,7 +48,7 @@ def store(
 ) -> Outcomes:
     """Store the instances in files, folders and masks; yield the outcome of each file.
 
-    `listed` are paths without wildcards. Files are passed over if `is_done` says so, by path, size
+    `listed` are paths without wildcards. Files are skipped if `is_done` says so, by path, size
     in bytes and time of modification in nanoseconds. Raises NothingMatched if there was no file at
     all, and what stopped the run otherwise.
     """
@@ -110,7 +110,7 @@ def _verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outc
 
 
 def _with_uids(outcome: Outcome) -> Outcome:
-    """Tell which instance a file is that was passed over without a look."""
+    """Identify a file that was skipped unopened."""
     try:
         found = part10.identify_file(outcome.item).identity.resource
     except LocalError:
@@ -247,7 +247,7 @@ def _batches(instances: Iterable[LocalInstance], sender: Sender | Planner) -> It
 
 
 def _composed_before(instance: MetadataInstance) -> Outcome:
-    """Pass over an instance that needs nothing more."""
+    """Make the outcome of an instance that needs nothing more."""
     resource = instance.identity.resource
     return Outcome.of(resource, Status.DONE_BEFORE, instance.path, size=instance.size)
 

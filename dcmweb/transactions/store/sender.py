@@ -1,4 +1,4 @@
-"""Sending instances to be stored, and finding out what became of each (PS3.18 section 10.5)."""
+"""Sends instances to be stored, and finds the outcome of each (PS3.18 section 10.5)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Sender:
         return self._dialect.batch_count
 
     def deliver(self, batch: Batch) -> Iterator[Outcome]:
-        """Send instances and yield what became of each, whatever happens in between."""
+        """Send instances and yield the outcome of each, whatever happens in between."""
         yield from Delivery(self._context, self._dialect, self._exchange, batch).outcomes()
 
 
