@@ -22,6 +22,7 @@ from dcmweb.errors import (
 from dcmweb.http import content_coding, error_mapping, media_types
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Part, read_parts
+from dcmweb.http.redaction import redact, without_query
 
 LONGEST_ANSWER = 512 * 1024 * 1024  # of answers that are held in memory: JSON, XML, errors
 LONGEST_PROBLEM = 64 * 1024
@@ -59,7 +60,7 @@ class Response:
         self.request = request
         self.status: int = answer.status_code
         self.headers: CaseInsensitiveDict[str] = answer.headers
-        self.url: str = answer.url
+        self.url = without_query(answer.url)  # for messages: a query may name a patient
         self._decoded: Callable[[int], bytes] | None = None
         self._failure: DcmwebError | None = None
         self._is_over = self._is_closed = False
@@ -74,6 +75,8 @@ class Response:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        if isinstance(error, DcmwebError):
+            redact(error, str(self.request.url))  # servers repeat what they were asked for
 
     @property
     def media_type(self) -> MediaType:
@@ -140,7 +143,7 @@ class Response:
             data: bytes = self._answer.raw.read(size, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
             # The last two: what reading from a connection cut by another thread can raise.
-            raise self._exchanges.translate(error, self.url) from error
+            raise self._exchanges.translate(error, str(self.request.url)) from error
         return data
 
     def parts(self) -> Iterator[Part]:
@@ -172,10 +175,15 @@ class Response:
             body = self.read(LONGEST_PROBLEM)
         except (NetworkError, ProtocolError):
             body = b""
-        error = error_mapping.from_status(self.status, self.headers, body)
-        # Without the query: there may be a patient's name in it.
-        error.request = f"{self.request.method} {self.url.partition('?')[0]}"
-        return error
+        error = error_mapping.from_status(
+            self.status,
+            self.headers,
+            body,
+            method=str(self.request.method),
+            sent=str(self._answer.request.headers.get("Authorization") or ""),
+        )
+        error.request = f"{self.request.method} {self.url}"
+        return redact(error, str(self.request.url))
 
     def check(self, *good: int) -> None:
         """Raise the error this answer is, unless its status is success or one of the good ones."""

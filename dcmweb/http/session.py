@@ -13,6 +13,7 @@ from dcmweb.http import auth, error_mapping, exchange_log
 from dcmweb.http.adapter import Connections
 from dcmweb.http.content_location import names_another
 from dcmweb.http.multipart import Body
+from dcmweb.http.redaction import hide_values, redact, without_query, without_values
 from dcmweb.http.response import Response, is_success
 from dcmweb.http.transport import Transport, origin
 
@@ -75,9 +76,10 @@ class Session:
     def _exchange(
         self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None
     ) -> Response:
-        """Send a request, once more with renewed credentials if these were turned down."""
+        """Send a request, once more with renewed credentials if these were refused."""
         response = self._send(method, path, headers, body)
-        if response.status == 401 and self._transport.auth.renew(response.request):
+        status = response.status
+        if status in (401, 403) and self._transport.auth.renew(response.request, status):
             response.close()
             response = self._send(method, path, headers, body)
         return response
@@ -99,7 +101,7 @@ class Session:
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
-            exchange_log.log_headers(">", prepared.headers)
+            exchange_log.log_headers(">", prepared.headers, url)
             with self._transport.adapter.lending_to(self._connections):
                 answer = self._transport.http.send(
                     prepared,
@@ -111,10 +113,13 @@ class Session:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self.translate(error, url) from error
         except ValueError as error:  # of an address that BASE_URL did not have: it was checked
-            raise ProtocolError(f"{url} redirects to what is no address: {error}") from error
+            raise ProtocolError(
+                f"{without_query(url)} redirects to what is not an address: "
+                f"{without_values(hide_values(str(error), url))}"
+            ) from error
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
-        exchange_log.log_headers("<", answer.headers)
+        exchange_log.log_headers("<", answer.headers, url)
         response = Response(answer, prepared, self)
         self._check_identity(response, url)
         return response
@@ -125,7 +130,7 @@ class Session:
         location = response.headers.get("Content-Location", "") if is_got else ""
         if another := names_another(url, location):
             response.close()
-            raise WrongAnswer(f"{url.partition('?')[0]} was answered with {another}")
+            raise WrongAnswer(f"{without_query(url)} was answered with {without_query(another)}")
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Make our error of an exception; after a cut, the cut is the reason.
@@ -138,4 +143,4 @@ class Session:
             error, (OSError, urllib3.exceptions.HTTPError)
         ):
             raise error
-        return error_mapping.from_exception(error, url, self._settings.idle_timeout)
+        return redact(error_mapping.from_exception(error, url, self._settings.idle_timeout), url)

@@ -280,8 +280,8 @@ def certificate() -> Exception:
         (requests.TooManyRedirects(), ProtocolError, False, "redirects in a circle"),
         (requests.exceptions.InvalidSchema("x"), ProtocolError, False, "HOST redirects to what is"),
         (requests.exceptions.MissingSchema("x"), ProtocolError, False, "HOST redirects to what is"),
-        (requests.exceptions.InvalidURL("x"), UsageError, False, f"{URL} is no valid URL: x"),
-        (u3.LocationParseError("x"), UsageError, False, "no valid URL"),
+        (requests.exceptions.InvalidURL("x"), UsageError, False, f"{URL} is not a valid URL: x"),
+        (u3.LocationParseError("x"), UsageError, False, "not a valid URL"),
         (
             requests.ConnectionError(u3.ProtocolError("Connection aborted.", RESET)),
             NetworkError,
