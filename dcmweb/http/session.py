@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import requests
 import urllib3
@@ -24,8 +24,12 @@ class Session:
     Credentials go to the origin of BASE_URL and nowhere else.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(
+        self, transport: Transport, on_warning: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Make a session; `on_warning` is called with the text of each Warning header field."""
         self._transport = transport
+        self._on_warning = on_warning
         self._settings = transport.settings
         self._connections = Connections()
 
@@ -122,6 +126,9 @@ class Session:
         exchange_log.log_headers("<", answer.headers, url)
         response = Response(answer, prepared, self)
         self._check_identity(response, url)
+        if is_success(response.status):  # the words of others are in their errors
+            for text in error_mapping.warnings(response.headers):
+                self._on_warning(without_values(hide_values(text, url)))
         return response
 
     def _check_identity(self, response: Response, url: str) -> None:
