@@ -17,6 +17,7 @@ FLOORS = {
     "errors": 0,
     "locks": 1,
     "settings": 1,
+    "temporary": 1,
     "user_text": 1,
     "dicom": 1,
     "local": 2,

@@ -93,7 +93,10 @@ def _resources(
     if source:
         texts += listed_resources(source, invocation.stop, null=null)
         if not texts:
-            raise NothingMatched("the list has no paths in it")
+            raise NothingMatched(
+                "the list is empty",
+                "it holds paths, one per line, as of a search with --format uids",
+            )
     resources = outermost(map(parse_resource, texts))
     if not resources:
         raise UsageError("there is nothing to delete", "name a study, series or instance")

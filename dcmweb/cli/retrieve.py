@@ -120,7 +120,9 @@ def _targets(
     targets_and_paths: Iterator[Target | str] = chain(named, listed)
     first = next(targets_and_paths, None)
     if first is None:
-        raise NothingMatched("the list has no paths in it")
+        raise NothingMatched(
+            "the list is empty", "it holds paths, one per line, as of a search with --format uids"
+        )
     try:
         kind = parse_target(first, base_url) if isinstance(first, str) else first
     except UsageError:

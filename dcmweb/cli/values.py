@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dcmweb.dicom.dictionary import attribute_of, uid_name
-from dcmweb.dicom.person_names import GROUPS, split_components, split_groups
+from dcmweb.dicom.person_names import groups_of, split_components, split_groups
 from dcmweb.dicom.tags import (
     CODE_MEANING,
     CODE_VALUE,
@@ -68,7 +68,7 @@ def _written_name(text: str) -> str:
 
 def _person_name(groups: dict[str, Any]) -> str:
     """Write a name: `Family, Given Middle`, the ideographic one in brackets behind it."""
-    alphabetic, ideographic, phonetic = (_group(str(groups.get(g) or "")) for g in GROUPS)
+    alphabetic, ideographic, phonetic = map(_group, groups_of(groups).values())
     if alphabetic and ideographic:
         return f"{alphabetic} ({ideographic})"
     return alphabetic or ideographic or phonetic

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import ssl
-import tempfile
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from dcmweb.errors import UsageError
 from dcmweb.http import auth, content_coding
 from dcmweb.http.adapter import Adapter
 from dcmweb.settings import Settings
+from dcmweb.temporary import temporary_folder
 
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _LARGEST_BUNDLE = 64 * 1024 * 1024
@@ -106,7 +106,7 @@ class Transport:
             return path
         checked = path
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe, /dev/fd/63
-            folder = self._files.enter_context(tempfile.TemporaryDirectory(prefix="dcmweb-"))
+            folder = self._files.enter_context(temporary_folder())
             checked = os.path.join(folder, "ca.pem")
             with open(path, "rb") as pipe, open(checked, "wb") as copy:
                 copy.write(pipe.read(_LARGEST_BUNDLE))
