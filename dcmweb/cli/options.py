@@ -14,7 +14,7 @@ import click
 
 from dcmweb.cli.console import Console
 from dcmweb.cli.text import visible
-from dcmweb.errors import UsageError
+from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.settings import (
     ADAPTIVE_WORKERS,
     MOST_WORKERS,
@@ -127,6 +127,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
         console.quiet = quiet
         if verbose or debug:
             console.show_log("DEBUG" if debug else "INFO")
+        from dcmweb.library.base import find_root
         from dcmweb.library.client import Client
 
         with closing(
@@ -137,7 +138,12 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
                 stop=invocation.stop,
             )
         ) as client:
-            return function(invocation, client, **options)
+            try:
+                return function(invocation, client, **options)
+            except DcmwebError as error:
+                if root := find_root(client, error):
+                    error.hint = f"the DICOMweb service is at {root}: give that as BASE_URL"
+                raise
 
     return command
 

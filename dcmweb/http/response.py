@@ -183,6 +183,7 @@ class Response:
             sent=str(self._answer.request.headers.get("Authorization") or ""),
         )
         error.request = f"{self.request.method} {self.url}"
+        error.may_be_wrong_root = self.status in (404, 405)
         return redact(error, str(self.request.url))
 
     def check(self, *good: int) -> None:
@@ -211,12 +212,15 @@ class Response:
 def not_dicomweb(response: Response, body: bytes) -> ProtocolError:
     """Make the error for an answer that is something else than DICOMweb, a login page perhaps."""
     if error_mapping.looks_like_html(body) or response.media_type.name == "text/html":
-        return ProtocolError(
+        error = ProtocolError(
             f"{response.url} answers with a web page, not with DICOMweb",
             "is BASE_URL the root of the DICOMweb service, or does it want a login first?",
         )
-    name = response.media_type.name or "no media type"
-    return ProtocolError(
-        f"{response.url} does not answer with DICOMweb ({name})",
-        "is BASE_URL the root of the DICOMweb service?",
-    )
+    else:
+        name = response.media_type.name or "no media type"
+        error = ProtocolError(
+            f"{response.url} does not answer with DICOMweb ({name})",
+            "is BASE_URL the root of the DICOMweb service?",
+        )
+    error.may_be_wrong_root = True
+    return error

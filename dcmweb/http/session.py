@@ -17,6 +17,8 @@ from dcmweb.http.redaction import hide_values, redact, without_query, without_va
 from dcmweb.http.response import Response, is_success
 from dcmweb.http.transport import Transport, origin
 
+PROBE_TIMEOUT = 5.0  # seconds
+
 
 class Session:
     """HTTP exchanges of one run; safe to be used by many threads.
@@ -57,6 +59,10 @@ class Session:
             headers["Accept-Encoding"] = "identity"
         return self._exchange("GET", path, headers)
 
+    def probe(self, url: str, *, accept: str) -> Response:
+        """Get a URL to see what is there: without redirects, and without long waits."""
+        return self._send("GET", url, {"Accept": accept}, None, probes=True)
+
     def post(
         self, path: str, body: Body, *, accept: str, headers: Mapping[str, str] | None = None
     ) -> Response:
@@ -89,7 +95,13 @@ class Session:
         return response
 
     def _send(
-        self, method: str, path: str, headers: Mapping[str, str], body: Body | None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        *,
+        probes: bool = False,
     ) -> Response:
         if self.is_cut:
             raise Interrupted
@@ -102,6 +114,8 @@ class Session:
             auth=self._transport.auth if self.is_own(url) else auth.Authentication(),
         )
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
+        if probes:
+            timeouts = (min(timeouts[0], PROBE_TIMEOUT), min(timeouts[1], PROBE_TIMEOUT))
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
@@ -111,7 +125,7 @@ class Session:
                     prepared,
                     timeout=timeouts,
                     # A redirected POST would turn into a GET, and a DELETE hit something else.
-                    allow_redirects=method == "GET",
+                    allow_redirects=method == "GET" and not probes,
                     **self._transport.environment(url),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.conftest import Dcmweb, clean_environment, make_series
 from tests.functional.archive import Archive, json_answer
-from tests.functional.origin import Answer, Request, serving
+from tests.functional.origin import Answer, Handler, Request, serving
 
 LATIN = os.fsdecode(b"M\xfcller")  # "Müller" in Latin-1, as an old script has it
 INSTANCE = "studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
@@ -110,3 +111,84 @@ def test_without_a_temporary_folder_the_error_names_it(
 def test_an_empty_list_is_said_to_be_empty(dcmweb: Dcmweb) -> None:
     result = dcmweb("http://127.0.0.1:1/x", "retrieve", "-", text="\n")
     assert (result.code, "the list is empty" in result.last) == (3, True)
+
+
+# A BASE_URL that is not the root of the service.
+
+
+NOT_FOUND = Answer(404)
+JSON = {"Content-Type": "application/dicom+json"}
+PAGE = Answer(200, b"<!DOCTYPE html>", {"Content-Type": "text/html"})
+LIST = Answer(200, b'["0123-4567", "89ab-cdef"]', {"Content-Type": "application/json"})
+
+
+def service_at(*roots: str, otherwise: Answer = NOT_FOUND) -> Handler:
+    """A server with a DICOMweb service below some of its paths, and something else elsewhere."""
+    archive = Archive(*make_series(1))
+
+    def handle(request: Request) -> Answer:
+        root = next((one for one in roots if request.target.startswith(f"{one}/studies")), None)
+        if root is None:
+            return otherwise
+        return archive(replace(request, target="/dicomweb" + request.target.removeprefix(root)))
+
+    return handle
+
+
+@pytest.mark.parametrize("otherwise", [Answer(404), Answer(405), PAGE, LIST])
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        ("", "/dicom-web"),
+        ("", "/dicomweb"),
+        ("/projects/p/dicomStores/d", "/projects/p/dicomStores/d/dicomWeb"),
+        ("/dcm4chee-arc/aets/DCM4CHEE", "/dcm4chee-arc/aets/DCM4CHEE/rs"),
+        ("/app/explorer.html", "/dicom-web"),
+        ("/dicom-web/studies", "/dicom-web"),
+        ("/pacs/studies/1.2.3", "/pacs"),
+    ],
+)
+def test_the_root_of_the_service_is_found(
+    dcmweb: Dcmweb, given: str, root: str, otherwise: Answer
+) -> None:
+    with serving(service_at(root, otherwise=otherwise)) as origin:
+        server = origin.url.removesuffix("/dicomweb")
+        result = dcmweb(f"{server}{given}", "search")
+    assert result.code in (3, 5, 8)
+    assert result.last.endswith(f"the DICOMweb service is at {server}{root}: give that as BASE_URL")
+    assert len(origin.requests) <= 8
+
+
+def test_the_root_of_the_service_is_found_for_a_retrieval(dcmweb: Dcmweb) -> None:
+    with serving(service_at("/dicom-web")) as origin:
+        server = origin.url.removesuffix("/dicomweb")
+        result = dcmweb(server, "retrieve", f"{INSTANCE}/metadata")
+    assert (result.code, f"is at {server}/dicom-web:" in result.err) == (3, True)
+
+
+def test_a_root_that_is_right_is_not_doubted(dcmweb: Dcmweb) -> None:
+    with serving(service_at("/dicomweb", "/dicomweb/dicom-web")) as origin:
+        result = dcmweb(origin.url, "retrieve", "studies/9.9.9/metadata")
+    assert result.code == 3
+    assert "give that as BASE_URL" not in result.err
+    assert origin.requests[-1].target == "/dicomweb/studies?limit=1"
+
+
+def test_nothing_is_asked_of_another_origin(dcmweb: Dcmweb) -> None:
+    with serving(lambda _: Answer(204)) as other:
+        elsewhere = Answer(302, headers={"Location": f"{other.url}/studies"})
+
+        def handle(request: Request) -> Answer:
+            return Answer(404) if request.path == "/dicomweb/studies" else elsewhere
+
+        with serving(handle) as origin:
+            result = dcmweb(origin.url, "search")
+    assert (result.code, other.requests) == (3, [])
+    assert "give that as BASE_URL" not in result.err
+
+
+def test_errors_of_another_kind_lead_to_no_further_requests(dcmweb: Dcmweb) -> None:
+    for answer in (Answer(401), Answer(403), Answer(409), Answer(200, b"[{}]", JSON, cut=3)):
+        with serving(lambda _, answer=answer: answer) as origin:  # type: ignore[misc]
+            assert dcmweb("--retries", "0", origin.url, "search").code
+        assert len(origin.requests) == 1
