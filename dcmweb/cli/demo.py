@@ -130,7 +130,7 @@ class Demonstration:
     def _look_at_pictures(self) -> None:
         pictures = list((self._folder / "pictures").rglob("*.png"))
         _check(len(pictures) == 1, "there is not one picture of the instance")
-        _check(pictures[0].read_bytes().startswith(_PNG), "the picture is no PNG")
+        _check(pictures[0].read_bytes().startswith(_PNG), "the picture is not a PNG")
         self._say(f"# {pictures[0].name} is a PNG of {pictures[0].stat().st_size} bytes")
 
 

@@ -76,7 +76,7 @@ class Field:
 
 
 def parse_fields(texts: Iterable[str]) -> list[Field]:
-    """Read lists of keywords and tags; raises UsageError for what is none."""
+    """Read lists of keywords and tags. Raises UsageError for anything else."""
     names = dict.fromkeys(name for text in texts for name in _NAME.findall(text))
     return [Field(attributes(name)) for name in names]
 

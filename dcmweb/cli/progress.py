@@ -44,7 +44,7 @@ class Census(Thread):
             self._is_complete = True
 
     def share(self, progress: Progress) -> float | None:
-        """Return the share of bytes that were sent or passed over."""
+        """Return the share of bytes that were sent or skipped."""
         if not self._is_complete or not self._total:
             return None
         return (progress.bytes + progress.passed_over) / self._total

@@ -127,7 +127,7 @@ def parse(text: str) -> MediaType:
 def parse_wanted(text: str) -> MediaType:
     """Read the media type a user asks for; `multipart/related; type=X` asks for X.
 
-    Raises UsageError for what is no media type.
+    Raises UsageError for anything else.
     """
     wanted = parse(text)
     if wanted.name == MULTIPART_RELATED and "type" in wanted.parameters:
@@ -136,7 +136,7 @@ def parse_wanted(text: str) -> MediaType:
         wanted = MediaType(inner.name, {**inner.parameters, **parameters})
     if not re.fullmatch(f"{_TOKEN.pattern}/{_TOKEN.pattern}", wanted.name):
         raise UsageError(
-            f"{text!r} is no media type",
+            f"{text!r} is not a media type",
             "write it like image/png or 'application/dicom; transfer-syntax=*'",
         )
     return wanted

@@ -125,7 +125,7 @@ class Response:
         try:
             data = self._read(size)
             if not data and size and not self.has_framing and self._exchanges.is_cut:
-                raise Interrupted  # the end of the connection is no end of the body then
+                raise Interrupted  # then the connection was cut, and the body is not complete
         except DcmwebError as error:
             self._failure = error
             raise
