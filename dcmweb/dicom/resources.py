@@ -246,7 +246,7 @@ def parse_search(text: str) -> tuple[Resource, Level]:
         if len(parts) < len(_LEVELS) - 1 and (bare := _of_bare_uids(parts)):
             below = _LEVELS[len(parts)].value
             raise UsageError(f"{text!r} is not a valid search path", f"write {bare}/{below}")
-        raise UsageError(f"{text!r} is not a valid search path", f"search {_SEARCH_SHAPE}")
+        raise UsageError(f"{_shown(text)} is not a valid search path", f"search {_SEARCH_SHAPE}")
     resource = parse_resource("/".join(parent))
     level = Level(wanted)
     allowed = {
@@ -255,7 +255,7 @@ def parse_search(text: str) -> tuple[Resource, Level]:
         Level.SERIES: (Level.INSTANCES,),
     }
     if level not in allowed.get(resource.level, ()):
-        raise UsageError(f"{text!r} is not a valid search path", f"search {_SEARCH_SHAPE}")
+        raise UsageError(f"{_shown(text)} is not a valid search path", f"search {_SEARCH_SHAPE}")
     return resource, level
 
 
@@ -263,6 +263,11 @@ def _check_encoding(text: str) -> None:
     """Raise UsageError for a path that no URL can carry."""
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise UsageError(f"path {text!r} is not UTF-8", "UIDs are digits and dots")
+
+
+def _shown(text: str) -> str:
+    """Quote a search path, unless it looks like a value to search for: a name, a number."""
+    return repr(text) if re.fullmatch("[a-z]+(/.*)?", text.strip("/ ")) else "the first argument"
 
 
 def _split(text: str) -> list[str]:

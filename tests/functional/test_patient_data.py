@@ -124,6 +124,8 @@ def test_the_words_of_a_server_stay_without_the_values(dcmweb: Dcmweb) -> None:
         ["PatientName>=Mustermann"],
         ["PatientNam=Mustermann"],
         ["studies", "Mustermann^Erika"],
+        ["Mustermann^Erika"],
+        ["471199"],
         ["PatientID=471199", "limit=xyz"],
         ["PatientName=Mustermann", "--format", "nothing"],
     ],

@@ -108,9 +108,22 @@ def test_without_a_temporary_folder_the_error_names_it(
     assert "stdout" not in done.stderr
 
 
-def test_an_empty_list_is_said_to_be_empty(dcmweb: Dcmweb) -> None:
-    result = dcmweb("http://127.0.0.1:1/x", "retrieve", "-", text="\n")
-    assert (result.code, "the list is empty" in result.last) == (3, True)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["retrieve", "-"], "the list is empty; it holds paths, one per line"),
+        (["delete", "--yes", "--files-from", "-"], "the list is empty; it holds paths"),
+        (["store", "--files-from", "-"], "the list is empty; it holds paths of files"),
+        (["store", "folder"], "No files found matching folder; a folder without files"),
+        (["store", "nowhere"], "No files found matching nowhere; check the path"),
+    ],
+)
+def test_that_there_is_nothing_to_do_is_said_with_the_reason(
+    dcmweb: Dcmweb, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    result = dcmweb("http://127.0.0.1:1/x", *arguments, text="\n")
+    assert (result.code, words in result.err) == (3, True)
 
 
 # A BASE_URL that is not the root of the service.
