@@ -89,10 +89,11 @@ def from_status(
     *,
     method: str = "GET",
     sent: str = "",
+    accept: str = "",
 ) -> DcmwebError:
     """Make the error for an answer with an error status.
 
-    `method` is that of the request, and `sent` its Authorization field.
+    `method` is that of the request, `sent` its Authorization field, `accept` its Accept field.
     """
     words = server_words(headers, body)
     said = f"answered {status} {_phrase(status)}"
@@ -114,10 +115,14 @@ def from_status(
     if status in (404, 410):
         path = "check the path, and that" if method == "GET" else "check that"
         return NothingMatched(message, f"{path} BASE_URL is the service's root")
-    hints = _HINTS if method == "GET" else {**_HINTS, **_OTHER_HINTS}
+    hint = _HINTS.get(status, "")
+    if method != "GET":
+        hint = _OTHER_HINTS.get(status, hint)
+    elif status == 406 and accept.startswith("application/dicom+json"):
+        hint = "the server does not answer with DICOM JSON here"
     return Refused(
         message,
-        hints.get(status, ""),
+        hint,
         status=status,
         retryable=status in RETRYABLE_STATUSES,
         retry_after=_retry_after(headers),

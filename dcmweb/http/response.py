@@ -181,6 +181,7 @@ class Response:
             body,
             method=str(self.request.method),
             sent=str(self._answer.request.headers.get("Authorization") or ""),
+            accept=str(self.request.headers.get("Accept") or ""),
         )
         error.request = f"{self.request.method} {self.url}"
         error.may_be_wrong_root = self.status in (404, 405)

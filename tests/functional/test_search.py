@@ -232,7 +232,7 @@ def test_more_results_than_a_server_ignoring_offset_gives_are_told_of(dcmweb: Dc
         (Answer(200, b'[{"0020000D":', JSON), 8, ""),
         (Answer(200, b"[" * 100_000, JSON), 8, ""),
         (Answer(200, b"\xff\xfe", JSON), 8, ""),
-        (Answer(200, b"[{}]" * 20, JSON, cut=30), 8, "broke off"),
+        (Answer(200, b"[{}]" * 20, JSON, cut=30), 8, "is broken"),
         (Answer(200, b"[{}]" * 20, JSON, chunk=7, cut=30), 8, "broke off"),
         (Answer(200, b"[{}]", {**JSON, "Content-Encoding": "gzip"}), 8, "decoded"),
         (json_answer({"message": "unknown attribute X"}, 400), 5, "unknown attribute X"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Dcmweb, clean_environment, make_series
+from tests.conftest import Dcmweb, clean_environment, make_series, write_files
 from tests.functional.archive import Archive, json_answer
 from tests.functional.origin import Answer, Handler, Request, serving
 
@@ -205,3 +205,36 @@ def test_errors_of_another_kind_lead_to_no_further_requests(dcmweb: Dcmweb) -> N
         with serving(lambda _, answer=answer: answer) as origin:  # type: ignore[misc]
             assert dcmweb("--retries", "0", origin.url, "search").code
         assert len(origin.requests) == 1
+
+
+# What a server says beside its answer.
+
+
+def with_warnings(handler: Handler) -> Handler:
+    """A server that adds one warning to all its answers, and another one to each."""
+
+    def handle(request: Request) -> Answer:
+        answer = handler(request)
+        texts = '299 x "the disk is nearly full", 299 x "Attributes\x1b[2J were coerced"'
+        return replace(answer, headers={**answer.headers, "Warning": texts})
+
+    return handle
+
+
+@pytest.mark.parametrize("options", [[], ["-q"], ["-m"]])
+@pytest.mark.parametrize(
+    "arguments", [["store", "in"], ["retrieve"], ["retrieve", f"{INSTANCE}/metadata"]]
+)
+def test_warnings_of_a_server_are_shown_once_each(
+    dcmweb: Dcmweb, tmp_path: Path, arguments: list[str], options: list[str]
+) -> None:
+    files = make_series(40)
+    write_files(tmp_path / "in", files)
+    with serving(with_warnings(Archive(*files))) as origin:
+        result = dcmweb(origin.url, *arguments, *options)
+    assert result.code == 0
+    said = [line.partition(" -- ")[2] for line in result.err.splitlines() if "server says" in line]
+    assert said == [
+        "the server says: the disk is nearly full",
+        r"the server says: Attributes\x1b[2J were coerced",
+    ]
