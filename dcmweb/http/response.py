@@ -184,7 +184,7 @@ class Response:
             accept=str(self.request.headers.get("Accept") or ""),
         )
         error.request = f"{self.request.method} {self.url}"
-        error.may_be_wrong_root = self.status in (404, 405)
+        error.may_be_wrong_root = self.status in (404, 405) and self.request.method != "DELETE"
         return redact(error, str(self.request.url))
 
     def check(self, *good: int) -> None:
@@ -223,5 +223,5 @@ def not_dicomweb(response: Response, body: bytes) -> ProtocolError:
             f"{response.url} does not answer with DICOMweb ({name})",
             "is BASE_URL the root of the DICOMweb service?",
         )
-    error.may_be_wrong_root = True
+    error.may_be_wrong_root = response.request.method != "DELETE"
     return error
