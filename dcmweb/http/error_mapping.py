@@ -35,9 +35,9 @@ from dcmweb.http.framing import FramingError
 from dcmweb.http.redaction import without_query, without_values
 
 RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
-LONGEST_RETRY_AFTER = 24 * 3600.0  # seconds; nobody waits for longer
+LONGEST_RETRY_AFTER = 24 * 3600.0  # seconds
 LONGEST_WORDS = 500
-LONGEST_BODY = 64 * 1024  # of which words are looked for
+LONGEST_BODY = 64 * 1024  # of a body, in which words are looked for
 
 _CHECK_ROOT = "check that BASE_URL is the service's root"
 _HINTS = {
@@ -78,7 +78,7 @@ _JSON_MESSAGES = (
     "title",
     "detail",
 )
-# What TLS says to a client without a certificate (RFC 8446 section 6.2, RFC 5246 section 7.2.2).
+# Alerts of TLS for clients without a certificate (RFC 8446 section 6.2, RFC 5246 section 7.2.2).
 _CERTIFICATE_ALERTS = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE")
 
 
@@ -139,7 +139,7 @@ class _Translation:
     hint: str = ""
 
 
-# The first that fits counts. {host}, {url}, {reason} and {timeout} are filled in.
+# The first match counts. {host}, {url}, {reason} and {timeout} are filled in.
 _TRANSLATIONS = (
     _Translation(
         (ssl.SSLCertVerificationError,),

@@ -1,4 +1,4 @@
-"""The exchanges of one run with the server at BASE_URL, over connections that runs share."""
+"""Sends the requests of one run to BASE_URL, over connections that runs share."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Session:
         return origin(url) == origin(self._settings.base_url)
 
     def url(self, path: str) -> str:
-        """Return the URL of a path below BASE_URL; a URL stays what it is."""
+        """Return the URL of a path below BASE_URL; return a URL unchanged."""
         return path if "://" in path else f"{self._settings.base_url}/{path}"
 
     @property
     def sends_raw_carets(self) -> bool:
-        """Whether `^` is sent as it is; servers exist that want the one, others the other."""
+        """Whether `^` is sent unescaped: Orthanc 1.10 needs that, and strict servers refuse it."""
         return self._transport.adapter.raw_carets
 
     @sends_raw_carets.setter
@@ -53,7 +53,7 @@ class Session:
         self._transport.adapter.raw_carets = value
 
     def get(self, path: str, *, accept: str, bulk: bool = False) -> Response:
-        """Get a resource. Bulk data is asked for uncompressed: it compresses slowly and badly."""
+        """Get a resource; bulk data uncompressed, since it compresses slowly and badly."""
         headers = {"Accept": accept}
         if bulk:
             headers["Accept-Encoding"] = "identity"
@@ -66,7 +66,7 @@ class Session:
     def post(
         self, path: str, body: Body, *, accept: str, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """Post a body, its length along with it, and further header fields."""
+        """Post a body with its length and further header fields."""
         headers = {**(headers or {}), "Accept": accept, "Content-Type": body.content_type}
         return self._exchange("POST", path, headers, body)
 
@@ -76,11 +76,11 @@ class Session:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the exchanges of this run have been ended."""
+        """Whether the requests of this run have been ended."""
         return self._connections.are_cut
 
     def cut(self) -> None:
-        """End what this run has in flight, in whatever thread, and let nothing begin."""
+        """End all requests of this run, in every thread, and refuse new ones."""
         self._connections.cut()
 
     def _exchange(
@@ -124,13 +124,13 @@ class Session:
                 answer = self._transport.http.send(
                     prepared,
                     timeout=timeouts,
-                    # A redirected POST would turn into a GET, and a DELETE hit something else.
+                    # A redirected POST would become a GET, a DELETE could delete something else.
                     allow_redirects=method == "GET" and not probes,
                     **self._transport.environment(url),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self.translate(error, url) from error
-        except ValueError as error:  # of an address that BASE_URL did not have: it was checked
+        except ValueError as error:  # of a redirect: BASE_URL was checked before
             raise ProtocolError(
                 f"{without_query(url)} redirects to what is not an address: "
                 f"{without_values(hide_values(str(error), url))}"
@@ -140,7 +140,7 @@ class Session:
         exchange_log.log_headers("<", answer.headers, url)
         response = Response(answer, prepared, self)
         self._check_identity(response, url)
-        if is_success(response.status):  # the words of others are in their errors
+        if is_success(response.status):  # errors contain the warnings of other answers
             for text in error_mapping.warnings(response.headers):
                 self._on_warning(without_values(hide_values(text, url)))
         return response
@@ -154,7 +154,7 @@ class Session:
             raise WrongAnswer(f"{without_query(url)} was answered with {without_query(another)}")
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
-        """Make our error of an exception; after a cut, the cut is the reason.
+        """Translate an exception into our error; after a cut, that is Interrupted.
 
         Raises the exception itself if it is not one of the network: a defect.
         """

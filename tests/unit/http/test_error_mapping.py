@@ -83,6 +83,8 @@ def test_a_redirect_says_where_to() -> None:
     assert "https://other/login" in error.message
     assert "BASE_URL" in error.hint
     assert "nowhere" in from_status(307, {}, b"").message
+    location = {"location": "https://me:secret@other/login?next=/studies?PatientID=17#PatientID=17"}
+    assert from_status(302, location, b"").message.endswith("to https://other/login")
 
 
 def test_the_words_of_the_server_are_told() -> None:
