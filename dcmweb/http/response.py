@@ -27,6 +27,8 @@ from dcmweb.http.redaction import redact, without_query
 LONGEST_ANSWER = 512 * 1024 * 1024  # of answers that are held in memory: JSON, XML, errors
 LONGEST_PROBLEM = 64 * 1024
 _EPILOGUE = 64 * 1024
+# In the 400 with which Orthanc 1.10 answers a search at the root of its own API.
+_ORTHANC_API = 'Missing "since" argument'
 
 # Success whose answer has no content (RFC 9110 sections 15.3.5 and 15.3.6): nothing was found.
 NO_CONTENT = (204, 205)
@@ -184,7 +186,9 @@ class Response:
             accept=str(self.request.headers.get("Accept") or ""),
         )
         error.request = f"{self.request.method} {self.url}"
-        error.may_be_wrong_root = self.status in (404, 405) and self.request.method != "DELETE"
+        error.may_be_wrong_root = self.request.method != "DELETE" and (
+            self.status in (404, 405) or _ORTHANC_API in error.message
+        )
         return redact(error, str(self.request.url))
 
     def check(self, *good: int) -> None:

@@ -148,7 +148,10 @@ def service_at(*roots: str, otherwise: Answer = NOT_FOUND) -> Handler:
     return handle
 
 
-@pytest.mark.parametrize("otherwise", [Answer(404), Answer(405), PAGE, LIST])
+ORTHANC = json_answer({"Details": 'Missing "since" argument for GET request', "Message": "x"}, 400)
+
+
+@pytest.mark.parametrize("otherwise", [Answer(404), Answer(405), PAGE, LIST, ORTHANC])
 @pytest.mark.parametrize(
     ("given", "root"),
     [
