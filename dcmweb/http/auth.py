@@ -183,6 +183,17 @@ def _password(given: Credentials) -> str:
     return password
 
 
+def read_token(path: str) -> str:
+    """Read the token in a file or, without a path, in DCMWEB_TOKEN; "" if there is neither.
+
+    A server that compares tokens reads them as its clients do. Raises AuthError.
+    """
+    if path:
+        return _TokenFile(path).read()
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    return _token_in(token, TOKEN_VARIABLE) if token else ""
+
+
 def _token_source(given: Credentials) -> Callable[[], str]:
     if given.token_file:
         return _TokenFile(given.token_file).read
