@@ -52,7 +52,7 @@ class Client(ClientBase):
 
     A target is what a call names: a path of the server, an operation, a file or mask. With
     `on_error="outcome"` the error of a target is its outcome, and the run goes on; with "raise" it
-    is raised, and ends the run. A failure below a target, such as one
+    is raised, and ends the run. What goes wrong with something below a target, such as one
     instance of a study, is always an outcome. An error that no other target can escape, such as
     refused credentials or a full disk, always ends the run.
     """

@@ -47,7 +47,7 @@ class WorkDone:
 def perform(work: Work) -> WorkDone:
     """Do work, in whatever process this is.
 
-    Never raises an error of the work: it is in the result. All outcomes are held in
+    Never raises what goes wrong with the work: it is in what is returned. All outcomes are held in
     memory, so a unit should be a few hundred items.
     """
     outcomes: list[Outcome] = []

@@ -115,14 +115,14 @@ class _Pattern:
         self._whole = re.compile(_regex("/".join(parts)), flags)
 
     def enters(self, parts: tuple[str, ...]) -> bool:
-        """Return True if a folder can have matches below it."""
+        """Tell whether a folder can have matches below it."""
         depth = len(parts)
         if depth <= len(self._heads):
             return self._heads[depth - 1].fullmatch(parts[-1]) is not None
         return self._recursive and (self._names_hidden or not parts[-1].startswith("."))
 
     def accepts(self, parts: tuple[str, ...]) -> bool:
-        """Return True if a file matches."""
+        """Tell whether a file matches."""
         return self._whole.fullmatch("/".join(parts)) is not None
 
 
@@ -216,7 +216,7 @@ def _entries(folder: str) -> Iterator[tuple[str, bool]]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return True if an entry is a folder; one that cannot be examined is treated as a file."""
+    """Tell whether an entry is a folder; one that cannot be told is met again as a file."""
     try:
         return entry.is_dir()
     except OSError:

@@ -41,7 +41,7 @@ _PATIENCE = 20  # times to try what Windows refuses while a virus scanner, say, 
 
 
 def is_internal(name: str) -> bool:
-    """Return True for dcmweb's own files and folders: a partial file, an archive's index."""
+    """Tell whether a file or folder is a tool of ours: a partial file, an archive's index."""
     return name == OWN_FOLDER or (name.startswith(PARTIAL_PREFIX) and name.endswith(PARTIAL_SUFFIX))
 
 
@@ -176,7 +176,7 @@ def partial_file(folder: str) -> Iterator[PartialFile]:
 
 
 def check_space(folder: str, size: int) -> None:
-    """Raise LocalError, which ends the run, if a folder has no room for `size` bytes."""
+    """Raise LocalError, which ends the run, if a folder has no room for so many bytes."""
     with writing_into(folder):
         free = shutil.disk_usage(folder).free
     if size > free:

@@ -1,4 +1,4 @@
-"""Jobs for the engine: a failure of one of many does not end the run."""
+"""Jobs for the engine: what goes wrong with one of many does not end the run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The one rule for the errors of targets, which a caller chooses.
 
-A target is what a call names: a path of the server, an operation, a file or mask. A failure
-below a target, such as one instance of a study, is always an outcome of its own. An
+A target is what a call names: a path of the server, an operation, a file or mask. What goes wrong
+with something below a target, such as an instance of a study, is always an outcome of its own. An
 error that no other target can escape (credentials, an unreachable server, a full disk) always
 ends the run.
 """

@@ -60,8 +60,8 @@ def delete(
 ) -> Outcomes:
     """Delete resources; yield the outcome of each.
 
-    Skip resources that `is_done` knows, and those below another one in the list, which are deleted
-    with it.
+    Resources are passed over if `is_done` says so, and those below another one in the list go with
+    that one.
     """
     deleter = _Deleter(context, waits=options.waits)
     action = deleter.plan if options.dry_run else deleter.delete
