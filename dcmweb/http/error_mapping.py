@@ -57,11 +57,6 @@ _WRONG_CREDENTIALS = {
     "bearer": "the token is wrong or has expired: get another one",
 }
 
-_PROXY_HINT = (
-    "the proxy asks for a user and password: give them with its address, as in "
-    "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT or HTTPS_PROXY"
-)
-_TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})([ -~]{0,100})")
 _WARNING = re.compile(r'[0-9]{3} [^\s"]+ "((?:[^"\\]|\\.)*)"')
 _XML_MESSAGE = re.compile(
     r"<(?:\w+:)?(?:message|detail|title|reason|description|error|text|faultstring)\b[^<>]*>"
@@ -78,7 +73,13 @@ _JSON_MESSAGES = (
     "title",
     "detail",
 )
-# Alerts of TLS for clients without a certificate (RFC 8446 section 6.2, RFC 5246 section 7.2.2).
+
+_PROXY_HINT = (
+    "the proxy asks for a user and password: give them with its address, as in "
+    "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT or HTTPS_PROXY"
+)
+_TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})([ -~]{0,100})")
+# What TLS says to a client without a certificate (RFC 8446 section 6.2, RFC 5246 section 7.2.2).
 _CERTIFICATE_ALERTS = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE")
 
 
@@ -235,7 +236,7 @@ def from_exception(error: Exception, url: str, timeout: float) -> DcmwebError:
 
 
 def _from_reason(host: str, causes: list[BaseException]) -> DcmwebError | None:
-    """Make the error for an exception that differs from others of its class in its reason only."""
+    """Make the error of an exception that only its reason tells from others of its class."""
     if any(getattr(cause, "reason", None) in _CERTIFICATE_ALERTS for cause in causes):
         return AuthError(
             f"{host} asks for the certificate of a client",

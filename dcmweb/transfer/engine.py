@@ -153,7 +153,7 @@ class Engine:
         self.stop.sleep(delay)
 
     def delay(self, attempt: int, error: DcmwebError) -> float | None:
-        """Return the seconds to wait before a retry of an item; None if no retry is left."""
+        """Return how long to wait before trying an item again; None when it was tried enough."""
         if attempt >= self._policy.retries:
             return None
         return self._policy.delay(attempt, error)
