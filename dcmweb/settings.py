@@ -115,7 +115,10 @@ def parse_base_url(text: str) -> tuple[str, str, str]:
         raise UsageError("BASE_URL must have no ? or #", "give search parameters after `search`")
     host = parts.netloc.rpartition("@")[2]
     url = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-    return url, unquote(parts.username or ""), unquote(parts.password or "")
+    user, password = (
+        unquote(text or "", errors="surrogateescape") for text in (parts.username, parts.password)
+    )
+    return url, user, password
 
 
 def _split(text: str) -> SplitResult:

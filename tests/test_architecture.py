@@ -18,6 +18,8 @@ FLOORS = {
     "sources": 0,
     "locks": 1,
     "settings": 1,
+    "temporary": 1,
+    "user_text": 1,
     "dicom": 1,
     "local": 2,
     "http": 2,

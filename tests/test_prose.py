@@ -50,8 +50,6 @@ def findings(text: str) -> Iterator[tuple[int, str, str]]:
             yield text.count("\n", 0, match.start()) + 1, " ".join(match[0].split()), instead
 
 
-# The texts are being rewritten. Take the mark away once this passes, so that it stays so.
-@pytest.mark.xfail(strict=False, reason="some texts are yet to be rewritten")
 def test_texts_are_in_plain_english() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {phrase!r}: {instead}"

@@ -48,7 +48,7 @@ class BaseUrlGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Say what is missing rather than that a BASE_URL is no command."""
+        """Report what is missing; click would call BASE_URL an unknown command."""
         is_local = args[0] in LOCAL_COMMANDS
         if is_local and ctx.obj.base_url:
             raise click.UsageError(f"{args[0]} takes no BASE_URL")

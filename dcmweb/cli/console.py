@@ -27,7 +27,7 @@ TOGETHER = 0.1  # seconds for which lines are gathered while a run is followed
 
 
 class ReaderGone(Exception):
-    """Whoever reads stdout has had enough, as `head` has: no failure."""
+    """The reader of stdout closed it, as `head` does: not a failure."""
 
 
 class Console:
@@ -88,7 +88,7 @@ class Console:
     def line(self, message: str) -> None:
         """Write a line with the time to stderr.
 
-        A log that cannot be written, its disk full or its reader gone, is no reason to stop.
+        The run goes on if a log cannot be written: its disk is full, or its reader is gone.
         """
         now = time.time()
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))

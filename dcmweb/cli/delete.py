@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli.command import Command
-from dcmweb.cli.lists import STDIN, listed_paths
+from dcmweb.cli.lists import STDIN, empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping, record_options
+from dcmweb.cli.targets import read_targets, target_options
 from dcmweb.cli.text import plural
 from dcmweb.dicom.resources import Resource, outermost, parse_resource
-from dcmweb.errors import NothingMatched, UsageError
+from dcmweb.errors import UsageError
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -27,16 +28,7 @@ MOST_LISTED = 1000
 
 
 @click.command(cls=Command)
-@click.argument("paths", nargs=-1, metavar="PATH...")
-@click.option(
-    "--path", "named_paths", multiple=True, metavar="PATH", help="A path, as a named option."
-)
-@click.option(
-    "--files-from",
-    "paths_from",
-    metavar="FILE",
-    help="Delete the paths in FILE, one per line; - is stdin, and so is a PATH of -.",
-)
+@target_options("Delete", "PATH...")
 @click.option(
     "--max",
     "most",
@@ -53,15 +45,7 @@ MOST_LISTED = 1000
 )
 @record_options
 @with_client
-def delete(
-    invocation: Invocation,
-    client: Client,
-    paths: tuple[str, ...],
-    named_paths: tuple[str, ...],
-    paths_from: str | None,
-    is_sure: bool,
-    **options: Any,
-) -> int:
+def delete(invocation: Invocation, client: Client, is_sure: bool, **options: Any) -> int:
     """Delete studies, series or instances.
 
     \b
@@ -71,9 +55,9 @@ def delete(
     delete - --yes < paths.txt
     delete studies/1.2.3 --no-wait > operations.txt
     """
-    resources = _resources(invocation, (*paths, *named_paths), paths_from, null=options["null"])
-    dry_run = options["dry_run"]
-    reads_stdin = STDIN in (*paths, paths_from)
+    named, source = read_targets(options)
+    resources = _resources(invocation, named, source, null=options["null"])
+    dry_run, reads_stdin = options["dry_run"], source == STDIN
     most = options["most"] or (MOST_LISTED if reads_stdin else None)
     if most and len(resources) > most and not dry_run:
         raise UsageError(
@@ -87,7 +71,7 @@ def delete(
         if outcome.status is Status.BEGUN and not options["as_json"]:
             invocation.console.data(outcome.place)
 
-    with keeping(invocation, options, [paths_from]) as records:
+    with keeping(invocation, options, [source]) as records:
         run = client.delete(
             resources,
             waits=not options["no_wait"],
@@ -102,20 +86,15 @@ def delete(
 
 
 def _resources(
-    invocation: Invocation, paths: tuple[str, ...], paths_from: str | None, *, null: bool
+    invocation: Invocation, named: list[str], source: str | None, *, null: bool
 ) -> list[Resource]:
     """Read the paths; all of them, so that none is deleted if one is malformed.
 
     What goes with a study or series that is named as well is left out of the count.
     """
-    texts: list[str] = [path for path in paths if path != STDIN]
-    if STDIN in paths and paths_from not in (None, STDIN):
-        raise UsageError("paths come from stdin and from a file", "choose one")
-    source = STDIN if STDIN in paths else paths_from
-    if source:
-        texts += listed_paths(source, invocation.stop, null=null)
-        if not texts:
-            raise NothingMatched("the list has no paths in it")
+    texts = [*named, *(listed_paths(source, invocation.stop, null=null) if source else ())]
+    if source and not texts:
+        raise empty_list()
     resources = outermost(map(parse_resource, texts))
     if not resources:
         raise UsageError("there is nothing to delete", "name a study, series or instance")

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from dcmweb.cli.serve import archive_module
 from dcmweb.dicom.part10 import identify_file
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, ExitCode, ProtocolError
+from dcmweb.temporary import temporary_folder
 
 _SHOWN_LINES = 14
 _DCMWEB = (sys.executable, "-m", "dcmweb")
@@ -33,7 +33,7 @@ def demo(invocation: Invocation, /) -> int:
     What is retrieved is compared with what was stored; any difference is a failure.
     """
     samples = archive_module("samples").sample_files()
-    with tempfile.TemporaryDirectory(prefix="dcmweb-demo-") as folder:
+    with temporary_folder("dcmweb-demo-") as folder:
         demonstration = Demonstration(invocation, Path(folder))
         demonstration.copy(samples)
         with demonstration.archive() as base_url:
@@ -130,7 +130,7 @@ class Demonstration:
     def _look_at_pictures(self) -> None:
         pictures = list((self._folder / "pictures").rglob("*.png"))
         _check(len(pictures) == 1, "there is not one picture of the instance")
-        _check(pictures[0].read_bytes().startswith(_PNG), "the picture is no PNG")
+        _check(pictures[0].read_bytes().startswith(_PNG), "the picture is not a PNG")
         self._say(f"# {pictures[0].name} is a PNG of {pictures[0].stat().st_size} bytes")
 
 

@@ -1,4 +1,4 @@
-"""Which attributes of search results are wanted, and where they are in a data set."""
+"""The attributes to print of search results, and where they are in a data set."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ _NAME = re.compile(r"\(?[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}\)?(?:\.[^,\s]+)?|[^,\s]+")
 
 @dataclass(frozen=True)
 class Field:
-    """An attribute, or one in the items of sequences, by the attributes that lead to it."""
+    """An attribute, with the sequences that contain it, outermost first."""
 
     path: tuple[Attribute, ...]
 
     @property
     def name(self) -> str:
-        """Its keywords, as heads of columns have it."""
+        """Its keywords, joined by dots, for the head of a column."""
         return ".".join(attribute.name for attribute in self.path)
 
     @property
     def tag(self) -> str:
-        """Its tags, as servers are asked for it."""
+        """Its tags, joined by dots, for includefield."""
         return ".".join(attribute.tag for attribute in self.path)
 
     def elements(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
-        """Yield the elements there are of it: one, or one from each item."""
+        """Yield its elements in a data set: at most one, or one from each item of the sequences."""
         *above, last = self.path
         datasets = [dataset]
         for attribute in above:
@@ -76,17 +76,17 @@ class Field:
 
 
 def parse_fields(texts: Iterable[str]) -> list[Field]:
-    """Read lists of keywords and tags; raises UsageError for what is none."""
+    """Read lists of keywords and tags. Raises UsageError for anything else."""
     names = dict.fromkeys(name for text in texts for name in _NAME.findall(text))
     return [Field(attributes(name)) for name in names]
 
 
 def default_fields(level: Level) -> list[Field]:
-    """Choose what a table shows of studies, series or instances."""
+    """Return the columns of a table of studies, series or instances."""
     return [Field(attributes(name)) for name in _DEFAULTS[level]]
 
 
 def only(dataset: Dataset, fields: Sequence[Field]) -> Dataset:
-    """Take the elements of these fields; of those in sequences, the whole sequence."""
+    """Return the elements of these fields; for fields in a sequence, the whole sequence."""
     tags = {field.path[0].tag for field in fields}
     return {tag: element for tag, element in dataset.items() if tag in tags}

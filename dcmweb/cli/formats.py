@@ -1,4 +1,4 @@
-"""The forms in which data sets are printed, each written piece by piece as they come."""
+"""Output formats of data sets; each is written piece by piece, as data sets arrive."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dcmweb.cli.text import visible
 from dcmweb.cli.values import readable
 from dcmweb.dicom.json_model import Dataset
 
-MEASURED = 1000  # rows whose widths are those of a table's columns
+MEASURED = 1000  # rows that decide the widths of the columns of a table
 
 Rows = Iterable[Dataset]
 Writer = Callable[[Rows, Sequence[Field]], Iterator[str]]
 
 
 def as_json(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Write an array, indented by 2, keys sorted; what breaks off stays without its end."""
+    """Write an array, indented by 2, keys sorted. An incomplete array has no closing bracket."""
     opening = "["
     for row in rows:
         yield opening + json.dumps([row], indent=2, sort_keys=True)[1:-2]
@@ -37,7 +37,7 @@ def as_ndjson(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def as_xml(documents: Iterable[bytes]) -> Iterator[str]:
-    """Write documents of the Native DICOM Model as one, below a root element."""
+    """Write documents of the Native DICOM Model as one document, below a root element."""
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModels>\n'
     for document in documents:
         text = document.decode("utf-8-sig", "replace").strip()
@@ -46,7 +46,7 @@ def as_xml(documents: Iterable[bytes]) -> Iterator[str]:
 
 
 def as_table(rows: Rows, fields: Sequence[Field]) -> Iterator[str]:
-    """Write columns, wide enough for the first rows; what is wider further on sticks out."""
+    """Write columns that are wide enough for the first rows; wider values later stick out."""
     lines = _lines(rows, fields, visible, names_uids=True)
     measured = list(islice(lines, MEASURED + 1))
     widths = [max(map(_width, column)) for column in zip(*measured, strict=True)]
@@ -56,7 +56,7 @@ def as_table(rows: Rows, fields: Sequence[Field]) -> Iterator[str]:
 
 
 def _width(text: str) -> int:
-    """Tell how many columns of a terminal a text takes."""
+    """Return the number of terminal columns that a text takes."""
     if text.isascii():
         return len(text)
     from wcwidth import wcswidth
@@ -91,7 +91,7 @@ def _lines(
 
 
 def _visible_but_lines(text: str) -> str:
-    """Make control characters visible, but those that are quoted in a table of values."""
+    """Make control characters visible, except line ends and tabs, which CSV quotes."""
     if text.isprintable():
         return text
     return "".join(
@@ -106,7 +106,7 @@ def as_xml_rows(rows: Rows) -> Iterator[str]:
     return as_xml(map(write_native_xml, rows))
 
 
-# Those that choose columns, and those that write data sets as they are.
+# Formats with a column for each field, and formats that write whole data sets.
 WITH_COLUMNS: Mapping[str, Writer] = {"table": as_table, "csv": as_csv, "tsv": as_tsv}
 OF_DATASETS: Mapping[str, Callable[[Rows], Iterator[str]]] = {
     "json": as_json,

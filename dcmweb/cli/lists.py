@@ -11,18 +11,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
-from dcmweb.errors import LocalError, UsageError
+from dcmweb.errors import LocalError, NothingMatched, UsageError
 from dcmweb.transfer.stop import Stop
+from dcmweb.user_text import LONGEST_MARK, UTF_8, find_encoding
 
 STDIN = "-"
 NAP = 0.2  # seconds, after which a run that waits for a list sees that it is to stop
-
-# How a text can begin that is not plain UTF-8; the longer mark first.
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 
 def listed_paths(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
@@ -34,7 +28,7 @@ def listed_paths(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
     """
     end = b"\0" if null else b"\n"
     rest, is_first = b"", True
-    for piece in _pieces(path, stop):
+    for piece in _pieces(path, stop, null=null):
         *whole, rest = (rest + piece).split(end)
         for line in whole:
             if text := _path(line, null=null):
@@ -59,20 +53,22 @@ def _refuse_json(text: str, *, is_first: bool) -> None:
         raise UsageError("the list is JSON, not paths, one per line", hint)
 
 
-def _pieces(path: str, stop: Stop) -> Iterator[bytes]:
+def _pieces(path: str, stop: Stop, *, null: bool) -> Iterator[bytes]:
     """Yield a list piece by piece, in UTF-8 or whatever bytes it has."""
     file = sys.stdin.buffer if path == STDIN else opened(path)
     with file:
         pieces = iter(partial(read_some, file, stop), b"")
         head = b""
-        while len(head) < 3 and (piece := next(pieces, b"")):  # as long as the longest mark
+        while len(head) < LONGEST_MARK and (piece := next(pieces, b"")):
             head += piece
-        mark, encoding = next(((m, e) for m, e in _MARKS if head.startswith(m)), (b"", ""))
-        yield from _decoded(head.removeprefix(mark), pieces, encoding, path)
+        encoding, mark = find_encoding(head)
+        if null and not mark:  # the NULs separate paths
+            encoding = UTF_8
+        yield from _decoded(head[mark:], pieces, encoding, path)
 
 
 def _decoded(head: bytes, pieces: Iterator[bytes], encoding: str, path: str) -> Iterator[bytes]:
-    if not encoding.startswith("utf-16"):
+    if encoding == UTF_8:  # or whatever bytes names of files have
         yield head
         yield from pieces
         return
@@ -83,7 +79,14 @@ def _decoded(head: bytes, pieces: Iterator[bytes], encoding: str, path: str) -> 
             yield decoder.decode(piece).encode()
         yield decoder.decode(b"", final=True).encode()
     except UnicodeError:
-        raise UsageError(f"the list {path} is not valid UTF-16", "write it in UTF-8") from None
+        hint = "write it in UTF-8"
+        raise UsageError(f"the list {path} is not valid {encoding.upper()}", hint) from None
+
+
+def empty_list() -> NothingMatched:
+    """Make the error for a list without a path."""
+    hint = "it holds paths, one per line, as of a search with --format uids"
+    return NothingMatched("the list has no paths in it", hint)
 
 
 def opened(path: str) -> BinaryIO:

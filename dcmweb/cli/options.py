@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import click
 
 from dcmweb.cli.console import Console
-from dcmweb.errors import UsageError
+from dcmweb.cli.text import visible
+from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.settings import (
     ADAPTIVE_WORKERS,
     MOST_WORKERS,
@@ -128,6 +129,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
         console.quiet = quiet
         if verbose or debug:
             console.show_log("DEBUG" if debug else "INFO")
+        from dcmweb.library.base import find_root
         from dcmweb.library.client import Client
 
         with closing(
@@ -138,7 +140,12 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
                 stop=invocation.stop,
             )
         ) as client:
-            return function(invocation, client, **options)
+            try:
+                return function(invocation, client, **options)
+            except DcmwebError as error:
+                if root := find_root(client, error):
+                    error.hint = f"the DICOMweb service is at {root}: give that as BASE_URL"
+                raise
 
     return command
 
@@ -160,11 +167,16 @@ _SHARED = (
 )
 
 
+def _is_readable(path: str) -> bool:
+    """Return True if there is a file or a pipe of this name, rather than a folder."""
+    return os.path.exists(path) and not os.path.isdir(path)
+
+
 def _settings(invocation: Invocation, **given: Any) -> Settings:
     base_url, url_user, url_password = parse_base_url(invocation.base_url)
     for option, path, is_there in (
         ("--ca-bundle", given["ca_bundle"], os.path.exists),  # a pipe will do, and a folder
-        ("--token-file", given["token_file"], os.path.isfile),
+        ("--token-file", given["token_file"], _is_readable),
     ):
         if path and not is_there(path):
             raise UsageError(f"{option}: there is no file {path}")
@@ -195,5 +207,5 @@ def _with_password(given: Credentials) -> Credentials:
         return given
     if not sys.stdin.isatty():
         return given
-    password = str(click.prompt(f"Password of {given.user}", hide_input=True, err=True))
+    password = str(click.prompt(f"Password of {visible(given.user)}", hide_input=True, err=True))
     return replace(given, password=password)

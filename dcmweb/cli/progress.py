@@ -1,4 +1,4 @@
-"""Progress: one bar in a terminal, a plain line now and then elsewhere."""
+"""Shows progress: a bar in a terminal, elsewhere a plain line from time to time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dcmweb.errors import DcmwebError
 from dcmweb.transfer.summary import Progress
 
 PATIENCE = 0.5  # seconds before a bar is shown at all
-REFRESH = 0.1  # seconds between two looks of the bar
+REFRESH = 0.1  # seconds between two drawings of the bar
 PLAIN_EVERY = 30.0  # seconds between two plain lines
 
 
-# Returns how much of a run is done, from 0 to 1; None while it is not known how much there is.
+# Returns the share of a run that is done, from 0 to 1; None while the total is unknown.
 Share = Callable[[Progress], float | None]
 
 
@@ -27,7 +27,7 @@ def share_of_items(progress: Progress) -> float | None:
 
 
 class Census(Thread):
-    """Adds up the sizes of files while they are being stored, to know how much there is."""
+    """Adds up the sizes of files while they are being stored, to know the total."""
 
     def __init__(self, sizes: Iterable[int]) -> None:
         super().__init__(daemon=True)
@@ -37,34 +37,34 @@ class Census(Thread):
         self.start()
 
     def run(self) -> None:
-        """Add them up."""
-        with suppress(DcmwebError):  # the run itself meets it as well
+        """Add up the sizes."""
+        with suppress(DcmwebError):  # the run itself reports it
             for count in self._sizes:
                 self._total += count
             self._is_complete = True
 
     def share(self, progress: Progress) -> float | None:
-        """Return the share of bytes that were sent or passed over."""
+        """Return the share of bytes that were sent or skipped."""
         if not self._is_complete or not self._total:
             return None
         return (progress.bytes + progress.passed_over) / self._total
 
 
 class Display(Protocol):
-    """A way to show how far a run has come."""
+    """A way to show the progress of a run."""
 
     def show(self, progress: Progress) -> None:
-        """Bring what is shown up to date, if it is time to."""
+        """Update the display if it is time to."""
 
     def hide(self) -> None:
-        """Make room for a line."""
+        """Clear the display, so that a line can be written."""
 
     def close(self) -> None:
-        """Take it away."""
+        """Remove the display."""
 
 
 class Bar:
-    """A tqdm bar in bytes, and how long it will take, as soon as it is known how much there is."""
+    """A tqdm bar in bytes, with the time left once the total is known."""
 
     def __init__(self, stream: TextIO, share: Share) -> None:
         from tqdm import tqdm
@@ -77,12 +77,12 @@ class Bar:
             unit_scale=True,
             unit_divisor=1024,
             leave=False,
-            delay=PATIENCE,  # else tqdm draws it at once
+            delay=PATIENCE,  # otherwise tqdm draws it at once
             dynamic_ncols=True,
         )
 
     def show(self, progress: Progress) -> None:
-        """Draw the bar anew."""
+        """Draw the bar."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + REFRESH
@@ -99,7 +99,7 @@ class Bar:
         return f"about {duration(left)} left"
 
     def hide(self) -> None:
-        """Clear the line the bar is in; it comes again when it is shown."""
+        """Clear the line of the bar; the next drawing restores it."""
         self._bar.clear()
 
     def close(self) -> None:
@@ -123,10 +123,10 @@ class PlainLines:
         self._write(f"So far: {size(progress.bytes)}, {_counts(progress)}")
 
     def hide(self) -> None:
-        """Nothing is in the way of other lines."""
+        """Do nothing: lines do not disturb each other."""
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Do nothing: there is nothing to remove."""
 
 
 def _counts(progress: Progress) -> str:

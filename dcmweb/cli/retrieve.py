@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli.command import Command
-from dcmweb.cli.lists import STDIN, listed_paths
+from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import Record, keeping, record_options
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
+from dcmweb.cli.targets import read_targets, target_options
 from dcmweb.cli.text import plural
 from dcmweb.dicom import json_model
 from dcmweb.dicom.resources import Representation, Target, parse_target
 from dcmweb.dicom.tags import NUMBER_OF_STUDY_RELATED_INSTANCES
-from dcmweb.errors import DcmwebError, Interrupted, NothingMatched, UsageError
+from dcmweb.errors import DcmwebError, Interrupted, UsageError
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome, Status
 from dcmweb.transfer.summary import Summary
@@ -29,16 +30,7 @@ STDOUT = "-"
 
 
 @click.command(cls=Command)
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option(
-    "--path", "named_paths", multiple=True, metavar="PATH", help="A path, as a named option."
-)
-@click.option(
-    "--files-from",
-    "paths_from",
-    metavar="FILE",
-    help="Retrieve the paths in FILE, one per line; - is stdin, and so is a PATH of -.",
-)
+@target_options("Retrieve", "[PATH]...")
 @click.option(
     "-o",
     "--output",
@@ -68,13 +60,7 @@ STDOUT = "-"
 @click.option("--skip-existing", is_flag=True, help="Skip instances whose file exists.")
 @record_options
 @with_client
-def retrieve(
-    invocation: Invocation,
-    client: Client,
-    paths: tuple[str, ...],
-    named_paths: tuple[str, ...],
-    **options: Any,
-) -> int:
+def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
     """Retrieve studies, series, instances or frames; the whole store without a PATH.
 
     Append /metadata, /rendered, /thumbnail or /bulkdata to a PATH for that representation.
@@ -88,12 +74,9 @@ def retrieve(
     retrieve studies/1.2.3/metadata
     retrieve - --output ./data < paths.txt
     """
-    base_url, paths_from = client.base_url, options["paths_from"]
-    texts = (*paths, *named_paths)
-    named = [parse_target(text, base_url) for text in texts if text != STDIN]
-    if STDIN in texts and paths_from not in (None, STDIN):
-        raise UsageError("paths come from stdin and from a file", "choose one")
-    source = STDIN if STDIN in texts else paths_from
+    base_url = client.base_url
+    texts, source = read_targets(options)
+    named = [parse_target(text, base_url) for text in texts]
     listed = listed_paths(source, invocation.stop, null=options["null"]) if source else None
     first, targets = _targets(named, listed, base_url)
     output = options["output"]
@@ -144,7 +127,7 @@ def _targets(
     targets_and_paths: Iterator[Target | str] = chain(named, listed)
     first = next(targets_and_paths, None)
     if first is None:
-        raise NothingMatched("the list has no paths in it")
+        raise empty_list()
     try:
         kind = parse_target(first, base_url) if isinstance(first, str) else first
     except UsageError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -82,10 +82,12 @@ def search(invocation: Invocation, client: Client, words: tuple[str, ...], **opt
     )
     if options["count"]:
         invocation.console.data(str(sum(1 for _ in found)))
+        _explain_nothing(invocation, found, path, pairs)
         return ExitCode.OK
     # What is not too much is held, so that there is all or nothing on stdout.
     is_bounded = not (options["every"] or options["rows"])
     code = _print(invocation, found, list(found) if is_bounded else found, options["form"], fields)
+    _explain_nothing(invocation, found, path, pairs)
     if found.has_more:
         invocation.console.line(
             f"Please note: these are the first {plural(found.found, 'result')}; "
@@ -121,6 +123,16 @@ def _check_empty_keys(
     invocation.console.line(f"Please note: {words}")
 
 
+def _explain_nothing(
+    invocation: Invocation, found: SearchRows, path: str, pairs: Sequence[tuple[str, str]]
+) -> None:
+    """Write a hint if nothing was found, where the parameters suggest one."""
+    from dcmweb.transactions.search.hints import hint_for_nothing
+
+    if not found.found and (hint := hint_for_nothing(path, pairs)):
+        invocation.console.note(f"Nothing was found: {hint}")
+
+
 def _print(
     invocation: Invocation,
     found: SearchRows,
@@ -128,7 +140,7 @@ def _print(
     form: str,
     fields: list[Field],
 ) -> int:
-    """Print results in a form; tell whether that went well."""
+    """Print results in a form; return the exit code."""
     if form == formats.UIDS:
         return _print_paths(invocation, found, rows)
     if form in formats.WITH_COLUMNS:
@@ -161,7 +173,7 @@ def _print_paths(invocation: Invocation, found: SearchRows, rows: Iterable[Datas
 def _path_and_parameters(
     words: tuple[str, ...], named_path: str | None
 ) -> tuple[str, tuple[str, ...]]:
-    """Tell the path from the parameters."""
+    """Separate the path from the parameters."""
     from dcmweb.transactions.search.parameters import is_parameter
 
     if words and "?" in words[0] and not words[0].startswith("?"):

@@ -11,7 +11,7 @@ import click
 
 from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation
-from dcmweb.errors import Interrupted, UsageError
+from dcmweb.errors import AuthError, Interrupted, UsageError
 from dcmweb.local.windows import IS_WINDOWS
 
 
@@ -98,13 +98,9 @@ def _user(given: str | None) -> tuple[str, str]:
 
 
 def _token(path: str | None) -> str:
-    if not path:
-        return os.environ.get("DCMWEB_TOKEN", "").strip()
+    from dcmweb.http.auth import read_token
+
     try:
-        with open(path, encoding="utf-8") as file:
-            token = file.read().strip()
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"--token-file: {path} cannot be read: {error}") from None
-    if not token:
-        raise UsageError(f"--token-file: {path} is empty")
-    return token
+        return read_token(path or "")
+    except AuthError as error:
+        raise UsageError(error.message, error.hint) from None

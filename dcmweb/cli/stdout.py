@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from dcmweb.cli.options import Invocation
 from dcmweb.cli.records import Record
 from dcmweb.dicom.resources import Level, Representation, Target
 from dcmweb.errors import ExitCode, UsageError
+from dcmweb.temporary import temporary_folder
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.summary import Summary
 
@@ -38,7 +38,7 @@ def print_item(
     if invocation.console.has_terminal_for_data:
         raise UsageError("stdout is a terminal", "redirect it: > FILE")
     places: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="dcmweb-") as folder:
+    with temporary_folder() as folder:
         summary = save(folder, lambda outcome: places.append(outcome.place))
         found = list(filter(None, places))
         if len(found) > 1:

@@ -1,4 +1,4 @@
-"""Text for people: control characters made visible, sizes and counts written."""
+"""Writes text for people: makes control characters visible, formats sizes and counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"])
 def visible(text: str) -> str:
     r"""Write control characters, and others that change how text looks, as `\x1b` or `\u202e`.
 
-    What came from a server or from a file name must not reach the terminal otherwise.
+    Text from a server or a file name must pass through this before it reaches a terminal.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -31,7 +31,7 @@ def _escaped(character: str) -> str:
 def size(count: float) -> str:
     """Write a number of bytes with a binary suffix: 512B, 1.5K, 2.0G."""
     for suffix in ("B", "K", "M", "G", "T"):
-        if count < 1023.95 or suffix == "T":  # what is shown as 1024.0 is 1.0 of the next
+        if count < 1023.95 or suffix == "T":  # not "1024.0K" but "1.0M"
             break
         count /= 1024
     return f"{count:.0f}{suffix}" if suffix == "B" else f"{count:.1f}{suffix}"
@@ -45,7 +45,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time roughly, as an estimate is: 40 s, 12 min, 3 h 20 min."""
+    """Write an estimated time: 40 s, 12 min, 3 h 20 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""Values of the DICOM JSON model (PS3.18 annex F) as people read them."""
+"""Writes values of the DICOM JSON model (PS3.18 annex F) for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dcmweb.dicom.dictionary import attribute_of, uid_name
-from dcmweb.dicom.person_names import GROUPS, split_components, split_groups
+from dcmweb.dicom.person_names import groups_of, split_components, split_groups
 from dcmweb.dicom.tags import (
     CODE_MEANING,
     CODE_VALUE,
@@ -32,7 +32,7 @@ def readable(elements: Iterable[dict[str, Any]], *, names_uids: bool = False) ->
     try:
         return SEPARATOR.join(text for e in elements for text in _texts(e, names_uids))
     except RecursionError:
-        return "..."  # for the innermost of hundreds of sequences, one within the other
+        return "..."  # sequences are nested too deeply to be written
 
 
 def _texts(element: dict[str, Any], names_uids: bool) -> list[str]:
@@ -67,8 +67,8 @@ def _written_name(text: str) -> str:
 
 
 def _person_name(groups: dict[str, Any]) -> str:
-    """Write a name: `Family, Given Middle`, the ideographic one in brackets behind it."""
-    alphabetic, ideographic, phonetic = (_group(str(groups.get(g) or "")) for g in GROUPS)
+    """Write a name as `Family, Given Middle`, with the ideographic form in brackets after it."""
+    alphabetic, ideographic, phonetic = map(_group, groups_of(groups).values())
     if alphabetic and ideographic:
         return f"{alphabetic} ({ideographic})"
     return alphabetic or ideographic or phonetic

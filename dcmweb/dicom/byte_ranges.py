@@ -29,7 +29,7 @@ def pieces_of(chunks: Iterable[Chunk]) -> Iterator[bytes]:
 
 
 def read_range(file: IO[bytes], start: int, size: int, too_short: DcmwebError) -> Iterator[bytes]:
-    """Yield so many bytes of a file; raises the error if it ends before them."""
+    """Yield `size` bytes of a file from `start`; raise the error if it ends before."""
     file.seek(start)
     while size:
         piece = file.read(min(size, PIECE))

@@ -47,6 +47,7 @@ _USUAL: Mapping[str, tuple[str, str]] = {
 }
 _DICOM_ROOT = "1.2.840.10008."  # which the UIDs of the standard begin with
 _KEYWORDS = {tag: keyword for keyword, (tag, _) in _USUAL.items()}
+SIMILAR = 0.85  # of two names, of which one may be a slip: 1 is the same
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
 
@@ -116,6 +117,6 @@ def _hint(name: str) -> str:
     from pydicom.datadict import keyword_dict
 
     known = {keyword.lower(): keyword for keyword in keyword_dict}
-    if close := get_close_matches(name.lower(), known, n=1, cutoff=0.75):
+    if close := get_close_matches(name.lower(), known, n=1, cutoff=SIMILAR):
         return f"did you mean {known[close[0]]}?"
     return "write a keyword of PS3.6, such as PatientID, or a tag, such as 00100020"

@@ -14,6 +14,20 @@ def split_groups(text: str) -> dict[str, str]:
     return dict(zip(GROUPS, text.split("="), strict=False))
 
 
+def groups_of(name: Mapping[str, Any]) -> dict[str, str]:
+    """Return the groups of a name of the JSON model, each as text.
+
+    Some servers put all groups into `Alphabetic`, as files hold them. A `=` cannot be part of a
+    group (PS3.5 section 6.2), so it is read as what it is there.
+    """
+    found = {group: str(name.get(group) or "") for group in GROUPS}
+    if "=" in found["Alphabetic"]:
+        inside = split_groups(found["Alphabetic"])
+        found = {group: inside.get(group) or found[group] for group in GROUPS}
+        found["Alphabetic"] = inside["Alphabetic"]
+    return found
+
+
 def join_groups(name: Mapping[str, Any]) -> str:
     """Write a name of the JSON model as files hold it, without the groups that are left out."""
     return "=".join(str(name.get(group) or "") for group in GROUPS).rstrip("=")

@@ -166,6 +166,7 @@ def parse_target(text: str, base_url: str = "") -> Target:
     Raises UsageError naming what is wrong with it.
     """
     text = text.strip()
+    _check_encoding(text)
     if "://" in text:
         if not (base_url and text.startswith(f"{base_url}/")):
             return Target(representation=Representation.BULKDATA, address=_checked_url(text))
@@ -207,10 +208,21 @@ def _parse(text: str, shape: str) -> tuple[Resource, list[str]]:
         uids.append(_uid_after(parts, text, shape))
         parts = parts[2:]
     if parts and not uids:
+        if bare := _of_bare_uids(parts):
+            raise UsageError(f"{text!r} does not say what it is the UID of", f"write {bare}")
         raise _not_understood(parts[0], text, shape)
     frames = _parse_frames(uids.pop(), text) if len(uids) == len(_LEVELS) else ()
     study, series, instance = [*uids, "", "", ""][:3]
     return Resource(study, series, instance, frames), parts
+
+
+def _of_bare_uids(parts: list[str]) -> str:
+    """Write the path that was probably meant by UIDs alone, "" if these are not UIDs."""
+    uids = parts[: len(_LEVELS) - 1]
+    if not all(_is_plain(uid) and "." in uid.strip(".") for uid in uids):
+        return ""
+    study, series, instance = [*uids, "", ""][:3]
+    return "/".join([str(Resource(study, series, instance)), *parts[len(uids) :]])
 
 
 def _not_understood(part: str, text: str, shape: str) -> UsageError:
@@ -231,7 +243,10 @@ def parse_search(text: str) -> tuple[Resource, Level]:
     parts = _split(text) or [Level.STUDIES.value]
     *parent, wanted = parts
     if wanted not in (Level.STUDIES.value, Level.SERIES.value, Level.INSTANCES.value):
-        raise UsageError(f"{text!r} is not a valid search path", f"search {_SEARCH_SHAPE}")
+        if len(parts) < len(_LEVELS) - 1 and (bare := _of_bare_uids(parts)):
+            below = _LEVELS[len(parts)].value
+            raise UsageError(f"{text!r} is not a valid search path", f"write {bare}/{below}")
+        raise UsageError(f"{_shown(text)} is not a valid search path", f"search {_SEARCH_SHAPE}")
     resource = parse_resource("/".join(parent))
     level = Level(wanted)
     allowed = {
@@ -240,11 +255,23 @@ def parse_search(text: str) -> tuple[Resource, Level]:
         Level.SERIES: (Level.INSTANCES,),
     }
     if level not in allowed.get(resource.level, ()):
-        raise UsageError(f"{text!r} is not a valid search path", f"search {_SEARCH_SHAPE}")
+        raise UsageError(f"{_shown(text)} is not a valid search path", f"search {_SEARCH_SHAPE}")
     return resource, level
 
 
+def _check_encoding(text: str) -> None:
+    """Raise UsageError for a path that no URL can carry."""
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise UsageError(f"path {text!r} is not UTF-8", "UIDs are digits and dots")
+
+
+def _shown(text: str) -> str:
+    """Quote a search path, unless it looks like a value to search for: a name, a number."""
+    return repr(text) if re.fullmatch("[a-z]+(/.*)?", text.strip("/ ")) else "the first argument"
+
+
 def _split(text: str) -> list[str]:
+    _check_encoding(text)
     stripped = text.strip().strip("/")
     return stripped.split("/") if stripped else []
 

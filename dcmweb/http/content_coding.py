@@ -45,7 +45,7 @@ class _Inflater:
         self._waiting = b""
 
     def read(self, size: int) -> bytes:
-        """Read up to so many bytes, none at the end."""
+        """Read up to `size` bytes, none at the end."""
         try:
             while data := self._waiting or self._read(_PIECE):
                 if piece := self._piece(data, size):

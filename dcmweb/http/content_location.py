@@ -1,4 +1,4 @@
-"""Whether an answer is that to its request, by the resource it names (RFC 9110 section 8.7)."""
+"""Compares Content-Location with the resource of the request (RFC 9110 section 8.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From HTTP answers and exceptions to our errors: the one place of each translation."""
+"""Maps HTTP responses and exceptions of libraries to our errors, each in one place."""
 
 from __future__ import annotations
 
@@ -32,19 +32,47 @@ from dcmweb.errors import (
     UsageError,
 )
 from dcmweb.http.framing import FramingError
+from dcmweb.http.redaction import without_query, without_values
 
 RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
-LONGEST_RETRY_AFTER = 24 * 3600.0  # seconds; nobody waits for longer
+LONGEST_RETRY_AFTER = 24 * 3600.0  # seconds
 LONGEST_WORDS = 500
-LONGEST_BODY = 64 * 1024  # of which words are looked for
+LONGEST_BODY = 64 * 1024  # of a body, in which words are looked for
 
+_CHECK_ROOT = "check that BASE_URL is the service's root"
 _HINTS = {
-    400: "check the path and the parameters, and that BASE_URL is the service's root",
+    400: f"check the path and the parameters, and {_CHECK_ROOT.removeprefix('check ')}",
     405: "the server does not offer this here; is BASE_URL the root of its DICOMweb service?",
     406: "the server cannot answer in this media type; try another --type",
     413: "the server, or a proxy before it, limits the size of requests",
+    414: "the server, or a proxy before it, limits the length of URLs: use fewer parameters",
+    415: "the server does not accept this kind of content",
     501: "the server does not offer this",
 }
+# What a status means instead for a request that is not a GET: it has no parameters and no --type.
+_OTHER_HINTS = {400: _CHECK_ROOT, 406: ""}
+_CREDENTIALS = "give --user, --token-file or --auth google"
+_WRONG_CREDENTIALS = {
+    "basic": "the user name or the password is wrong: check --user and the password",
+    "bearer": "the token is wrong or has expired: get another one",
+}
+
+_WARNING = re.compile(r'[0-9]{3} [^\s"]+ "((?:[^"\\]|\\.)*)"')
+_XML_MESSAGE = re.compile(
+    r"<(?:\w+:)?(?:message|detail|title|reason|description|error|text|faultstring)\b[^<>]*>"
+    r"([^<]*[^<\s][^<]*)</",
+    re.IGNORECASE,
+)
+_JSON_MESSAGES = (
+    "message",
+    "Message",
+    "Details",
+    "errorMessage",
+    "error_description",
+    "error",
+    "title",
+    "detail",
+)
 
 _PROXY_HINT = (
     "the proxy asks for a user and password: give them with its address, as in "
@@ -56,30 +84,47 @@ _HANDSHAKE_FAILURE = "SSLV3_ALERT_HANDSHAKE_FAILURE"
 _CERTIFICATE_ALERTS = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE")
 
 
-def from_status(status: int, headers: Mapping[str, str], body: bytes) -> DcmwebError:
-    """Make the error for an answer with an error status."""
+def from_status(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    method: str = "GET",
+    sent: str = "",
+    accept: str = "",
+) -> DcmwebError:
+    """Make the error for an answer with an error status.
+
+    `method` is that of the request, `sent` its Authorization field, `accept` its Accept field.
+    """
     words = server_words(headers, body)
     said = f"answered {status} {_phrase(status)}"
     message = f"{said}: {words}" if words else said
     if 300 <= status < 400:
         return Refused(
-            f"{said}, to {headers.get('location', 'nowhere')}",
+            f"{said}, to {without_query(headers.get('location', '')) or 'nowhere'}",
             "if that is the server you mean, use it as BASE_URL",
             status=status,
         )
     if status == 401:
-        return AuthError(message, _auth_hint(headers))
+        return AuthError(message, _auth_hint(headers, sent))
     if status == 407:
         return AuthError(message, _PROXY_HINT)
     if status == 403:
-        return AuthError(
-            message, "these credentials may not do this, or it does not exist", fatal=False
-        )
+        no_rights = "these credentials may not do this"
+        may_not = no_rights if sent else f"it takes credentials ({_CREDENTIALS})"
+        return AuthError(message, f"{may_not}, or it does not exist", fatal=False)
     if status in (404, 410):
-        return NothingMatched(message, "check the path, and that BASE_URL is the service's root")
+        path = "check the path, and that" if method == "GET" else "check that"
+        return NothingMatched(message, f"{path} BASE_URL is the service's root")
+    hint = _HINTS.get(status, "")
+    if method != "GET":
+        hint = _OTHER_HINTS.get(status, hint)
+    elif status == 406 and accept.startswith("application/dicom+json"):
+        hint = "the server does not answer with DICOM JSON here"
     return Refused(
         message,
-        _HINTS.get(status, ""),
+        hint,
         status=status,
         retryable=status in RETRYABLE_STATUSES,
         retry_after=_retry_after(headers),
@@ -88,7 +133,7 @@ def from_status(status: int, headers: Mapping[str, str], body: bytes) -> DcmwebE
 
 @dataclass(frozen=True)
 class _Translation:
-    """What an exception, or one it was made from, is called for us."""
+    """Maps a library's exception to ours: by its class, or that of one it was made from."""
 
     causes: tuple[type[BaseException], ...]
     error: Callable[[str, str], DcmwebError]
@@ -96,7 +141,7 @@ class _Translation:
     hint: str = ""
 
 
-# The first that fits counts. {host}, {url}, {reason} and {timeout} are filled in.
+# The first match counts. {host}, {url}, {reason} and {timeout} are filled in.
 _TRANSLATIONS = (
     _Translation(
         (ssl.SSLCertVerificationError,),
@@ -161,13 +206,13 @@ _TRANSLATIONS = (
     _Translation(
         (requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema),
         ProtocolError,
-        "{host} redirects to what is no web address",
+        "{host} redirects to what is not a web address",
         "check BASE_URL",
     ),
     _Translation(
         (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError),
         UsageError,
-        "{url} is no valid URL: {reason}",
+        "{url} is not a valid URL: {reason}",
     ),
     _Translation((Exception,), NetworkError, "the connection to {host} broke: {reason}"),
 )
@@ -177,7 +222,11 @@ def from_exception(error: Exception, url: str, timeout: float) -> DcmwebError:
     """Translate an exception of requests, urllib3 or the socket."""
     causes = _causes(error)
     asked = getattr(getattr(error, "request", None), "url", None) or url  # another after a redirect
-    known = {"host": urlsplit(asked).netloc, "url": asked, "reason": _plain(causes[-1])}
+    known = {
+        "host": urlsplit(asked).netloc.rpartition("@")[2],
+        "url": without_query(asked),
+        "reason": without_values(_plain(causes[-1])),
+    }
     if special := _from_reason(known["host"], causes):
         return special
     found = next(
@@ -214,32 +263,63 @@ def _from_reason(host: str, causes: list[BaseException]) -> DcmwebError | None:
 
 
 def server_words(headers: Mapping[str, str], body: bytes) -> str:
-    """Find what the server says in words: in JSON, HTML or plain text, or a Warning header."""
-    warning = re.sub(r'^\d{3} \S+ "?|"$', "", headers.get("warning", ""))
+    """Find what the server says in words: in JSON, XML, HTML or plain text, or a Warning header."""
+    warning = "; ".join(warnings(headers))
     text = body[:LONGEST_BODY].decode("utf-8", "replace").strip()
     words = ""
     if text[:1] in ("{", "["):
         words = _json_words(text)
     elif text[:1] == "<" and not looks_like_html(body):
-        values = re.findall(r"<Value[^<>]*>([^<]*)</Value>", text)
-        words = " ".join(value for value in values if re.search("[A-Za-z] ", value))
+        words = _xml_words(text)
     elif text[:1] == "<":
         title = re.search(r"<title[^<>]*>([^<]*)</title>", text, re.IGNORECASE)
         words = f"an HTML page, {title[1].strip()!r}" if title else "an HTML page"
-    elif b"\0" not in body:  # as in what is no text
+    elif b"\0" not in body:  # as in what is not text
         words = text.splitlines()[0] if text else ""
     both = dict.fromkeys(filter(None, (html.unescape(words), warning)))
     return " ".join("; ".join(both).split())[:LONGEST_WORDS]
 
 
+def warnings(headers: Mapping[str, str]) -> list[str]:
+    """Read the texts of Warning header fields, without code and agent (RFC 7234 section 5.5).
+
+    Servers leave out the quotes, and fields that came several times are joined by commas.
+    """
+    value = headers.get("warning", "").strip()
+    quoted = [_unquoted(text) for text in _WARNING.findall(value)]
+    texts = quoted or [re.sub(r"^[0-9]{3} \S+ ", "", value).strip('"')]
+    return list(dict.fromkeys(text for text in map(str.strip, texts) if text))
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
 def looks_like_html(body: bytes) -> bool:
-    """Tell whether a body is a web page: a login form, the error page of a proxy."""
+    """Return True if a body is a web page: a login form, the error page of a proxy."""
     start = body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
 
 
+def _xml_words(text: str) -> str:
+    """Find words in XML, not in the values of a data set that are UIDs and names.
+
+    A store response has them in its values; others have an element of their own, as Amazon's
+    `<Message>` or RFC 9457's `<detail>`.
+    """
+    if "<Value" in text:
+        values = re.findall(r"<Value[^<>]*>([^<]*)</Value>", text)
+        return " ".join(value for value in values if re.search("[A-Za-z] ", value))
+    named = _XML_MESSAGE.findall(text)
+    if not named:
+        outside = re.sub(r"<[!?][^<>]*>", "", text)
+        named = [outside] if len(outside) <= LONGEST_WORDS else []
+    plain = (" ".join(re.sub(r"<[^<>]*>", " ", one).split()) for one in named)
+    return ": ".join(dict.fromkeys(filter(None, plain)))
+
+
 def _json_words(text: str) -> str:
-    """Look where Google, Orthanc, dcm4chee and Azure put their messages."""
+    """Look where Google, Orthanc, dcm4chee, Azure and RFC 9457 put their messages."""
     try:
         said: Any = json.loads(text)
     except (ValueError, RecursionError):
@@ -250,15 +330,18 @@ def _json_words(text: str) -> str:
         return said if isinstance(said, str) else ""
     if isinstance(said.get("error"), dict):
         said = said["error"]
-    fields = ("message", "Message", "Details", "errorMessage", "error_description", "error")
-    found = [said[name] for name in fields if isinstance(said.get(name), str)]
+    found = [said[name] for name in _JSON_MESSAGES if isinstance(said.get(name), str)]
     return ": ".join(dict.fromkeys(filter(None, found)))
 
 
-def _auth_hint(headers: Mapping[str, str]) -> str:
+def _auth_hint(headers: Mapping[str, str], sent: str) -> str:
+    """Say what to do after a 401: credentials were missing, or they are wrong."""
     asked = headers.get("www-authenticate", "").split(" ")[0]
     wants = f"the server asks for {asked}; " if asked.isalpha() else ""
-    return f"{wants}give --user, --token-file or --auth google"
+    scheme = sent.partition(" ")[0].lower()
+    if scheme and asked.isalpha() and asked.lower() != scheme:
+        return f"{wants}{scheme} credentials were sent: {_CREDENTIALS}"
+    return _WRONG_CREDENTIALS.get(scheme, f"{wants}{_CREDENTIALS}")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -277,7 +360,7 @@ def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
-        return "(a status HTTP does not know)"
+        return "(not a status of HTTP)"
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -298,7 +381,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _plain(error: BaseException) -> str:
-    """Say an exception without the object addresses and class names some libraries put in."""
+    """Describe an exception without the addresses and class names that some libraries add."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = re.sub(

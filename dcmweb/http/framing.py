@@ -124,7 +124,7 @@ class FramedResponse(http.client.HTTPResponse):
         return "close" not in options and (self.version == 11 or "keep-alive" in options)
 
     def read(self, amt: int | None = None) -> bytes:
-        """Read up to so many bytes of the body, none at its end. Raises FramingError."""
+        """Read up to `amt` bytes of the body, none at its end. Raises FramingError."""
         if amt is None or amt < 0:
             return b"".join(iter(partial(self.read, PIECE), b""))
         if self._failure is not None:
@@ -210,7 +210,7 @@ class FramedResponse(http.client.HTTPResponse):
         return int(match[1], 16)
 
     def _end_chunks(self) -> None:
-        """Pass over trailers. The last chunk is the end, though servers may close right after."""
+        """Skip trailers. The last chunk is the end, though servers may close right after."""
         if self.fp.peek(1):
             _read_fields(_Lines(self.fp))
         if self._announced not in (None, self._received):

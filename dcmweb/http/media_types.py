@@ -1,4 +1,4 @@
-"""Media types (PS3.18 section 8.7): read, written, and the extensions of files that hold them."""
+"""Reads and writes media types (PS3.18 section 8.7), and chooses file extensions for them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ OTHER_EXTENSION = ".bin"
 
 _PREFIX = "1.2.840.10008.1.2."
 
-# In the order of PS3.18 table 8.7.3-5, with what newer editions add.
+# In the order of PS3.18 table 8.7.3-5, with additions of newer editions.
 FRAME_MEDIA_TYPES: dict[str, str] = {
     _PREFIX + suffix: media_type
     for media_type, suffixes in (
@@ -96,20 +96,20 @@ class MediaType:
         return self.name.startswith("multipart/")
 
     def __str__(self) -> str:
-        """Write it, each value quoted as it needs."""
+        """Write the media type, with quotes around values that need them."""
         return self.name + "".join(f"; {k}={_quoted(v)}" for k, v in self.parameters.items())
 
 
-# In the transfer syntax they are stored in (PS3.18 section 8.7.3.5.2): instances, and bulk data.
+# Instances and bulk data in their stored transfer syntax (PS3.18 section 8.7.3.5.2).
 DICOM_AS_STORED = MediaType(DICOM, {"transfer-syntax": "*"})
 BYTES_AS_STORED = MediaType(OCTET_STREAM, {"transfer-syntax": "*"})
 
 
 def parse(text: str) -> MediaType:
-    """Read a Content-Type as forgivingly as servers write it.
+    """Read a Content-Type, with the mistakes that servers make.
 
-    Parameters come in any order and case, quoted or not; a `/` may stand unquoted, and a `;`
-    inside quotes. What cannot be read is left out.
+    Parameters come in any order and case, quoted or not; a `/` may be unquoted, and a `;`
+    may be inside quotes. Unreadable parameters are left out.
     """
     name, _, _ = text.partition(";")
     parameters: dict[str, str] = {}
@@ -125,9 +125,9 @@ def parse(text: str) -> MediaType:
 
 
 def parse_wanted(text: str) -> MediaType:
-    """Read the media type a user asks for; `multipart/related; type=X` asks for X.
+    """Read the media type that a user asks for; `multipart/related; type=X` asks for X.
 
-    Raises UsageError for what is no media type.
+    Raises UsageError for anything else.
     """
     wanted = parse(text)
     if wanted.name == MULTIPART_RELATED and "type" in wanted.parameters:
@@ -136,14 +136,14 @@ def parse_wanted(text: str) -> MediaType:
         wanted = MediaType(inner.name, {**inner.parameters, **parameters})
     if not re.fullmatch(f"{_TOKEN.pattern}/{_TOKEN.pattern}", wanted.name):
         raise UsageError(
-            f"{text!r} is no media type",
+            f"{text!r} is not a media type",
             "write it like image/png or 'application/dicom; transfer-syntax=*'",
         )
     return wanted
 
 
 def frame_media_type(transfer_syntax: str) -> str:
-    """Tell the media type of frames as stored; that of bytes where they are not compressed."""
+    """Return the media type of frames in a transfer syntax; that of bytes if uncompressed."""
     return FRAME_MEDIA_TYPES.get(transfer_syntax, OCTET_STREAM)
 
 
@@ -151,7 +151,7 @@ def multipart(inner: MediaType | str, *, boundary: str = "") -> str:
     """Write `multipart/related` with parts of a type, for Accept or, with a boundary, Content-Type.
 
     The parameters of the inner type follow its name, as in PS3.18 section 8.7.4. The
-    boundary stays unquoted: servers exist that take quotes for a part of it.
+    boundary is not quoted, since some servers treat quotes as a part of it.
     """
     inner = parse(inner) if isinstance(inner, str) else inner
     rest = "".join(f"; {k}={_quoted(v)}" for k, v in inner.parameters.items())

@@ -223,7 +223,7 @@ class _Stream:
                 raise Truncated("the answer breaks off before its close delimiter")
 
     def _line_ends(self, offset: int) -> bool:
-        """Tell whether a delimiter line ends here: with `--`, or white space and CRLF."""
+        """Return True if a delimiter line ends here: with `--`, or white space and CRLF."""
         while True:
             start = self._used + offset
             rest = self._buffer[start : start + _LONGEST_LINE]
@@ -237,7 +237,7 @@ class _Stream:
                 raise Truncated("the answer breaks off within a delimiter")
 
     def at_close(self) -> bool:
-        """Tell whether the delimiter before was the close delimiter."""
+        """Return True if the delimiter before was the close delimiter."""
         return self._buffer.startswith(b"--", self._used)
 
     def headers(self, delimiter: bytes) -> Mapping[str, str]:

@@ -22,10 +22,13 @@ from dcmweb.errors import (
 from dcmweb.http import content_coding, error_mapping, media_types
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Part, read_parts
+from dcmweb.http.redaction import redact, without_query
 
 LONGEST_ANSWER = 512 * 1024 * 1024  # of answers that are held in memory: JSON, XML, errors
 LONGEST_PROBLEM = 64 * 1024
 _EPILOGUE = 64 * 1024
+# In the 400 with which Orthanc 1.10 answers a search at the root of its own API.
+_ORTHANC_API = 'Missing "since" argument'
 
 # Success whose answer has no content (RFC 9110 sections 15.3.5 and 15.3.6): nothing was found.
 NO_CONTENT = (204, 205)
@@ -59,7 +62,7 @@ class Response:
         self.request = request
         self.status: int = answer.status_code
         self.headers: CaseInsensitiveDict[str] = answer.headers
-        self.url: str = answer.url
+        self.url = without_query(answer.url)  # for messages: a query may name a patient
         self._decoded: Callable[[int], bytes] | None = None
         self._failure: DcmwebError | None = None
         self._is_over = self._is_closed = False
@@ -74,6 +77,8 @@ class Response:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        if isinstance(error, DcmwebError):
+            redact(error, str(self.request.url))  # servers repeat what they were asked for
 
     @property
     def media_type(self) -> MediaType:
@@ -122,7 +127,7 @@ class Response:
         try:
             data = self._read(size)
             if not data and size and not self.has_framing and self._exchanges.is_cut:
-                raise Interrupted  # the end of the connection is no end of the body then
+                raise Interrupted  # then the connection was cut, and the body is not complete
         except DcmwebError as error:
             self._failure = error
             raise
@@ -140,7 +145,7 @@ class Response:
             data: bytes = self._answer.raw.read(size, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
             # The last two: what reading from a connection cut by another thread can raise.
-            raise self._exchanges.translate(error, self.url) from error
+            raise self._exchanges.translate(error, str(self.request.url)) from error
         return data
 
     def parts(self) -> Iterator[Part]:
@@ -172,10 +177,19 @@ class Response:
             body = self.read(LONGEST_PROBLEM)
         except (NetworkError, ProtocolError):
             body = b""
-        error = error_mapping.from_status(self.status, self.headers, body)
-        # Without the query: there may be a patient's name in it.
-        error.request = f"{self.request.method} {self.url.partition('?')[0]}"
-        return error
+        error = error_mapping.from_status(
+            self.status,
+            self.headers,
+            body,
+            method=str(self.request.method),
+            sent=str(self._answer.request.headers.get("Authorization") or ""),
+            accept=str(self.request.headers.get("Accept") or ""),
+        )
+        error.request = f"{self.request.method} {self.url}"
+        error.may_be_wrong_root = self.request.method != "DELETE" and (
+            self.status in (404, 405) or _ORTHANC_API in error.message
+        )
+        return redact(error, str(self.request.url))
 
     def check(self, *good: int) -> None:
         """Raise the error this answer is, unless its status is success or one of the good ones."""
@@ -203,12 +217,15 @@ class Response:
 def not_dicomweb(response: Response, body: bytes) -> ProtocolError:
     """Make the error for an answer that is something else than DICOMweb, a login page perhaps."""
     if error_mapping.looks_like_html(body) or response.media_type.name == "text/html":
-        return ProtocolError(
+        error = ProtocolError(
             f"{response.url} answers with a web page, not with DICOMweb",
             "is BASE_URL the root of the DICOMweb service, or does it want a login first?",
         )
-    name = response.media_type.name or "no media type"
-    return ProtocolError(
-        f"{response.url} does not answer with DICOMweb ({name})",
-        "is BASE_URL the root of the DICOMweb service?",
-    )
+    else:
+        name = response.media_type.name or "no media type"
+        error = ProtocolError(
+            f"{response.url} does not answer with DICOMweb ({name})",
+            "is BASE_URL the root of the DICOMweb service?",
+        )
+    error.may_be_wrong_root = response.request.method != "DELETE"
+    return error

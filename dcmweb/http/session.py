@@ -1,9 +1,9 @@
-"""The exchanges of one run with the server at BASE_URL, over connections that runs share."""
+"""Sends the requests of one run to BASE_URL, over connections that runs share."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import requests
 import urllib3
@@ -13,8 +13,11 @@ from dcmweb.http import auth, error_mapping, exchange_log
 from dcmweb.http.adapter import Connections
 from dcmweb.http.content_location import names_another
 from dcmweb.http.multipart import Body
+from dcmweb.http.redaction import hide_values, redact, without_query, without_values
 from dcmweb.http.response import Response, is_success
 from dcmweb.http.transport import Transport, origin
+
+PROBE_TIMEOUT = 5.0  # seconds
 
 
 class Session:
@@ -23,8 +26,12 @@ class Session:
     Credentials go to the origin of BASE_URL and nowhere else.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(
+        self, transport: Transport, on_warning: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Make a session; `on_warning` is called with the text of each Warning header field."""
         self._transport = transport
+        self._on_warning = on_warning
         self._settings = transport.settings
         self._connections = Connections()
 
@@ -33,12 +40,12 @@ class Session:
         return origin(url) == origin(self._settings.base_url)
 
     def url(self, path: str) -> str:
-        """Return the URL of a path below BASE_URL; a URL stays what it is."""
+        """Return the URL of a path below BASE_URL; return a URL unchanged."""
         return path if "://" in path else f"{self._settings.base_url}/{path}"
 
     @property
     def sends_raw_carets(self) -> bool:
-        """Whether `^` is sent as it is; servers exist that want the one, others the other."""
+        """Whether `^` is sent unescaped: Orthanc 1.10 needs that, and strict servers refuse it."""
         return self._transport.adapter.raw_carets
 
     @sends_raw_carets.setter
@@ -46,16 +53,20 @@ class Session:
         self._transport.adapter.raw_carets = value
 
     def get(self, path: str, *, accept: str, bulk: bool = False) -> Response:
-        """Get a resource. Bulk data is asked for uncompressed: it compresses slowly and badly."""
+        """Get a resource; bulk data uncompressed, since it compresses slowly and badly."""
         headers = {"Accept": accept}
         if bulk:
             headers["Accept-Encoding"] = "identity"
         return self._exchange("GET", path, headers)
 
+    def probe(self, url: str, *, accept: str) -> Response:
+        """Get a URL to see what is there: without redirects, and without long waits."""
+        return self._send("GET", url, {"Accept": accept}, None, probes=True)
+
     def post(
         self, path: str, body: Body, *, accept: str, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """Post a body, its length along with it, and further header fields."""
+        """Post a body with its length and further header fields."""
         headers = {**(headers or {}), "Accept": accept, "Content-Type": body.content_type}
         return self._exchange("POST", path, headers, body)
 
@@ -65,25 +76,32 @@ class Session:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the exchanges of this run have been ended."""
+        """Whether the requests of this run have been ended."""
         return self._connections.are_cut
 
     def cut(self) -> None:
-        """End what this run has in flight, in whatever thread, and let nothing begin."""
+        """End all requests of this run, in every thread, and refuse new ones."""
         self._connections.cut()
 
     def _exchange(
         self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None
     ) -> Response:
-        """Send a request, once more with renewed credentials if these were turned down."""
+        """Send a request, once more with renewed credentials if these were refused."""
         response = self._send(method, path, headers, body)
-        if response.status == 401 and self._transport.auth.renew(response.request):
+        status = response.status
+        if status in (401, 403) and self._transport.auth.renew(response.request, status):
             response.close()
             response = self._send(method, path, headers, body)
         return response
 
     def _send(
-        self, method: str, path: str, headers: Mapping[str, str], body: Body | None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        *,
+        probes: bool = False,
     ) -> Response:
         if self.is_cut:
             raise Interrupted
@@ -96,27 +114,35 @@ class Session:
             auth=self._transport.auth if self.is_own(url) else auth.Authentication(),
         )
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
+        if probes:
+            timeouts = (min(timeouts[0], PROBE_TIMEOUT), min(timeouts[1], PROBE_TIMEOUT))
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
-            exchange_log.log_headers(">", prepared.headers)
+            exchange_log.log_headers(">", prepared.headers, url)
             with self._transport.adapter.lending_to(self._connections):
                 answer = self._transport.http.send(
                     prepared,
                     timeout=timeouts,
-                    # A redirected POST would turn into a GET, and a DELETE hit something else.
-                    allow_redirects=method == "GET",
+                    # A redirected POST would become a GET, a DELETE could delete something else.
+                    allow_redirects=method == "GET" and not probes,
                     **self._transport.environment(url),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self.translate(error, url) from error
-        except ValueError as error:  # of an address that BASE_URL did not have: it was checked
-            raise ProtocolError(f"{url} redirects to what is no address: {error}") from error
+        except ValueError as error:  # of a redirect: BASE_URL was checked before
+            raise ProtocolError(
+                f"{without_query(url)} redirects to what is not an address: "
+                f"{without_values(hide_values(str(error), url))}"
+            ) from error
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
-        exchange_log.log_headers("<", answer.headers)
+        exchange_log.log_headers("<", answer.headers, url)
         response = Response(answer, prepared, self)
         self._check_identity(response, url)
+        if is_success(response.status):  # errors contain the warnings of other answers
+            for text in error_mapping.warnings(response.headers):
+                self._on_warning(without_values(hide_values(text, url)))
         return response
 
     def _check_identity(self, response: Response, url: str) -> None:
@@ -125,10 +151,10 @@ class Session:
         location = response.headers.get("Content-Location", "") if is_got else ""
         if another := names_another(url, location):
             response.close()
-            raise WrongAnswer(f"{url.partition('?')[0]} was answered with {another}")
+            raise WrongAnswer(f"{without_query(url)} was answered with {without_query(another)}")
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
-        """Make our error of an exception; after a cut, the cut is the reason.
+        """Translate an exception into our error; after a cut, that is Interrupted.
 
         Raises the exception itself if it is not one of the network: a defect.
         """
@@ -138,4 +164,4 @@ class Session:
             error, (OSError, urllib3.exceptions.HTTPError)
         ):
             raise error
-        return error_mapping.from_exception(error, url, self._settings.idle_timeout)
+        return redact(error_mapping.from_exception(error, url, self._settings.idle_timeout), url)

@@ -1,11 +1,10 @@
-"""What the runs of a client share: pooled connections, credentials, certificates, proxies."""
+"""Connections, credentials, certificates and proxies that the runs of a client share."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import ssl
-import tempfile
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,14 +19,15 @@ from dcmweb.errors import UsageError
 from dcmweb.http import auth, content_coding
 from dcmweb.http.adapter import Adapter
 from dcmweb.settings import Settings
+from dcmweb.temporary import temporary_folder
 
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _LARGEST_BUNDLE = 64 * 1024 * 1024
-_REDIRECT_BODY = 64 * 1024  # of which is read, so that the connection can be used again
+_REDIRECT_BODY = 64 * 1024  # at most this is read, so that the connection can be used again
 
 
 class _Http(requests.Session):
-    """A requests session whose redirects carry credentials neither along nor from ~/.netrc."""
+    """A requests session that sends no credentials to other hosts, and does not read ~/.netrc."""
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
@@ -37,7 +37,7 @@ class _Http(requests.Session):
             prepared_request.headers.pop("Authorization", None)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where an answer redirects to; read no more of its body than is sensible."""
+        """Return where an answer redirects to; read only a little of its body."""
         target = super().get_redirect_target(resp)
         if target is not None:
             try:
@@ -61,10 +61,10 @@ class Transport:
         self.http.headers["User-Agent"] = (
             UserAgentBuilder("dcmweb", __version__).include_implementation().build()
         )
-        # Only what is asked for here is decoded, and no library may add to it.
+        # Only these codings can be decoded; libraries must not add others.
         self.http.headers["Accept-Encoding"] = content_coding.ACCEPTED
         self._files = ExitStack()
-        self._bundles: dict[str, str] = {}  # checked, by the path that was given
+        self._bundles: dict[str, str] = {}  # path of the checked bundle, by the given path
         # None lets the environment name a bundle, as it does for curl.
         self._verify: bool | str | None = False if settings.insecure else None
         if settings.ca_bundle and not settings.insecure:
@@ -95,7 +95,7 @@ class Transport:
         if path not in self._bundles:
             try:
                 self._bundles[path] = self._checked_bundle(path)
-            except OSError as error:  # which is what SSLError is, too
+            except OSError as error:  # SSLError is a subclass
                 reason = error.strerror or error
                 raise UsageError(f"{name} holds no certificates: {reason}") from None
         return self._bundles[path]
@@ -106,7 +106,7 @@ class Transport:
             return path
         checked = path
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe, /dev/fd/63
-            folder = self._files.enter_context(tempfile.TemporaryDirectory(prefix="dcmweb-"))
+            folder = self._files.enter_context(temporary_folder())
             checked = os.path.join(folder, "ca.pem")
             with open(path, "rb") as pipe, open(checked, "wb") as copy:
                 copy.write(pipe.read(_LARGEST_BUNDLE))

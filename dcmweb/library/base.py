@@ -10,7 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dcmweb.errors import UsageError
+from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.library.arguments import AnyPath
 from dcmweb.library.runs import Account, OnProgress, OpenManifest, Run, Transfer
 from dcmweb.settings import Settings
@@ -124,3 +124,13 @@ class ClientBase:
         # Files keep their name in the manifest wherever a run is started.
         name = os.path.abspath if command == "store" else str
         return partial(Manifest, os.fspath(path), self.base_url, command, name, writes=writes)
+
+
+def find_root(client: ClientBase, failed: DcmwebError) -> str:
+    """Look for a DICOMweb service near BASE_URL, after an error that suggests it is not one.
+
+    Returns its URL; "" if there is none, or if BASE_URL is right. A few requests are made.
+    """
+    from dcmweb.transactions.find_root import find_root
+
+    return find_root(client._context(), failed) if failed.may_be_wrong_root else ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dcmweb.dicom import json_model
 from dcmweb.dicom.dictionary import attribute
 from dcmweb.dicom.json_model import Dataset
-from dcmweb.dicom.person_names import GROUPS
+from dcmweb.dicom.person_names import groups_of
 from dcmweb.dicom.resources import Resource
 from dcmweb.dicom.tags import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmweb.errors import UsageError
@@ -42,6 +42,8 @@ class Layout:
 
     def __init__(self, template: str = DEFAULT_TEMPLATE) -> None:
         """Read a template; raises UsageError for one that is malformed or leaves the folder."""
+        if any("\ud800" <= char <= "\udfff" for char in template):
+            raise UsageError("the layout is not UTF-8", _WRITE_IT)
         self._is_default = template == DEFAULT_TEMPLATE
         path = template.removesuffix(".dcm")
         if windows.IS_WINDOWS:
@@ -120,7 +122,7 @@ def _value(tag: str, instance: Resource, attributes: Dataset) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, dict):  # a person's name
-        value = next((value[group] for group in GROUPS if value.get(group)), "")
+        value = next(filter(None, groups_of(value).values()), "")
     return str(value).strip("\0 ") if isinstance(value, (str, int, float)) else ""
 
 

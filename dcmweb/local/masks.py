@@ -63,6 +63,17 @@ def find_listed(paths: Iterable[str]) -> Iterator[Found]:
             yield Found(path, named=True)
 
 
+def why_nothing(masks: Iterable[str]) -> tuple[str, str]:
+    """Say why no mask has a file, and what to do; without masks, files were to be in a list."""
+    masks = list(masks)
+    if not masks:
+        return "the list has no paths in it", "it holds paths of files, one per line"
+    said = f"No files found matching {' '.join(masks)}"
+    if all(map(os.path.isdir, masks)):
+        return said, "a folder without files" if len(masks) == 1 else "folders without files"
+    return said, "check the path"
+
+
 def size_of(path: str) -> int:
     """Return the bytes in a file; none if that cannot be told."""
     try:

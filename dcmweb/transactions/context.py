@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from threading import Lock
 
 from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
 from dcmweb.settings import Settings
 from dcmweb.transfer.engine import Engine, RetryPolicy
 from dcmweb.transfer.stop import Stop
+
+MOST_WARNINGS = 20  # of one run; a server may have another one for each instance
+_ADDITIONAL = re.compile(r"\badditional results\b", re.IGNORECASE)
 
 
 class RunContext:
@@ -30,7 +35,9 @@ class RunContext:
         self.stop = Stop(stop)
         self.notify = notify
         self.page_size = self.settings.page_size  # made smaller for a server that wants it so
-        self.session = Session(transport)
+        self._warnings: set[str] = set()
+        self._lock = Lock()
+        self.session = Session(transport, self._on_warning)
         self.engine = Engine(
             workers=self.settings.workers,
             policy=RetryPolicy(self.settings.retries, self.settings.retry_time),
@@ -39,3 +46,18 @@ class RunContext:
             tick=tick,
         )
         self.stop.on_set(self.session.cut)
+
+    def _on_warning(self, text: str) -> None:
+        """Pass on what the server says beside an answer (PS3.18 section 8.3.4.2), each text once.
+
+        That there are additional results is not passed on: the search asks for them, or says so.
+        """
+        if _ADDITIONAL.search(text):
+            return
+        with self._lock:
+            is_known = text in self._warnings or len(self._warnings) > MOST_WARNINGS
+            self._warnings.add(text)
+            is_last = len(self._warnings) > MOST_WARNINGS
+        if not is_known:
+            more = "the server has further warnings, which are not shown"
+            self.notify(more if is_last else f"the server says: {text}")

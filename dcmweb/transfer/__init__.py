@@ -1,1 +1,1 @@
-"""Moving many items, whatever they are: workers, retries, stopping, outcomes."""
+"""Moves many items of any kind: workers, retries, stopping, outcomes."""

@@ -1,4 +1,4 @@
-"""How many jobs run at a time: a number given, or one that is found by trying."""
+"""The number of jobs that run at a time: fixed, or adapted to the server."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from threading import Condition
 log = logging.getLogger(__name__)
 
 FIRST = 4  # jobs at a time to begin with
-WINDOW = 0.25  # seconds that a number of jobs is tried for, at least
-REST = 5.0  # seconds before more is tried again
-SHARE = 0.5  # of what more jobs would bring on an endless line: with less, they do no good
-TICK = 0.2  # seconds between looks at whether it is time to stop
+WINDOW = 0.25  # seconds for which a number of jobs is measured, at least
+REST = 5.0  # seconds before a higher number is tried again
+SHARE = 0.5  # of the gain that more jobs would bring without a limit; with less, go back
+TICK = 0.2  # seconds between checks for a stop
 
 
 class ConcurrencyLimit:
-    """Lets jobs begin, as many at a time as do good.
+    """Limits how many jobs run at a time.
 
-    It begins with a few, adds some as long as that makes the run faster, and halves the number
-    when the server has too much of it. `moved` tells how many bytes have gone so far.
+    If it adapts, it starts with a few jobs, adds more while that makes the run faster, and halves
+    the number when the server is overloaded. `moved` returns the number of bytes moved so far.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ConcurrencyLimit:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limit = min(FIRST, most) if adapts else most
-        self.reached = self.limit  # the most that was ever let in
+        self.reached = self.limit  # the highest limit so far
         self._most = most
         self._adapts = adapts
         self._moved = moved
@@ -49,7 +49,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def turn(self, is_over: Callable[[], bool]) -> Iterator[bool]:
-        """Wait for a turn, for the time of a block; False if it is over before."""
+        """Wait for a turn, and hold it for a block. Yields False if the run is over before."""
         with self._condition:
             while not (over := is_over()) and self._running >= self.limit:
                 self._condition.wait(TICK)
@@ -65,7 +65,7 @@ class ConcurrencyLimit:
                 self._condition.notify_all()
 
     def back_off(self) -> None:
-        """Note that the server had too much: go on with half of it for a while."""
+        """Halve the limit for a while, since the server is overloaded."""
         if not self._adapts:
             return
         with self._condition:
@@ -74,10 +74,10 @@ class ConcurrencyLimit:
             self._settle()
 
     def _review(self) -> None:
-        """At the end of a window, change the number of jobs by what it brought."""
+        """At the end of a window, change the limit by the rate that was measured."""
         now = self._clock()
         seconds = now - self._window_began
-        full = self._running + 1 >= self.limit  # else it was the work that lacked
+        full = self._running + 1 >= self.limit  # otherwise there was not enough work
         if not self._adapts or seconds < WINDOW or not full or now < self._rests_until:
             return
         rate = self._rate(seconds)
@@ -89,13 +89,13 @@ class ConcurrencyLimit:
             self._set(self._best_limit)
             self._settle()
         else:
-            # It has become slower by itself: what was best is so no longer.
+            # The run became slower without a change: the best rate is out of date.
             self._best = rate
             self._set(min(self._most, self.limit + 1))
         self._begin_window()
 
     def _rate(self, seconds: float) -> float:
-        """Bytes in a second or, where there are none to be counted, jobs."""
+        """Return bytes per second or, if no bytes are counted, jobs per second."""
         moved = self._moved() - self._moved_before
         return (moved if moved > 0 else self._done - self._done_before) / seconds
 

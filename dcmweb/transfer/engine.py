@@ -1,7 +1,7 @@
-"""The engine: runs jobs on a bounded number of workers, retries, gives up, and stops when told.
+"""The engine runs jobs on a bounded number of workers, retries them, and stops on request.
 
-It does not know what it moves. A job is a callable that yields results; jobs are taken from
-their iterator one by one, only as many ahead as there are workers, so that nothing piles up.
+It does not know what it moves. A job is a callable that yields results. Jobs are taken from
+their iterator one by one, at most one ahead for each worker, so that memory does not grow.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ T = TypeVar("T")
 Job = Callable[[], Iterable[T]]
 
 RESULTS_WAITING = 16  # groups of results, each of no more than RESULTS_TOGETHER
-RESULTS_TOGETHER, GATHERING = 256, 0.05  # of a job that yields many: how many, for how many seconds
-TICK = 0.2  # seconds between looks at the clock while nothing arrives
-GRACE = 1.0  # seconds that workers have to come to an end after a stop
+RESULTS_TOGETHER, GATHERING = 256, 0.05  # results of a job are grouped: how many, how long
+TICK = 0.2  # seconds between looks at the clock while no result arrives
+GRACE = 1.0  # seconds in which workers should end after a stop
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a retry: upper bounds, doubled each time
 MOST_DOUBLINGS = 16
-EARLY_RETRIES = 2  # while a server has never been reached
-MOST_IN_A_ROW = 5  # exchanges that fail for good, one after the other, before the run stops
+EARLY_RETRIES = 2  # while the server has not answered yet
+MOST_IN_A_ROW = 5  # consecutive failures, retries used up, before the run stops
 
 
 def _is_too_much(error: DcmwebError) -> bool:
@@ -44,22 +44,22 @@ def _never(_error: DcmwebError) -> bool:
 
 
 class Meter:
-    """What has been moved so far, and how often again; for showing, updated by the workers."""
+    """Counts bytes and retries, to show progress. Workers update it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self.bytes = 0
         self.retries = 0
-        self.expected: int | None = 0  # items there will be, as far as they are listed
+        self.expected: int | None = 0  # number of items, as far as it is known
         self.expects_all = False
 
     def expect(self, items: int | None) -> None:
-        """Count items that are to come; None if their number is not known."""
+        """Add to the number of expected items; None if it is not known."""
         known = self.expected is not None and items is not None
         self.expected = (self.expected or 0) + (items or 0) if known else None
 
     def add(self, size: int) -> None:
-        """Count bytes moved; negative when a transfer has to begin anew."""
+        """Count bytes moved; a negative number when a transfer starts again."""
         with self._lock:
             self.bytes += size
 
@@ -71,7 +71,7 @@ class Meter:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often and how long to try; delays have full jitter."""
+    """How many retries to make, and for how long; delays have full jitter."""
 
     retries: int
     time: float  # seconds after the first attempt in which a new one may begin
@@ -85,7 +85,7 @@ class RetryPolicy:
 
 
 class Engine:
-    """Workers, retries and stopping for one run; `tick` is called while there is nothing to do."""
+    """Workers, retries and stopping of one run; `tick` is called while it waits for results."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Engine:
         fail_fast: Callable[[DcmwebError], bool] = _never,
         not_counted: Callable[[DcmwebError], bool] = _never,
     ) -> T:
-        """Do something, again while its error is retryable and the policy allows.
+        """Run an action, and retry it while its error is retryable and the policy allows.
 
         `fail_fast(error)`: raise it without a retry. `not_counted(error)`: leave it out of
         the limit of consecutive failures, since a smaller request will be tried.
@@ -143,7 +143,7 @@ class Engine:
             attempt += 1
 
     def _most(self, error: DcmwebError) -> int:
-        """Be quick to say that a server cannot be reached, unless it could be before."""
+        """Return the number of retries: few for an unreachable server that never answered."""
         early = error.fatal and not self._ever_answered
         return min(self._policy.retries, EARLY_RETRIES) if early else self._policy.retries
 
@@ -165,7 +165,7 @@ class Engine:
         return error.fatal or (error.retryable and self._failed_in_a_row >= MOST_IN_A_ROW)
 
     def _raise_if_never_connected(self) -> None:
-        """At the end of a run, raise the error that kept the server from ever answering."""
+        """At the end of a run, raise the last error if the server never answered."""
         if self._last_error is not None and not self._ever_answered:
             raise self._last_error
 
@@ -185,11 +185,11 @@ class Engine:
     def run(self, jobs: Iterable[Job[T]]) -> Iterator[T]:
         """Run the jobs and yield their results as they come.
 
-        An error raised by a job, or a stop, ends all others; what was finished by then is yielded
-        first, then the error is raised. At the end, raises the error that kept the server from
-        ever answering, if it never did.
+        An error of a job, or a stop, ends all jobs. The results that are finished by then are
+        yielded, then the error is raised. If the server never answered, the last error is raised
+        at the end.
         """
-        self.stop.is_watched = True  # before there is anyone to be stopped
+        self.stop.is_watched = True  # before any worker starts
         crew: _Crew[T] = _Crew(jobs, self.workers, self.concurrency, self.stop)
         try:
             yield from crew.results(self._tick)
@@ -209,10 +209,10 @@ class _End:
 
 
 class _Crew(Generic[T]):
-    """The workers of one run, and a thread that finds their jobs a little ahead of them.
+    """The workers of one run, and a thread that finds jobs ahead of them.
 
-    Finding a job can take long: it walks folders, asks for pages of a search, waits before a
-    retry. No worker waits for that while it has work.
+    Finding a job can take long: it walks folders, requests pages of a search, waits before a
+    retry. Workers that have a job do not wait for that.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class _Crew(Generic[T]):
         self._working = workers
         self._deadline: float | None = None
         self._ended = False  # there are no further jobs
-        # Daemons: one that hangs in a call nothing can end must not keep the process alive.
+        # Daemons: a thread that hangs in a call must not keep the process alive.
         self._threads = [
             Thread(target=self._find, args=(iter(jobs),), name="dcmweb finder", daemon=True)
         ]
@@ -306,7 +306,7 @@ class _Crew(Generic[T]):
                 return
 
     def results(self, tick: Callable[[], None]) -> Iterator[T]:
-        """Yield results until all workers are done, or have had their time after a stop."""
+        """Yield results until all workers have ended, or their time after a stop is over."""
         error: BaseException | None = None
         while self._working and not self._is_over():
             try:
@@ -328,7 +328,7 @@ class _Crew(Generic[T]):
             raise error
 
     def _left_over(self) -> Iterator[T]:
-        """Yield what was finished, though not in time."""
+        """Yield results that came too late for the loop."""
         with suppress(Empty):
             while True:
                 results = self._results.get_nowait()
@@ -336,7 +336,7 @@ class _Crew(Generic[T]):
                     yield from results
 
     def _is_over(self) -> bool:
-        """Return True once the workers have had their time after a stop; see that it begins."""
+        """Return True if the workers' time after a stop is over; pass a signal on to them."""
         if self._stop.cause is not None:
             self._stop.set()
         if not self._stop.is_set():
@@ -350,5 +350,5 @@ class _Crew(Generic[T]):
     def join(self) -> None:
         deadline = time.monotonic() + GRACE
         for thread in self._threads:
-            if thread is not current_thread():  # which may be what collects a run left alone
+            if thread is not current_thread():  # the garbage collector may run in a worker
                 thread.join(max(0.0, deadline - time.monotonic()))

@@ -1,7 +1,7 @@
-"""The manifest: an append-only record of what became of each item, so that a run can go on.
+"""The manifest: an append-only record of outcomes, from which a later run continues.
 
-One JSON object to a line: first a header that binds it to a server and a command, then one for
-each item (see `as_event`). Of several lines for an item, the last counts.
+Each line is a JSON object: first a header that binds the file to a server and a command, then an
+event for each item (see `as_event`). If an item has several lines, the last one counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
 class Manifest:
     """A manifest that is open for a run.
 
-    What it knows is kept in a temporary database, so that memory does not grow with it.
+    Its lines are kept in a temporary database, so that memory does not grow with their number.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Manifest:
         *,
         writes: bool = True,
     ) -> None:
-        """Open it, and read what is done; begin it if it is not there and the run `writes` to it.
+        """Open the file and read it; create it if it does not exist and the run `writes` to it.
 
-        `name` makes the name of an item one that does not depend on where a run is started.
-        Raises UsageError if it is of another server or command, LocalError if it cannot be used.
+        `name` makes names of items independent of the folder in which a run is started.
+        Raises UsageError if it belongs to another server or command, LocalError if it is unusable.
         """
         self._path = path
         self._name = name
@@ -70,7 +70,7 @@ class Manifest:
 
     def _open(self) -> BinaryIO:
         if os.path.exists(self._path) and not os.path.isfile(self._path):  # such as a device
-            raise UsageError(f"{self._path} is no manifest", "choose another file")
+            raise UsageError(f"{self._path} is not a manifest", "choose another file")
         if not self._writes and not os.path.exists(self._path):
             return open(os.devnull, "rb")
         file = open(self._path, "a+b" if self._writes else "rb")  # noqa: SIM115 - closed by close
@@ -97,20 +97,20 @@ class Manifest:
                 )
 
     def _load(self, file: BinaryIO) -> None:
-        """Read the lines there are; a last one that is torn is cut off."""
+        """Read the lines, and cut off a last line that is incomplete."""
         file.seek(0)
         lines = _whole_lines(file)
         header = next(lines, None)
         if header is None:
             file.seek(0)
             if not _line(self._binding).startswith(file.read(len(_line(self._binding)))):
-                raise UsageError(f"{self._path} is no manifest", "choose another file")
+                raise UsageError(f"{self._path} is not a manifest", "choose another file")
             if self._writes:
                 file.truncate(0)
                 _write(file, self._binding)
             return
         if header[1].get("type") != _HEADER:
-            raise UsageError(f"{self._path} is no manifest", "choose another file")
+            raise UsageError(f"{self._path} is not a manifest", "choose another file")
         for name in ("version", "base_url", "command"):
             if header[1].get(name) != self._binding[name]:
                 raise UsageError(
@@ -133,7 +133,7 @@ class Manifest:
             file.truncate(end_of_whole)
 
     def is_done(self, item: str, size: int, mtime_ns: int) -> bool:
-        """Tell whether an item needs nothing more: done before, and not changed since."""
+        """Return True if an item was done before and has not changed since."""
         with self._lock:
             row = self._known.execute(
                 "SELECT good AND size = ? AND mtime_ns = ? FROM known WHERE item = ?",
@@ -142,14 +142,14 @@ class Manifest:
         return bool(row and row[0])
 
     def record(self, outcome: Outcome) -> None:
-        """Append what became of an item. Raises LocalError if that cannot be written."""
+        """Append the outcome of an item. Raises LocalError if it cannot be written."""
         if not self._writes or outcome.status is Status.DONE_BEFORE:
             return
         with self._writing():
             _write(self._file, {**as_event(outcome), "item": self._name(outcome.item)})
 
     def close(self) -> None:
-        """Bring the record to the disk, and let go of it."""
+        """Sync the file to disk and close it."""
         self._known.close()
         with self._writing(), self._file:
             if self._writes:
@@ -168,7 +168,7 @@ class Manifest:
 
 
 def _key(item: object) -> str:
-    """Write a path, which may be no text, so that SQLite takes it."""
+    """Encode a path for SQLite; it may have bytes that are not UTF-8."""
     return json.dumps(item)
 
 
@@ -182,10 +182,10 @@ def _line(event: Event) -> bytes:
 
 
 def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, Event]]:
-    """Yield the lines that are whole, each with the offset of its end.
+    """Yield complete lines, each with the offset of its end.
 
-    Only the last can be torn. Raises UsageError for a whole line that is no event: rather no run
-    than one on a file that is something else.
+    Only the last line can be incomplete. Raises UsageError for a complete line that is not an
+    event, so that other files are never changed.
     """
     end = 0
     for number, line in enumerate(file, start=1):
@@ -196,6 +196,6 @@ def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, Event]]:
         except ValueError:
             event = None
         if not isinstance(event, dict):
-            raise UsageError(f"{file.name} is no manifest: see line {number}")
+            raise UsageError(f"{file.name} is not a manifest: see line {number}")
         end += len(line)
         yield end, event

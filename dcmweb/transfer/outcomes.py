@@ -1,6 +1,6 @@
-"""What became of an item: values, which the console prints and the exit code is made from.
+"""The outcome of an item, as a value: the console prints it, and the exit code depends on it.
 
-As events they are the lines of the manifest and of `--json`.
+As events, outcomes are the lines of the manifest and of `--json`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Status(str, Enum):
-    """What became of an item; `is_good` says whether the run can still end with exit code 0."""
+    """The outcome of an item in a word; with one that is not `is_good`, the exit code is not 0."""
 
     STORED = "stored"
     EXISTS = "already there"
@@ -35,7 +35,7 @@ class Status(str, Enum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing is left to be done, as by a later run."""
+        """Whether a later run need not do the item again."""
         return self.is_good and self not in (Status.BEGUN, Status.PLANNED)
 
 
@@ -43,7 +43,7 @@ _MOVED = (Status.STORED, Status.RETRIEVED, Status.PLANNED)
 
 
 class Named(Protocol):
-    """What has the UIDs of a study, series or instance, "" for those that it has not."""
+    """An object with the UIDs of a study, series or instance; "" for those it lacks."""
 
     @property
     def study(self) -> str:
@@ -60,11 +60,11 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item: a file that was to be stored, an instance to be retrieved.
+    """The outcome of one item, such as a file to store or an instance to retrieve.
 
     `size` is in bytes; `place` is where it is now: a URL on the server, a path on this machine.
-    `mtime_ns` is when a file was changed last, `attempts` how many requests it was in. It may come
-    `replaces` one that was told before.
+    `mtime_ns` is when a file was changed last, `attempts` how many requests it was in.
+    `replaces` is the status of an earlier outcome of the item that this one replaces.
     """
 
     status: Status
@@ -103,16 +103,16 @@ class Outcome:
         )
 
 
-# Those of a run, as they come; whoever does not want all of them closes it, which ends the run.
+# The outcomes of a run, as they come. Closing the generator ends the run.
 Outcomes = Generator[Outcome, None, None]
 
-# Whether an earlier run has done an item: by its name, its size in bytes, and the time its file
-# was changed last, in nanoseconds.
+# Returns True if an earlier run has done an item, by its name, its size in bytes, and the time when
+# its file was last changed, in nanoseconds.
 IsDone = Callable[[str, int, int], bool]
 
 
 def nothing_is_done(_item: str, _size: int, _mtime_ns: int) -> bool:
-    """Say of any item that it is still to be done."""
+    """Return False for every item: nothing was done before."""
     return False
 
 
@@ -120,7 +120,7 @@ Event = dict[str, Any]
 
 
 def as_event(outcome: Outcome) -> Event:
-    """Write an outcome as an event; what is not known is left out.
+    """Convert an outcome to an event; unknown values are left out.
 
     `type` is the status; `item` a path on this machine or a resource of the server; `size` is in
     bytes, `mtime_ns` in nanoseconds; `place` is where the item is now.
@@ -137,7 +137,7 @@ MOST_REASONS, EXAMPLES = 50, 3
 
 @dataclass
 class FailureGroup:
-    """What several items have in common that did not fare well, with some of them."""
+    """Items that failed for the same reason: their number, and some of them by name."""
 
     status: Status
     reason: str
@@ -152,17 +152,17 @@ class FailureGroup:
 
 
 class Tally:
-    """The count of outcomes of a run; its purpose is the outcome that was hoped for."""
+    """Counts the outcomes of a run; its purpose is the outcome that items should have."""
 
     def __init__(self, purpose: Status) -> None:
         self.purpose = purpose
         self.counts: Counter[Status] = Counter()
         self.bytes = 0
-        self.passed_over = 0  # bytes that needed not be moved
+        self.passed_over = 0  # bytes that did not need to be moved
         self._problems: dict[tuple[Status, str], FailureGroup] = {}
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome; bytes count when they arrived or, in a dry run, are to be moved."""
+        """Count an outcome. Bytes count if they were moved or, in a dry run, would be."""
         self.counts[outcome.status] += 1
         if outcome.status in _MOVED:
             self.bytes += outcome.size
@@ -175,7 +175,7 @@ class Tally:
             self._problem(outcome.status, outcome.reason).add(outcome.item)
 
     def _problem(self, status: Status, reason: str) -> FailureGroup:
-        """Find the group of a reason; numbers in it, such as UIDs, make no difference."""
+        """Find the group of a reason; numbers in it, such as UIDs, are ignored."""
         key = status, re.sub(r"[0-9][0-9.]*", "0", reason)
         if key not in self._problems and len(self._problems) >= MOST_REASONS:
             key, reason = (status, ""), "other reasons"
@@ -183,7 +183,7 @@ class Tally:
 
     @property
     def problems(self) -> list[FailureGroup]:
-        """What went wrong, by reason; what befell most items comes first."""
+        """The failures by reason; the reason of most items comes first."""
         found = [
             # Fewer may be left of those that were unknown at first.
             replace(one, count=min(one.count, self.counts[one.status]))

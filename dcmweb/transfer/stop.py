@@ -1,4 +1,4 @@
-"""A request to stop a run, seen by all its threads."""
+"""A request to stop a run, which all its threads see."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dcmweb.errors import Interrupted
 
 
 class Stop:
-    """Set once, because of a signal or a fatal error; never taken back.
+    """A flag that is set once, by a signal or a fatal error, and never cleared.
 
-    Each run has its own. A `parent` speaks for many: a signal that it is told of stops them all.
+    Each run has its own. A signal that reaches the `parent` stops all runs that share it.
     """
 
     def __init__(self, parent: Stop | None = None) -> None:
@@ -23,12 +23,12 @@ class Stop:
 
     @property
     def cause(self) -> Interrupted | None:
-        """The signal that asked for the stop, if one did."""
+        """The signal that requested the stop, if any."""
         return self._top._cause
 
     @property
     def is_watched(self) -> bool:
-        """Whether the main thread looks at `cause` every now and then."""
+        """Whether the main thread checks `cause` regularly."""
         return self._top._is_watched
 
     @is_watched.setter
@@ -36,13 +36,13 @@ class Stop:
         self._top._is_watched = value
 
     def on_set(self, action: Callable[[], None]) -> None:
-        """Register what to do at once, such as cutting connections."""
+        """Register an action to run at the stop, such as cutting connections."""
         self._actions.append(action)
 
     def request(self, cause: Interrupted) -> None:
-        """Ask for a stop from a signal handler, which must not take locks.
+        """Request a stop from a signal handler, which must not take locks.
 
-        Raises the cause unless the main thread will see it by itself.
+        Raises the cause if the main thread does not check for it.
         """
         self._top._cause = cause
         if not self.is_watched:
@@ -56,15 +56,15 @@ class Stop:
                 action()
 
     def is_set(self) -> bool:
-        """Return True if the run is to stop."""
+        """Return True if a stop was requested."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise Interrupted when it is time to stop."""
+        """Raise Interrupted if a stop was requested."""
         if self._event.is_set():
             raise self.cause or Interrupted()
 
     def sleep(self, seconds: float) -> None:
-        """Wait; raise Interrupted as soon as it is time to stop."""
+        """Wait; raise Interrupted as soon as a stop is requested."""
         self._event.wait(seconds)
         self.check()

@@ -1,4 +1,4 @@
-"""What a run says of itself: how far it has come, and at its end what it did."""
+"""The progress of a run, and the summary at its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_BEGUN = "not begun"  # the end of a run that nobody has begun, or whose reco
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     `counts` are the items so far, by status. `bytes` have been moved, those of items under way
     included; `passed_over` are the bytes of items that did not need to be moved. `expected` is how
@@ -31,18 +31,18 @@ class Progress:
 
     @property
     def items(self) -> int:
-        """How many items have an outcome."""
+        """The number of items that have an outcome."""
         return sum(self.counts.values())
 
     @property
     def failed(self) -> int:
-        """How many items failed, or are in doubt."""
+        """The number of items that failed, or whose outcome is unknown."""
         return sum(count for status, count in self.counts.items() if not status.is_good)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a run did: `purpose` is the status that its items were meant to get.
+    """The result of a run: `purpose` is the status that its items should have.
 
     `bytes` were moved in `seconds`, with at most `workers` requests at a time and `retries`.
     `failures` groups the items that failed by reason, with a few of them by name; the groups with
@@ -61,12 +61,12 @@ class Summary:
 
     @property
     def items(self) -> int:
-        """How many items the run had."""
+        """The number of items of the run."""
         return sum(self.counts.values())
 
     @property
     def failed(self) -> int:
-        """How many items failed, or are in doubt."""
+        """The number of items that failed, or whose outcome is unknown."""
         return sum(count for status, count in self.counts.items() if not status.is_good)
 
     @property
@@ -76,7 +76,7 @@ class Summary:
 
     @property
     def is_good(self) -> bool:
-        """Whether the run came to its end, and no item failed or is in doubt."""
+        """Whether the run came to its end, and every item succeeded."""
         return not self.end and not self.failed
 
     @property

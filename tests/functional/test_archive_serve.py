@@ -289,3 +289,12 @@ def test_the_demonstration_says_that_all_is_well(dcmweb: Dcmweb, tmp_path: Path)
     result = dcmweb("demo", timeout=120, env={"TMPDIR": str(tmp_path)})
     assert (result.code, "All is well" in result.out) == (0, True)
     assert not list(tmp_path.glob("dcmweb-demo-*"))
+
+
+def test_a_token_file_means_the_same_to_server_and_client(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_bytes(f"Bearer {SECRET}\r\n".encode("utf-16"))
+    with running(tmp_path / "folder", "--token-file", str(token)) as server:
+        assert dcmweb("--token-file", token, server.url, "search").code == 0
+        bearer = {"Authorization": f"Bearer {SECRET}"}
+        assert server.get("studies", headers=bearer).status_code == 204

@@ -162,6 +162,59 @@ def test_credentials_that_stay_the_same_are_tried_once(dcmweb: Dcmweb, tmp_path:
     assert len(origin.requests) == 1
 
 
+@pytest.mark.parametrize("renewed", [True, False])
+def test_a_token_that_has_expired_may_be_refused_with_403(
+    dcmweb: Dcmweb, tmp_path: Path, renewed: bool
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("old")
+
+    def handle(request: Request) -> Answer:
+        if request.headers["authorization"] == "Bearer new":
+            return Answer(204)
+        if renewed:
+            token.write_text("new")
+        return Answer(403)
+
+    with serving(handle) as origin:
+        result = dcmweb("--token-file", token, origin.url, "search")
+    assert result.code == (0 if renewed else 4)
+    assert len(origin.requests) == (2 if renewed else 1)
+
+
+def test_a_token_comes_through_a_pipe(dcmweb: Dcmweb) -> None:
+    with serving(wants("Bearer abc")) as origin:
+        result = dcmweb("--token-file", "/dev/stdin", origin.url, "search", text="Bearer abc\n")
+    assert (result.code, result.err) == (0, "")
+
+
+def test_credentials_in_base_url_have_the_bytes_that_are_written(dcmweb: Dcmweb) -> None:
+    expected = "Basic " + base64.b64encode(b"M\xfcller:p\xe4ss").decode()
+    with serving(wants(expected)) as origin:
+        assert dcmweb(with_userinfo(origin, "M%FCller:p%E4ss"), "search").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ([], 401, "give --user, --token-file or --auth google"),
+        (["--user", f"joe:{SECRET}"], 401, "check --user and the password"),
+        (["--token-file", "token"], 401, "the token is wrong or has expired"),
+        ([], 403, "it takes credentials (give --user"),
+        (["--user", f"joe:{SECRET}"], 403, "these credentials may not do this"),
+    ],
+)
+def test_missing_wrong_and_insufficient_credentials_are_told_apart(
+    dcmweb: Dcmweb, tmp_path: Path, arguments: list[str], status: int, words: str
+) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    with serving(lambda _: Answer(status)) as origin:
+        result = dcmweb(*arguments, origin.url, "search")
+    assert result.code == 4
+    assert words in result.last
+    assert silent(result)
+
+
 # What is lacking, and what must not be shown.
 
 

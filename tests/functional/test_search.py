@@ -232,7 +232,7 @@ def test_more_results_than_a_server_ignoring_offset_gives_are_told_of(dcmweb: Dc
         (Answer(200, b'[{"0020000D":', JSON), 8, ""),
         (Answer(200, b"[" * 100_000, JSON), 8, ""),
         (Answer(200, b"\xff\xfe", JSON), 8, ""),
-        (Answer(200, b"[{}]" * 20, JSON, cut=30), 8, "broke off"),
+        (Answer(200, b"[{}]" * 20, JSON, cut=30), 8, "is broken"),
         (Answer(200, b"[{}]" * 20, JSON, chunk=7, cut=30), 8, "broke off"),
         (Answer(200, b"[{}]", {**JSON, "Content-Encoding": "gzip"}), 8, "decoded"),
         (json_answer({"message": "unknown attribute X"}, 400), 5, "unknown attribute X"),
@@ -337,3 +337,51 @@ def test_what_was_searched_for_is_not_shown_in_errors(dcmweb: Dcmweb) -> None:
     assert "GET http://" in result.err
     assert "Doe" not in result.err
     assert "4711" not in result.err
+
+
+# What the server says beside its answer, and hints.
+
+
+def test_warnings_of_a_server_are_shown_once_each(dcmweb: Dcmweb) -> None:
+    texts = '299 x "fuzzymatching is not supported\x7f", 299 - "no key X"'
+
+    def handle(request: Request) -> Answer:
+        page = archive(request)
+        return Answer(page.status, page.body, {**page.headers, "Warning": texts})
+
+    archive = Archive(*make_series(3))
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "search", "instances", "--all", "--format", "uids")
+    assert len(origin.requests) > 1
+    assert (result.code, len(result.out.splitlines())) == (0, 3)
+    lines = [line.partition(" -- ")[2] for line in result.err.splitlines()]
+    assert lines == [
+        r"the server says: fuzzymatching is not supported\x7f",
+        "the server says: no key X",
+    ]
+
+
+def test_warnings_that_never_end_are_not_all_shown(dcmweb: Dcmweb) -> None:
+    texts = ", ".join(f'299 x "key {number}"' for number in range(100))
+    with serving(lambda _: Answer(204, headers={"Warning": texts})) as origin:
+        result = dcmweb(origin.url, "search")
+    assert len(result.err.splitlines()) == 21
+    assert result.last == "the server has further warnings, which are not shown"
+
+
+def test_a_warning_of_additional_results_is_left_to_the_search(dcmweb: Dcmweb) -> None:
+    text = '299 x "There are 2 additional results that can be requested"'
+    with serving(lambda _: Answer(204, headers={"Warning": text})) as origin:
+        assert "additional" not in dcmweb(origin.url, "search").err
+
+
+@pytest.mark.parametrize("options", [[], ["--count"], ["--format", "table"], ["--all"]])
+def test_a_search_that_finds_nothing_gets_a_hint_on_stderr(
+    dcmweb: Dcmweb, options: list[str]
+) -> None:
+    with serving(lambda _: Answer(204)) as origin:
+        result = dcmweb(origin.url, "search", "PatientName=Mustermann", *options)
+        quiet = dcmweb("-q", origin.url, "search", "PatientName=Mustermann", *options)
+    assert "PatientName=Doe*" in result.last
+    assert "Nothing" not in result.out
+    assert (quiet.code, quiet.err, quiet.out) == (0, "", result.out)

@@ -134,7 +134,7 @@ def test_what_is_no_file_is_no_manifest(dcmweb: Dcmweb, tmp_path: Path) -> None:
     with serving(Archive()) as origin:
         result = dcmweb(origin.url, "store", "in", "--manifest", os.devnull)
     assert result.code == 2
-    assert "is no manifest" in result.last
+    assert "is not a manifest" in result.err
 
 
 @pytest.mark.slow

@@ -240,3 +240,15 @@ def test_searches_feed_other_commands(dcmweb: Dcmweb, orthanc: Orthanc, tmp_path
     assert result.code == 0
     folder = tmp_path / "out" / "secret-id-17" / "20240229"
     assert sorted(tree(folder).values()) == sorted(files)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["search"], ["search", "PatientID=x"], ["store", "in"], ["retrieve", "studies/1"]]
+)
+def test_the_address_without_dicom_web_leads_to_a_proposal(
+    dcmweb: Dcmweb, orthanc: Orthanc, tmp_path: Path, arguments: list[str]
+) -> None:
+    write_files(tmp_path / "in", make_series(1))
+    result = dcmweb(orthanc.root, *arguments)
+    assert result.code in (3, 5)
+    assert f"the DICOMweb service is at {orthanc.url}: give that as BASE_URL" in result.err

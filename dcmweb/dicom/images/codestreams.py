@@ -168,7 +168,7 @@ def _photometric(samples: int, is_transformed: bool, is_reduced: bool = False) -
 
 
 def find_codestream(file: BinaryIO, size: int) -> tuple[int, int, int]:
-    """Find the codestream in a JP2 or JPH file of so many bytes.
+    """Find the codestream in a JP2 or JPH file of `size` bytes.
 
     Returns where it starts, how long it is, and its enumerated colour space, 0 if that is not
     told. Raises BadImage.

@@ -47,7 +47,7 @@ def _name(base_url: str, given: str) -> str:
         if not given.startswith(root):
             raise UsageError(f"operation {given} is on another server", "is BASE_URL right?")
         name = given.removeprefix(root)
-    if not name:
+    if not name or not name.isprintable():  # as what is not UTF-8 is not
         raise UsageError(f"{given!r} is not a valid operation", "write projects/.../operations/ID")
     return name
 

@@ -152,7 +152,7 @@ class _Deleter:
             try:
                 response.check()
             except (AuthError, Refused) as error:
-                error.hint = _hint(response.status) or error.hint
+                error.hint = _hint(response.status, error.hint)
                 raise
             body = b"" if response.is_nothing else response.content()
             if looks_like_html(body):
@@ -166,10 +166,10 @@ def _count(lister: Lister, resource: Resource | None) -> int:
     return sum(1 for _ in lister.instances(resource)) if resource else 0
 
 
-def _hint(status: int) -> str:
+def _hint(status: int, usual: str) -> str:
     return {
-        403: f"these credentials may not do this, or it does not exist, or {_REJECT_HINT}",
+        403: f"{usual}, or {_REJECT_HINT}",
         405: _ORTHANC_HINT,
         409: _REJECT_HINT,
         501: _ORTHANC_HINT,
-    }.get(status, "")
+    }.get(status, usual)

@@ -27,6 +27,7 @@ from dcmweb.http.media_types import DICOM_JSON, DICOM_XML, MediaType, multipart
 from dcmweb.http.multipart import PIECE, read_parts
 from dcmweb.http.response import not_dicomweb
 from dcmweb.local.layout import Layout
+from dcmweb.temporary import using_temporary_files
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
@@ -207,7 +208,8 @@ def _fetch(context: RunContext, answer: _Answer, accept: str) -> None:
         head = b""
         while piece := response.read(PIECE):
             head = head or piece.lstrip()[:1024]
-            file.write(piece)
+            with using_temporary_files():
+                file.write(piece)
         if not (kind.is_multipart or head[:1] in (b"[", b"{", b"<", b"")):
             raise not_dicomweb(response, head)
         if head[:1] == b"<" and kind.name != DICOM_XML:

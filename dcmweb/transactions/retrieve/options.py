@@ -19,7 +19,7 @@ class RetrieveOptions:
     transfer-syntax=1.2.840.10008.1.2.1` (PS3.18 section 8.7.3); "" is instances as they are
     stored. `layout` says where files go below the folder,
     such as `{PatientID}/{StudyDate}`; "" is by UIDs. `viewport`, `window` and `quality` are
-    for what the server renders (section 8.3.5). `skip_existing` passes over what has its file.
+    for what the server renders (section 8.3.5). `skip_existing` skips instances whose file exists.
     """
 
     media_type: str = ""

@@ -168,7 +168,7 @@ class _Retrieval:
             Representation.BULKDATA,
         )
         if not self._layout.is_default and not (is_placed and not _is_zip(self._wanted)):
-            raise UsageError(f"a layout places instances, which {target} is none of")
+            raise UsageError(f"a layout places instances, and {target} is something else")
 
 
 def _is_zip(wanted: MediaType | None) -> bool:

@@ -28,7 +28,8 @@ Bounds = tuple[str, str]  # the first and the last moment of what was written, a
 def translate(value: str, vr: str) -> str:
     """Translate a value of VR DA, TM or DT into the form of DICOM, ranges included.
 
-    A value in that form is not changed. Raises UsageError if it is not a valid date or time.
+    A value in that form is not changed. Raises UsageError if it is not a valid date or time; as
+    all errors do, it leaves out the value, which may be a date of birth.
     """
     value = value.strip()
     pattern = _TIME_AS_IT_IS if vr == "TM" else _AS_IT_IS
@@ -40,7 +41,7 @@ def translate(value: str, vr: str) -> str:
         if value.startswith(comparison):
             return _compared(comparison, value.removeprefix(comparison).strip(), vr, bounds)
     if ".." in value:
-        return _range(value, bounds)
+        return _range(value, vr, bounds)
     first, last = bounds(value)
     return first if first == last or vr == "TM" else f"{first}-{last}"
 
@@ -52,7 +53,7 @@ def joined(values: list[str]) -> list[str]:
         until = [v.removeprefix("-") for v in values if v.startswith("-")]
         if len(since) == len(until) == 1:
             if _comparable(since[0]) > _comparable(until[0], "9"):
-                raise UsageError(f"the range {since[0]}-{until[0]} ends before it begins")
+                raise UsageError("the range ends before it begins")
             return [f"{since[0]}-{until[0]}"]
     return values
 
@@ -60,7 +61,7 @@ def joined(values: list[str]) -> list[str]:
 def _compared(comparison: str, text: str, vr: str, bounds: Callable[[str], Bounds]) -> str:
     first, last = bounds(text)
     if comparison in (">", "<") and vr != "DA":
-        raise UsageError(f"{comparison}{text} cannot be asked for", f"write {comparison}={text}")
+        raise UsageError(f"{comparison} cannot be asked for", f"write {comparison}=")
     match comparison:
         case ">=":
             return f"{first}-"
@@ -72,14 +73,15 @@ def _compared(comparison: str, text: str, vr: str, bounds: Callable[[str], Bound
             return f"-{_moved(first, -1)}"
 
 
-def _range(value: str, bounds: Callable[[str], Bounds]) -> str:
+def _range(value: str, vr: str, bounds: Callable[[str], Bounds]) -> str:
     since, _, until = (part.strip(" .") if part else "" for part in value.partition(".."))
     if not since and not until:
-        raise UsageError(f"{value!r} is a range of nothing", _DATE_HINT)
+        raise UsageError("the range has neither a beginning nor an end", _DATE_HINT)
     first = bounds(since)[0] if since else ""
     last = bounds(until)[1] if until else ""
-    if since and until and _comparable(first) > _comparable(last, "9"):
-        raise UsageError(f"the range {value} ends before it begins", f"write {until}..{since}")
+    # A range of times may be over midnight, as dcm4chee matches it.
+    if vr != "TM" and since and until and _comparable(first) > _comparable(last, "9"):
+        raise UsageError("the range ends before it begins", "write the earlier date first")
     return f"{first}-{last}"
 
 
@@ -91,7 +93,7 @@ def _moved(day: str, days: int) -> str:
     try:
         moved = date(int(day[:4]), int(day[4:6]), int(day[6:])) + timedelta(days)
     except OverflowError:
-        raise UsageError(f"no date is beyond {day}", _DATE_HINT) from None
+        raise UsageError("there is no date beyond this one", _DATE_HINT) from None
     return f"{moved:%Y%m%d}"
 
 
@@ -103,16 +105,14 @@ def _day_bounds(text: str) -> Bounds:
         return (found.strftime("%Y%m%d"),) * 2
     match = _DATE.fullmatch(text)
     if not match:
-        raise UsageError(f"{text!r} is not a valid date", _DATE_HINT)
+        raise UsageError("this is not a valid date", _DATE_HINT)
     year, month, day = (int(part) if part else 0 for part in match.groups())
     try:
         first = date(year, month or 1, day or 1)
         last_day = day or calendar.monthrange(year, month or 12)[1]
         last = date(year, month or 12, last_day)
     except ValueError:
-        raise UsageError(
-            f"{text!r} is not a valid date: there is no such day", _DATE_HINT
-        ) from None
+        raise UsageError("this is not a valid date: there is no such day", _DATE_HINT) from None
     return f"{first:%Y%m%d}", f"{last:%Y%m%d}"
 
 
@@ -120,7 +120,7 @@ def _time_bounds(text: str) -> Bounds:
     """Read a time of day, in full or in part; the server decides what a part matches."""
     match = _TIME.fullmatch(text)
     if not match:
-        raise UsageError(f"{text!r} is not a valid time of day", _TIME_HINT)
+        raise UsageError("this is not a valid time of day", _TIME_HINT)
     written = "".join(filter(None, match.groups()))
     return written, written
 
@@ -136,7 +136,7 @@ def _moment_bounds(text: str) -> Bounds:
         return _moment_bounds_of_day(day)
     first, last = _day_bounds(day)
     if first != last:
-        raise UsageError(f"{text!r} is not a valid date and time", "write it like 2024-01-31T10:30")
+        raise UsageError("this is not a valid date and time", "write it like 2024-01-31T10:30")
     offset = "+0000" if zone == "Z" else zone.replace(":", "")
     moment = f"{first}{_time_bounds(clock)[0]}{offset}"
     return moment, moment

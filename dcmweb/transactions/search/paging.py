@@ -98,7 +98,9 @@ def _rows(response: Response, body: bytes) -> list[Dataset]:
             raise Truncated(f"the answer broke off: {error.message}") from None
         if start[:1] in (b"[", b"{"):
             hint = "is BASE_URL the root of the DICOMweb service?"
-            raise ProtocolError(f"{response.url}: {error.message}", hint) from None
+            other = ProtocolError(f"{response.url}: {error.message}", hint)
+            other.may_be_wrong_root = _is_json(body)  # as of Orthanc's own API
+            raise other from None
         raise not_dicomweb(response, body) from None
 
 

@@ -1,13 +1,17 @@
-"""Search parameters as people write them, made into those of a query (PS3.18 section 8.3.4)."""
+"""Reads search parameters as people write them (PS3.18 section 8.3.4).
+
+Errors name keys, and never values: those may be a patient's.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from urllib.parse import unquote
 
-from dcmweb.dicom.dictionary import attributes
+from dcmweb.dicom.dictionary import SIMILAR, attributes
 from dcmweb.errors import UsageError
 from dcmweb.transactions.search import date_ranges
 
@@ -25,11 +29,59 @@ _STANDARD = (
     "charset",
 )
 _GOOGLE = ("access_token", "alt", "fields", "key", "prettyPrint", "quotaUser", "$.xgafv")
-_DCM4CHEE = ("orderby", "includedefaults", "expired", "incomplete", "retrievefailed", "batchID")
+# Of QueryAttributes in dcm4chee-arc-light 5, and the keywords of its private attributes.
+_DCM4CHEE = (
+    "ExpirationDate",
+    "ExpirationState",
+    "ExternalRetrieveAET",
+    "ExternalRetrieveAET!",
+    "ForceQueryByStudyUID",
+    "SendingApplicationEntityTitleOfSeries",
+    "SendingPresentationAddressOfSeries",
+    "ReceivingApplicationEntityTitleOfSeries",
+    "ReceivingPresentationAddressOfSeries",
+    "SplitStudyDateRange",
+    "StudyAccessDateTime",
+    "StudyExpirationDate",
+    "StudyReceiveDateTime",
+    "StudySizeInKB",
+    "allOfModalitiesInStudy",
+    "batchID",
+    "comparefield",
+    "compressionfailed",
+    "count",
+    "deletionlock",
+    "different",
+    "expired",
+    "includedefaults",
+    "incomplete",
+    "metadataUpdateFailed",
+    "missing",
+    "onlyWithStudies",
+    "orderby",
+    "patientVerificationStatus",
+    "priority",
+    "retrievefailed",
+    "storageClustered",
+    "storageExported",
+    "storageID",
+    "storageVerificationFailed",
+    "storageVerificationPolicy",
+    "storageVerificationStorageID",
+    "template",
+)
+# Those of them that are dates, written as those of attributes.
+_VR_OF_PARAMETER = {
+    "ExpirationDate": "DA",
+    "StudyExpirationDate": "DA",
+    "StudyAccessDateTime": "DT",
+    "StudyReceiveDateTime": "DT",
+}
 _KNOWN = frozenset([*_STANDARD, *_GOOGLE, *_DCM4CHEE])
 
 # A & begins another parameter where a name and = follow; elsewhere it belongs to the value.
-_SEPARATOR = re.compile(r"&(?=[A-Za-z$][A-Za-z0-9._]*(?:=|[<>])|[0-9A-Fa-f]{8}[=.<>]|&|$)")
+_SEPARATOR = re.compile(r"&(?=[A-Za-z$][A-Za-z0-9._]*!?(?:=|[<>])|[0-9A-Fa-f]{8}[=.<>]|&|$)")
+_NOT_ENCODABLE = re.compile("[\ud800-\udfff]")
 _KEY_AND_VALUE = re.compile(r"([^=<>]*)(>=|<=|[=<>])(.*)", re.DOTALL)
 _WITH_RANGES = ("DA", "TM", "DT")
 
@@ -46,18 +98,28 @@ def parse_parameters(texts: Iterable[str]) -> list[Pair]:
     UsageError for what has no key.
     """
     pairs = []
-    for text in texts:
+    for number, text in enumerate(texts, start=1):
         for item in filter(None, _SEPARATOR.split(text.strip().removeprefix("?"))):
             match = _KEY_AND_VALUE.fullmatch(item)
             key, sign, value = match.groups() if match else ("", "", "")
             if not key.strip():
                 raise UsageError(
-                    f"{item!r} is not a valid search parameter",
+                    f"search parameter {number} is not valid: it has no key",
                     "write it as KEY=VALUE, as in StudyDate=2024",
                 )
             comparison = "" if sign == "=" else sign
             pairs.append((_decode(key.strip()), comparison + _decode(value)))
     return pairs
+
+
+def check_encoding(pairs: Iterable[Pair]) -> None:
+    """Raise UsageError for keys and values that are not UTF-8, as in a script in Latin-1."""
+    hint = "save the script as UTF-8, or set the terminal to it"
+    for key, value in pairs:
+        if _NOT_ENCODABLE.search(key):
+            raise UsageError("a search key is not UTF-8", hint)
+        if _NOT_ENCODABLE.search(value):
+            raise UsageError(f"the value of {key} is not UTF-8", hint)
 
 
 def checked_parameters(pairs: Iterable[Pair]) -> list[Pair]:
@@ -73,11 +135,15 @@ def checked_parameters(pairs: Iterable[Pair]) -> list[Pair]:
         if key.lower() == "includefield":
             _check_fields(value)
         if vr in _WITH_RANGES:
-            found.setdefault(key, []).append(date_ranges.translate(value, vr))
+            with _naming(key):
+                found.setdefault(key, []).append(date_ranges.translate(value, vr))
         elif value.startswith(date_ranges.COMPARISONS) and vr:
-            raise UsageError(f"{key} has no ranges", "only dates and times have")
+            raise UsageError(f"{key} does not take a range", "dates and times do")
         order.append((key, value))
-    merged = {key: iter(date_ranges.joined(values)) for key, values in found.items()}
+    merged = {}
+    for key, values in found.items():
+        with _naming(key):
+            merged[key] = iter(date_ranges.joined(values))
     return [
         (key, translated)
         for key, value in order
@@ -85,16 +151,28 @@ def checked_parameters(pairs: Iterable[Pair]) -> list[Pair]:
     ]
 
 
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Say in a UsageError which key it is about."""
+    try:
+        yield
+    except UsageError as error:
+        error.message = f"{key}: {error.message}"
+        raise
+
+
 def _vr(key: str) -> str:
     """Return the VR of the attribute that a key names; "" for other parameters."""
     if key in _KNOWN or key.lower() in _STANDARD:
-        return ""
+        return _VR_OF_PARAMETER.get(key, "")
     try:
         return attributes(key)[-1].vr
     except UsageError as error:
-        if not key[:1].isupper() and (close := get_close_matches(key, _KNOWN, n=1, cutoff=0.8)):
-            error.hint = f"did you mean {close[0]}?"
-        error.hint = f"{error.hint} To send it all the same: --unchecked".strip()
+        lower = {name.lower(): name for name in _KNOWN}
+        if close := get_close_matches(key.lower(), lower, n=1, cutoff=SIMILAR):
+            error.hint = f"did you mean {lower[close[0]]}?"
+        then = " To" if error.hint.endswith("?") else "; to"
+        error.hint = f"{error.hint}{then} send it all the same: --unchecked"
         raise
 
 

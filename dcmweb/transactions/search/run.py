@@ -9,7 +9,7 @@ from dcmweb.dicom.resources import parse_search
 from dcmweb.errors import ProtocolError, Refused, UsageError
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search.paging import Pages, Query, fetch_page, resource_of
-from dcmweb.transactions.search.parameters import Pair
+from dcmweb.transactions.search.parameters import Pair, check_encoding
 
 DEFAULT_LIMIT = 5000
 PAGE = 1000  # rows, where there may be many: the first of them come soon, and memory stays low
@@ -18,11 +18,10 @@ PAGE = 1000  # rows, where there may be many: the first of them come soon, and m
 class Search:
     """A search for studies, series or instances, whose rows come as they are iterated over.
 
-    Without `rows`, up to the `limit` among the parameters, or 5000, come; `more` tells afterwards
-    whether there are further ones
-    than were `found`. With `rows`, so many come however the server pages, or all with
-    `every`; it is an error if the server does not give them. `fields` are tags of attributes to
-    ask for.
+    Without `rows`, up to the `limit` among the parameters come, or 5000; `more` says afterwards
+    whether there are more than were `found`. With `rows`, that number of them comes however the
+    server pages, or all with `every`; it is an error if the server does not give them. `fields`
+    are tags of attributes to ask for.
     """
 
     def __init__(
@@ -40,6 +39,7 @@ class Search:
         self._limit, offset = _whole(pairs, "limit"), _whole(pairs, "offset")
         if self._limit is not None and (every or rows is not None):
             raise UsageError("limit= is given beside --all, --count or --limit", "choose one")
+        check_encoding(pairs)
         others = tuple(pair for pair in pairs if pair[0].lower() not in ("limit", "offset"))
         self._query = Query(self.resource, self.level, others, offset=offset or 0)
         self._fields = fields
@@ -92,7 +92,7 @@ class Search:
 
 
 def _whole(pairs: Sequence[Pair], name: str) -> int | None:
-    """Take a parameter that is a number. Raises UsageError where it is none."""
+    """Return a parameter that is a number. Raises UsageError if it is not one."""
     found = [value.strip() for key, value in pairs if key.lower() == name]
     if not found:
         return None

@@ -12,7 +12,7 @@ from itertools import chain
 from dcmweb.dicom import part10
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
-from dcmweb.local.masks import Found, find, find_listed, size_of
+from dcmweb.local.masks import Found, find, find_listed, size_of, why_nothing
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
@@ -134,7 +134,7 @@ class _Files:
                 self.any_found = True
                 yield found
             elif self.on_error is OnError.RAISE:
-                raise NothingMatched(f"No files found matching {found.path}", "check the path")
+                raise NothingMatched(*why_nothing([found.path]))
             else:
                 self.unmatched.append(found.path)
 
@@ -143,9 +143,7 @@ class _Files:
         if not self.any_found and not self.masks:
             raise NothingMatched("the list has no paths in it", "check what wrote it")
         if not self.any_found:
-            raise NothingMatched(
-                f"No files found matching {' '.join(self.masks)}", "check the path"
-            )
+            raise NothingMatched(*why_nothing(self.masks))
         reason = "no such file, or nothing matches"
         return [Outcome(Status.FAILED, mask, reason=reason) for mask in self.unmatched]
 

@@ -242,3 +242,39 @@ def test_a_resource_holds_what_is_below_it() -> None:
     assert Resource().holds(I3)
     assert not Resource("1", "9").holds(I3)
     assert not I3.holds(Resource("1"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1.2.3", "write studies/1.2.3"),
+        ("/1.2.3/", "write studies/1.2.3"),
+        ("1.2.3/4.5.6", "write studies/1.2.3/series/4.5.6"),
+        ("1.2.3/4.5.6/7.8.9", "write studies/1.2.3/series/4.5.6/instances/7.8.9"),
+    ],
+)
+def test_uids_alone_are_said_to_lack_what_they_are_of(text: str, words: str) -> None:
+    for parse in (parse_resource, parse_target):
+        with pytest.raises(UsageError) as caught:
+            parse(text)
+        assert caught.value.hint == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1.2.3", "write studies/1.2.3/series"),
+        ("1.2.3/4.5.6", "write studies/1.2.3/series/4.5.6/instances"),
+    ],
+)
+def test_uids_alone_are_not_a_search_path(text: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_search(text)
+    assert caught.value.hint == words
+
+
+@pytest.mark.parametrize("text", ["study/1.2.3", "1", "...", "1.2.3/x", "patients/1.2.3"])
+def test_other_paths_are_not_guessed(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_resource(text)
+    assert "write it as studies[/UID" in caught.value.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,75 @@ def test_a_token_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not bearer.renew(prepared(bearer))
 
 
-def test_a_token_file_is_read_again_when_the_token_is_turned_down(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"abc.def\n",
+        b"Bearer abc.def",
+        b"bearer  abc.def\r\n",
+        b"Authorization: Bearer abc.def",
+        b"\xef\xbb\xbfabc.def\r\n",
+        b"\xef\xbb\xbfBearer abc.def",
+        "abc.def\r\n".encode("utf-16"),
+        "Bearer abc.def".encode("utf-16-be"),
+        "abc.def".encode("utf-16-le"),
+        b'{"access_token": "abc.def", "token_type": "Bearer", "expires_in": 3599}',
+        b'\xef\xbb\xbf{"accessToken": "abc.def"}',
+        b'"abc.def"',
+    ],
+)
+def test_token_files_as_people_have_them(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    assert header(choose(OTHER_URL, Credentials(token_file=str(file)))) == "Bearer abc.def"
+
+
+@pytest.mark.parametrize("token", ["Bearer abc", "Authorization: Bearer abc", "\ufeffabc"])
+def test_tokens_that_are_given_otherwise(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert header(choose(OTHER_URL, Credentials(token=token))) == "Bearer abc"
+    monkeypatch.setenv(auth.TOKEN_VARIABLE, token)
+    assert header(choose(OTHER_URL, Credentials())) == "Bearer abc"
+
+
+@pytest.mark.parametrize("content", ['{"id_token": "x"}', "{broken", '{"access_token": 1}', "{}"])
+def test_json_without_a_token_is_said_to_be_that(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(content)
+    with pytest.raises(AuthError, match="JSON without an access_token"):
+        choose(OTHER_URL, Credentials(token_file=str(file)))
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"abc\n")
+    os.close(writer)
+    bearer = choose(OTHER_URL, Credentials(token_file=f"/dev/fd/{reader}"))
+    os.close(reader)
+    assert header(bearer) == "Bearer abc"
+    assert not bearer.renew(prepared(bearer))
+
+
+def test_after_a_403_the_token_file_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("first")
+    bearer = choose(OTHER_URL, Credentials(token_file=str(file)))
+    request = prepared(bearer)
+    assert not bearer.renew(request, 403)
+    file.write_text("second")
+    assert bearer.renew(request, 403)
+    file.unlink()
+    assert not bearer.renew(prepared(bearer), 403)
+    with pytest.raises(AuthError):
+        bearer.renew(prepared(bearer), 401)
+
+
+def test_user_names_and_passwords_are_sent_with_the_bytes_they_have() -> None:
+    latin = b"M\xfcller".decode("utf-8", "surrogateescape")
+    sent = header(choose(OTHER_URL, Credentials(user=latin, password=latin))) or ""
+    assert base64.b64decode(sent.partition(" ")[2]) == b"M\xfcller:M\xfcller"
+
+
+def test_a_token_file_is_read_again_when_the_token_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first\n")
     bearer = choose(OTHER_URL, Credentials(token_file=str(file)))

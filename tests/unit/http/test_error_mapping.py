@@ -36,6 +36,7 @@ from dcmweb.http.error_mapping import (
     from_status,
     looks_like_html,
     server_words,
+    warnings,
 )
 from dcmweb.http.framing import FramingError
 
@@ -84,6 +85,8 @@ def test_a_redirect_says_where_to() -> None:
     assert "https://other/login" in error.message
     assert "BASE_URL" in error.hint
     assert "nowhere" in from_status(307, {}, b"").message
+    location = {"location": "https://me:secret@other/login?next=/studies?PatientID=17#PatientID=17"}
+    assert from_status(302, location, b"").message.endswith("to https://other/login")
 
 
 def test_the_words_of_the_server_are_told() -> None:
@@ -105,6 +108,44 @@ def test_a_server_without_credentials_says_which_it_wants(asked: str, hint: str)
     assert (
         from_status(401, headers, b"").hint == hint + "give --user, --token-file or --auth google"
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "words"),
+    [
+        ("Basic realm=x", "Basic abc", "check --user and the password"),
+        ("", "Basic abc", "check --user and the password"),
+        ("Bearer", "Bearer abc", "the token is wrong or has expired"),
+        ("Bearer", "Basic abc", "the server asks for Bearer; basic credentials were sent"),
+        ("", "Digest abc", "give --user"),
+    ],
+)
+def test_a_server_that_refuses_credentials_says_which(asked: str, sent: str, words: str) -> None:
+    headers = CaseInsensitiveDict({"WWW-Authenticate": asked} if asked else {})
+    assert words in from_status(401, headers, b"", sent=sent).hint
+
+
+def test_what_403_means_depends_on_credentials() -> None:
+    assert "--user" in from_status(403, {}, b"").hint
+    assert "--user" not in from_status(403, {}, b"", sent="Basic abc").hint
+
+
+@pytest.mark.parametrize(
+    ("status", "request_", "words"),
+    [
+        (400, {"method": "GET"}, "the path and the parameters"),
+        (400, {"method": "POST"}, "check that BASE_URL"),
+        (404, {"method": "GET"}, "check the path"),
+        (404, {"method": "POST"}, "check that BASE_URL"),
+        (406, {"method": "GET", "accept": "image/png"}, "--type"),
+        (406, {"method": "GET", "accept": "application/dicom+json"}, "DICOM JSON"),
+        (415, {"method": "POST"}, "this kind of content"),
+    ],
+)
+def test_what_a_status_means_depends_on_the_request(
+    status: int, request_: dict[str, str], words: str
+) -> None:
+    assert from_status(status, {}, b"", **request_).hint.find(words) >= 0
 
 
 NOW = 1_700_000_000.0
@@ -163,9 +204,15 @@ ORTHANC = {"Details": "no study", "HttpError": "Bad Request", "Message": "Bad fi
             "it <already> exists",
         ),
         (b"Smith &amp; Sons", "Smith & Sons"),
+        (b"<Error><Code>Denied</Code><Message>Access Denied</Message></Error>", "Access Denied"),
+        (b'<?xml version="1.0"?><error><text/>no <b>such</b> thing</error>', "no such thing"),
+        (b"<p:problem xmlns:p='x'><p:detail>out of range</p:detail></p:problem>", "out of range"),
+        (b"<a><Value>JANE^DOE</Value><Value>1.2.3</Value></a>", ""),
+        (b"<x>" + b"y" * 1000 + b"</x>", ""),
+        (b'{"type": "about:blank", "title": "Bad", "detail": "too long"}', "Bad: too long"),
         (b"x" * 10_000, "x" * LONGEST_WORDS),
     ],
-    ids=range(21),
+    ids=range(27),
 )
 def test_what_a_server_says_in_words(body: bytes, words: str) -> None:
     assert server_words({}, body) == words
@@ -184,6 +231,22 @@ def test_a_warning_of_the_server_is_told(warning: str, words: str) -> None:
     assert server_words(headers, b"") == words
     assert server_words(headers, b"text") == f"text; {words}"
     assert server_words(headers, words.encode()) == words
+
+
+@pytest.mark.parametrize(
+    ("warning", "texts"),
+    [
+        ("", []),
+        ('299 server "one"', ["one"]),
+        ('299 a "one", 299 b "two, and a comma"', ["one", "two, and a comma"]),
+        ('299 a "one", 299 b "one"', ["one"]),
+        (r'299 - "a \"quoted\" word" "Thu, 26 Nov 2026 10:00:00 GMT"', ['a "quoted" word']),
+        ("299 {+SERVICE}: not supported", ["not supported"]),
+        ('299 a ""', []),
+    ],
+)
+def test_warnings_are_read_one_by_one(warning: str, texts: list[str]) -> None:
+    assert warnings(CaseInsensitiveDict({"Warning": warning})) == texts
 
 
 @pytest.mark.parametrize(
@@ -282,8 +345,8 @@ def certificate() -> Exception:
         (requests.TooManyRedirects(), ProtocolError, False, "redirects in a circle"),
         (requests.exceptions.InvalidSchema("x"), ProtocolError, False, "HOST redirects to what is"),
         (requests.exceptions.MissingSchema("x"), ProtocolError, False, "HOST redirects to what is"),
-        (requests.exceptions.InvalidURL("x"), UsageError, False, f"{URL} is no valid URL: x"),
-        (u3.LocationParseError("x"), UsageError, False, "no valid URL"),
+        (requests.exceptions.InvalidURL("x"), UsageError, False, f"{URL} is not a valid URL: x"),
+        (u3.LocationParseError("x"), UsageError, False, "not a valid URL"),
         (
             requests.ConnectionError(u3.ProtocolError("Connection aborted.", RESET)),
             NetworkError,

@@ -49,7 +49,8 @@ def response(
     answer.status_code, answer.url = status, "http://server.example/x"
     answer.headers = CaseInsensitiveDict({k.replace("_", "-"): v for k, v in headers.items()})
     answer.raw = urllib3.HTTPResponse(body, headers, status, preload_content=False)
-    return Response(answer, requests.PreparedRequest(), exchanges or Exchanges())
+    request = requests.Request("GET", answer.url).prepare()
+    return Response(answer, request, exchanges or Exchanges())
 
 
 def test_an_error_is_raised_by_every_later_read() -> None:

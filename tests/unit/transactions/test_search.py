@@ -44,7 +44,7 @@ def test_parameters_are_read_as_they_are_written(
 
 @pytest.mark.parametrize("text", ["limit", "=1", "?=1", " =x", "a&b=1", "studies"])
 def test_what_has_no_key_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError, match="not a valid search parameter"):
+    with pytest.raises(UsageError, match="search parameter 1 is not valid"):
         parse_parameters([text])
 
 

@@ -108,7 +108,7 @@ def test_a_manifest_of_another_server_or_command_is_refused(
 @pytest.mark.parametrize("content", [b'{"type": "stored"}\n', b"[]\n", b"study,series\n1,2\n"])
 def test_a_file_that_is_no_manifest_is_left_as_it_is(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(UsageError, match="no manifest"):
+    with pytest.raises(UsageError, match="not a manifest"):
         Manifest(str(path), URL, "store")
     assert path.read_bytes() == content
 

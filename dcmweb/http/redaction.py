@@ -1,0 +1,104 @@
+"""Keeps patient data out of messages: values of search parameters, wherever they turn up.
+
+A query such as `PatientName=Doe^Jane` is in the URL of a request, and servers repeat it: in the
+words of an error, in a Warning header, in the address of a redirect.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TypeVar
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit, urlunsplit
+
+from dcmweb.errors import DcmwebError
+
+HIDDEN = "..."
+
+# Parameters whose values say nothing about a patient; those of all others are hidden.
+_HARMLESS = re.compile(
+    r"limit|offset|includefield|fuzzymatching|accept|charset|quality|viewport|window|(Study|Series|SOP)InstanceUID"
+    r"|0020000[DE]|00080018|Modality|ModalitiesInStudy|SOPClassUID",
+    re.IGNORECASE,
+)
+# A parameter in text: in the address of a redirect, in a Link header, in an error of a server.
+_PARAMETER = re.compile(r"([?&;])([^=?&;\s\"'<>]{1,200})=([^&;\s\"'<>]+)")
+# What divides a value into parts that a server may repeat one by one (PS3.5 section 6.2.1).
+_DIVIDERS = re.compile(r"[*?^=\\,]+")
+_SHORT = 4  # characters; what is shorter is hidden where it is a whole word
+
+_E = TypeVar("_E", bound=DcmwebError)
+
+
+def without_query(url: str) -> str:
+    """Return a URL without its query and fragment, and without a user name and password."""
+    if "://" not in url:
+        return re.split("[?#]", url, maxsplit=1)[0]
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return re.split("[?#]", url, maxsplit=1)[0]
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def without_values(text: str) -> str:
+    """Hide the values of parameters in a text with URLs, but not those that name no patient."""
+    text = re.sub(r"(://)[^/?#\s]*@", r"\1", text)
+    return _PARAMETER.sub(
+        lambda found: (
+            found[0] if _HARMLESS.fullmatch(found[2]) else f"{found[1]}{found[2]}={HIDDEN}"
+        ),
+        text,
+    )
+
+
+def hide_values(text: str, url: str) -> str:
+    """Hide the values of a URL's query in a text, however they are encoded there."""
+    query = url.partition("?")[2]
+    if not query or not text:
+        return text
+    pattern = _values_of(query)
+    return pattern.sub(HIDDEN, text) if pattern else text
+
+
+def redact(error: _E, url: str) -> _E:
+    """Take the values of a URL's query out of an error that came from its exchange."""
+    error.message = hide_values(error.message, url)
+    error.hint = hide_values(error.hint, url)
+    error.args = tuple(hide_values(arg, url) if isinstance(arg, str) else arg for arg in error.args)
+    return error
+
+
+@lru_cache(maxsize=64)  # the pages of a search, and the header fields of each
+def _values_of(query: str) -> re.Pattern[str] | None:
+    """Make a pattern that finds the values of a query and the parts of them."""
+    written: set[str] = set()
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    for key, _, raw in pairs:
+        if raw and not _HARMLESS.fullmatch(unquote(key)):
+            written.update(_ways_to_write(raw))
+    longest_first = sorted(filter(None, written), key=lambda text: (-len(text), text))
+    if not longest_first:
+        return None
+    return re.compile("|".join(map(_as_pattern, longest_first)), re.IGNORECASE)
+
+
+def _ways_to_write(raw: str) -> Iterator[str]:
+    for value in {unquote(raw), unquote_plus(raw)}:
+        parts = [part for part in _DIVIDERS.split(value) if len(part) > 1]
+        for text in [value, value.strip("*?"), *parts]:
+            in_json = json.dumps(text)[1:-1]
+            yield from (text, html.escape(text), in_json, quote(text), quote_plus(text))
+            yield quote(text, safe="*,^-")
+            yield text.encode().decode("latin-1")  # UTF-8 in a header field, read as HTTP has it
+    yield raw
+
+
+def _as_pattern(text: str) -> str:
+    pattern = re.escape(text)
+    if len(text) >= _SHORT:
+        return pattern
+    return rf"(?<!\w){pattern}(?!\w)"
