@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 
 from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
@@ -30,6 +31,8 @@ class RunContext:
         self.stop = Stop(stop)
         self.notify = notify
         self.page_size = self.settings.page_size  # made smaller for a server that wants it so
+        self.has_counts = True  # the server counts instances without being asked to
+        self.accepted: dict[tuple[str, ...], str] = {}  # of several forms of Accept, what worked
         self.session = Session(transport)
         self.engine = Engine(
             workers=self.settings.workers,
@@ -39,3 +42,13 @@ class RunContext:
             tick=tick,
         )
         self.stop.on_set(self.session.cut)
+        self._said: set[str] = set()
+        self._lock = Lock()
+
+    def notify_once(self, text: str) -> None:
+        """Say something that holds for many items, once in the run."""
+        with self._lock:
+            is_new = text not in self._said
+            self._said.add(text)
+        if is_new:
+            self.notify(text)
