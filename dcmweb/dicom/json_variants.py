@@ -15,7 +15,7 @@ from dcmweb.errors import ProtocolError
 _TAG = re.compile("[0-9A-F]{8}")
 _TAG_VARIANT = re.compile(r"(?:0x)?\(?([0-9A-Fa-f]{4})[,_ ]?([0-9A-Fa-f]{4})\)?")
 _MEMBERS = frozenset(["vr", "Value", "InlineBinary", "BulkDataURI"])
-_NAMES = {name.lower(): name for name in _MEMBERS}
+_NAMES: dict[str, str] = {name.lower(): name for name in _MEMBERS}
 _KINDS: dict[type, str] = {
     str: "a text",
     int: "a number",
@@ -98,8 +98,9 @@ def _element(tag: str, parsed: Any) -> dict[str, Any]:
 
 def _renamed(parsed: Any) -> dict[str, Any]:
     """Return an element with the names of the model; what is not an object is a value."""
-    if isinstance(parsed, dict) and (not parsed or any(name.lower() in _NAMES for name in parsed)):
-        return {_NAMES.get(name.lower(), name): value for name, value in parsed.items()}
+    names: list[str] = list(parsed) if isinstance(parsed, dict) else []
+    if parsed == {} or any(name.lower() in _NAMES for name in names):
+        return {_NAMES.get(name.lower(), name): parsed[name] for name in names}
     return {"Value": parsed}
 
 

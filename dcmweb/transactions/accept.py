@@ -40,7 +40,7 @@ ANY = "*/*"
 JSON_FORMS: Forms = (DICOM_JSON, "application/json", multipart(DICOM_XML))
 XML_FORMS: Forms = (multipart(DICOM_XML), DICOM_XML)
 
-_XML = (DICOM_XML, "application/xml", "text/xml")
+XML_TYPES = (DICOM_XML, "application/xml", "text/xml")
 _KINDS = {
     DICOM: "a DICOM instance",
     ZIP: "a ZIP archive",
@@ -184,7 +184,7 @@ def is_xml(response: Response) -> bool:
     kind = response.media_type
     if kind.is_multipart:
         kind = parse(kind.parameters.get("type", ""))
-    return is_success(response.status) and kind.name in _XML
+    return is_success(response.status) and kind.name in XML_TYPES
 
 
 def checked_response(response: Response, *, may_be_partial: bool = False) -> Response:
