@@ -30,14 +30,27 @@ class NotDataset(ProtocolError):
     """JSON that is not a DICOM data set."""
 
 
-def as_datasets(parsed: Any) -> list[Dataset]:
+def as_datasets(parsed: Any, *, keeps_empty: bool = False) -> list[Dataset]:
     """Return the data sets in an array, or the one that is there without an array.
 
+    With `keeps_empty`, objects without attributes stay if there are others that have some.
     Raises NotDataset for anything else.
     """
     if not isinstance(parsed, list):
         return [as_dataset(parsed)]
-    return [as_dataset(item, number) for number, item in enumerate(parsed, start=1)]
+    found: list[Dataset] = []
+    problems: list[NotDataset] = []
+    for number, item in enumerate(parsed, start=1):
+        try:
+            found.append(as_dataset(item, number))
+        except NotDataset as error:
+            if not isinstance(item, dict):
+                raise
+            problems.append(error)
+            found.append({})
+    if problems and not (keeps_empty and len(problems) < len(found)):
+        raise problems[0]
+    return found
 
 
 def as_dataset(parsed: Any, number: int = 0) -> Dataset:

@@ -122,7 +122,7 @@ class BulkDataRetriever:
                 return self._first_of(others, stem, item)
             except (NothingMatched, Refused, ProtocolError):
                 raise error from None
-        if "://" not in first:
+        if "://" not in first and first != item:
             self._context.notify_once(
                 "BulkDataURIs name another address: the same paths below BASE_URL are retrieved"
             )

@@ -18,6 +18,7 @@ from dcmweb.http.media_types import (
     OTHER_EXTENSION,
     MediaType,
 )
+from dcmweb.http.multipart import Part
 from dcmweb.http.response import Response
 from dcmweb.transactions.accept import ask, forms_of_frames, forms_of_renditions, wrong_kind
 from dcmweb.transactions.context import RunContext
@@ -231,21 +232,28 @@ class FrameRetriever:
         If there are more or fewer, none is kept, since it is unknown which frames they are.
         """
         parts = response.parts()
-        outcomes = []
-        for number, part in zip(resource.frames, parts, strict=False):
-            item, name = str(resource.with_frames(number)), frame_name(stem, number)
-            try:
-                outcomes.append(self._saver.save_part(part, self._wanted, name, item))
-            except LocalError as error:
-                if len(resource.frames) == 1:
-                    raise
-                outcomes.append(blocked(item, Resource(), error))
-        if len(outcomes) == len(resource.frames) and not next(parts, None):
+        outcomes: list[Outcome] = []
+        is_exact = False
+        try:
+            for number, part in zip(resource.frames, parts, strict=False):
+                outcomes.append(self._save_part(part, resource, number, stem))
+            is_exact = len(outcomes) == len(resource.frames) and not next(parts, None)
+        finally:
+            for outcome in outcomes if not is_exact else ():
+                if outcome.place:
+                    os.unlink(outcome.place)
+        if is_exact:
             response.finish()
-            return outcomes
-        for outcome in filter(lambda outcome: outcome.place, outcomes):
-            os.unlink(outcome.place)
-        return []
+        return outcomes if is_exact else []
+
+    def _save_part(self, part: Part, resource: Resource, number: int, stem: str) -> Outcome:
+        item = str(resource.with_frames(number))
+        try:
+            return self._saver.save_part(part, self._wanted, frame_name(stem, number), item)
+        except LocalError as error:
+            if len(resource.frames) == 1:
+                raise
+            return blocked(item, Resource(), error)
 
     def _answer(self, resource: Resource, *, tries_all: bool = True) -> Response:
         """Ask for frames as they are stored."""

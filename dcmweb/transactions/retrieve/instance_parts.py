@@ -10,7 +10,7 @@ from typing import BinaryIO
 from dcmweb.dicom import json_model, part10
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Level, Resource
-from dcmweb.errors import IncompletePayload, LocalError, MissingUid, ProtocolError
+from dcmweb.errors import IncompletePayload, LocalError, MissingUid, ProtocolError, Refused
 from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part
@@ -23,6 +23,7 @@ from dcmweb.local.partial_files import (
 )
 from dcmweb.local.windows import long_path
 from dcmweb.transactions.accept import (
+    REFUSALS,
     ask,
     forms_of_instances,
     forms_of_streams,
@@ -53,6 +54,7 @@ class Receiver:
         self._layout = destination.layout
         self._saver = Saver(context, destination)
         self._wanted = wanted
+        self._has_streams = True  # until it refuses them in all forms
 
     def one(self, resource: Resource) -> Outcome:
         """Retrieve one instance. Raises its error."""
@@ -67,13 +69,19 @@ class Receiver:
         """Ask for a resource; where the server has no multipart, for an instance as a whole."""
         is_one = resource.level is Level.INSTANCES
         forms = forms_of_instances(self._wanted) if is_one else forms_of_streams(self._wanted)
-        response = ask(
-            self._context,
-            str(resource),
-            forms,
-            unsuitable=_something_else,
-            may_be_partial=not is_one,
-        )
+        try:
+            response = ask(
+                self._context,
+                str(resource),
+                forms,
+                unsuitable=_something_else,
+                may_be_partial=not is_one,
+                tries_all=is_one or self._has_streams,
+            )
+        except Refused as error:
+            if not is_one and error.status in REFUSALS:
+                self._has_streams = False
+            raise
         try:
             check_space(self._folder, response.size or 0)
         except LocalError:

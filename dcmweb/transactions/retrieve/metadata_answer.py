@@ -116,7 +116,9 @@ def _fetch(context: RunContext, answer: MetadataAnswer, *, wants_xml: bool) -> N
         check_accepted(response, is_empty=not head)
         answer.head = head
         start = json_model.first_character(head)
-        is_known = start in ("[", "{", "") or (start == "<" and kind.name in XML_TYPES)
+        is_known = (
+            start in ("[", "{") or not head.strip() or (start == "<" and kind.name in XML_TYPES)
+        )
         if not (kind.is_multipart or is_known):
             raise wrong_kind(response, "metadata", head)
         if not response.has_end:

@@ -79,8 +79,11 @@ class Page:
     more: bool = False
 
 
-def fetch_page(context: RunContext, target: str) -> Page:
-    """Get one page of results; an empty page for each way to say that nothing was found."""
+def fetch_page(context: RunContext, target: str, *, keeps_empty: bool = False) -> Page:
+    """Get one page of results; an empty page for each way to say that nothing was found.
+
+    With `keeps_empty`, rows without attributes stay among others that have some.
+    """
 
     def get(path: str) -> Page:
         with ask_for_json(context, path) as response:
@@ -88,7 +91,7 @@ def fetch_page(context: RunContext, target: str) -> Page:
             if response.is_nothing:
                 return Page([])
             warned = "additional" in response.headers.get("Warning", "")
-            rows = _rows_of_xml(response) if is_xml(response) else _rows(response)
+            rows = _rows_of_xml(response) if is_xml(response) else _rows(response, keeps_empty)
             return Page(rows, more=warned or response.is_partial)
 
     try:
@@ -101,14 +104,14 @@ def fetch_page(context: RunContext, target: str) -> Page:
         return context.engine.attempt(lambda: get(target))
 
 
-def _rows(response: Response) -> list[Dataset]:
+def _rows(response: Response, keeps_empty: bool) -> list[Dataset]:
     body = response.content()
     start = json_model.first_character(body[:1024])
     if not start and not body.strip() and response.has_end:
         check_accepted(response, is_empty=True)
         return []
     try:
-        return as_datasets(json_model.parse_json(body))
+        return as_datasets(json_model.parse_json(body), keeps_empty=keeps_empty)
     except ProtocolError as error:
         if not response.has_end and not _is_json(body) and start in ("", "[", "{"):
             raise Truncated(f"the answer broke off: {error.message}") from None
@@ -212,7 +215,7 @@ class Pages:
             size = min(size, self.wanted - self.found)
         try:
             target = self.query.target(size, offset)
-            return fetch_page(self.context, target)
+            return fetch_page(self.context, target, keeps_empty=self.once)
         except Refused as error:
             if error.status not in (400, 413) or error.retryable:
                 raise
