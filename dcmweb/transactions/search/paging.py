@@ -111,7 +111,8 @@ def _rows(response: Response, keeps_empty: bool) -> list[Dataset]:
         check_accepted(response, is_empty=True)
         return []
     try:
-        return as_datasets(json_model.parse_json(body), keeps_empty=keeps_empty)
+        parsed = json_model.parse_json(body)
+        return as_datasets(parsed if start == "[" else parsed[0], keeps_empty=keeps_empty)
     except ProtocolError as error:
         if not response.has_end and not _is_json(body) and start in ("", "[", "{"):
             raise Truncated(f"the answer broke off: {error.message}") from None
