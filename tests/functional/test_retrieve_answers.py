@@ -422,6 +422,41 @@ def test_frames_that_cannot_be_had_are_not_all_asked_for_many_times(
     assert len(asked) <= 30 + 3 * 2 * (len(workers) * 4 + 1)
 
 
+# Files that something is in the way of.
+
+
+@pytest.mark.parametrize(
+    ("path", "lost", "code"),
+    [
+        ("/metadata", ".json", 1),
+        ("/series/1.2.3.4/metadata", ".json", 1),
+        ("/series/1.2.3.4/instances/1.2.3.4.2/frames/1-3", "_frame_2.jpg", 1),
+        ("/series/1.2.3.4/instances/1.2.3.4.2/frames/1-3/rendered", "_frame_2.jpg", 1),
+        ("/series/1.2.3.4/instances/1.2.3.4.2/frames/2", "_frame_2.jpg", 7),
+        ("/series/1.2.3.4/instances/1.2.3.4.2/metadata", ".json", 7),
+    ],
+)
+def test_a_folder_where_a_file_has_to_be_fails_that_item_by_name_and_path(
+    dcmweb: Dcmweb, tmp_path: Path, path: str, lost: str, code: int
+) -> None:
+    archive = Archive(*make_series(3))
+    place = tmp_path / "out" / "1.2.3" / "1.2.3.4" / f"1.2.3.4.2{lost}"
+    place.mkdir(parents=True)
+
+    def handle(request: Request) -> Answer:
+        if "/frames/" not in request.path:
+            return archive(request)
+        numbers = re.findall("[0-9]+", request.path.rpartition("frames/")[2])
+        return parts("image/jpeg", *(b"a frame" for _ in numbers))
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "retrieve", f"studies/1.2.3{path}", "-o", "out")
+    assert result.code == code
+    assert f"cannot write into {place.relative_to(tmp_path)}" in result.err
+    assert len(tree(tmp_path / "out")) == (2 if code == 1 else 0)
+    assert place.is_dir()
+
+
 # Bulk data behind a proxy.
 
 

@@ -13,6 +13,7 @@ from dcmweb.errors import (
     DcmwebError,
     Interrupted,
     ItemsFailed,
+    LocalError,
     NothingMatched,
     ProtocolError,
     UsageError,
@@ -24,7 +25,7 @@ from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.retrieve.metadata_answer import Described, metadata_answer
 from dcmweb.transactions.retrieve.metadata_gathering import gather, instance_of
-from dcmweb.transactions.retrieve.output import Destination, Saver
+from dcmweb.transactions.retrieve.output import Destination, Saver, blocked
 from dcmweb.transfer.outcomes import Outcome, Status
 
 METADATA_TYPES = (DICOM_JSON, DICOM_XML)
@@ -129,9 +130,14 @@ class MetadataRetriever:
             instance = instance_of(found.dataset, resource)
             item = f"{instance}/metadata"
             stem = self._destination.layout.place(instance, found.dataset)
-            yield self._destination.there(
-                item, instance, [stem + self._kind.extension]
-            ) or self._saver.save_content(self._written(found), self._kind, stem, item)
+            try:
+                yield self._destination.there(
+                    item, instance, [stem + self._kind.extension]
+                ) or self._saver.save_content(self._written(found), self._kind, stem, item)
+            except LocalError as error:
+                if resource.instance:
+                    raise
+                yield blocked(item, instance, error)
 
     def _written(self, found: Described) -> bytes:
         if self._kind.name == DICOM_XML:

@@ -13,6 +13,7 @@ from dcmweb.transactions.context import RunContext
 _SYNTAX = "transfer-syntax"
 _RLE = "1.2.840.10008.1.2.5"
 _JPEG, _JPEG_2000 = b"\xff\xd8\xff", b"\xff\x4f\xff\x51"
+_END_OF_IMAGE, _PADDED_END = b"\xff\xd9", 3
 _RLE_HEADER = 64  # bytes: the number of segments, and 15 offsets (PS3.5 section G.5)
 
 
@@ -31,8 +32,9 @@ def kind_of_frame(file: PartialFile, kind: MediaType | None) -> MediaType:
     kind = kind or MediaType(OCTET_STREAM)
     if kind.name not in ("", OCTET_STREAM):
         return kind
-    syntax = syntax_of(kind) or _recognised(file)
-    return MediaType(frame_media_type(syntax).lower(), {_SYNTAX: syntax} if syntax else {})
+    if syntax := syntax_of(kind) or _recognised(file):
+        return MediaType(frame_media_type(syntax).lower(), {_SYNTAX: syntax})
+    return MediaType("image/jpeg") if _is_jpeg(file) else kind
 
 
 def _recognised(file: PartialFile) -> str:
@@ -48,6 +50,15 @@ def _recognised(file: PartialFile) -> str:
         except BadImage:
             return ""
     return _RLE if _is_rle(head, file.size) else ""
+
+
+def _is_jpeg(file: PartialFile) -> bool:
+    """Return True for a JPEG of a process that DICOM has no more, such as a progressive one."""
+    with file.reader() as reader:
+        reader.seek(0)
+        starts = reader.read(len(_JPEG)) == _JPEG
+        reader.seek(max(0, file.size - _PADDED_END))
+        return starts and reader.read().rstrip(b"\0").endswith(_END_OF_IMAGE)
 
 
 def _is_rle(head: bytes, size: int) -> bool:
