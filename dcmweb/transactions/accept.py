@@ -8,6 +8,7 @@ So the forms are tried one by one, and the one that works is remembered for the 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,6 +33,7 @@ Unsuitable = Callable[[Response], ProtocolError | None]
 
 REFUSALS = (400, 406, 415, 501)  # of a form; another one may be answered
 _ACCEPTED, _MANY_CAUSES = 202, 400
+_OF_FORMS = re.compile(r"accept|media.?type|content.?type|mime", re.IGNORECASE)
 _START = 16 * 1024
 _SYNTAX = "transfer-syntax"
 ANY = "*/*"
@@ -154,8 +156,11 @@ def ask(
     raise refusal or ProtocolError("the server answers in no form that was asked for")
 
 
-def ask_for_json(context: RunContext, path: str) -> Response:
-    """Get JSON, or XML from a server that has nothing else; the status is yet to be checked."""
+def ask_for_json(context: RunContext, path: str, *, is_query: bool = False) -> Response:
+    """Get JSON, or XML from a server that has nothing else; the status is yet to be checked.
+
+    After 400, no other form is tried if one has worked before, or if the query may be at fault.
+    """
     known = context.accepted.get(JSON_FORMS)
     refused: Response | None = None
     for accept in dict.fromkeys([known or JSON_FORMS[0], *JSON_FORMS]):
@@ -172,11 +177,15 @@ def ask_for_json(context: RunContext, path: str) -> Response:
             response.close()
         else:
             refused = response
-            if response.status == _MANY_CAUSES and (known or "?" in path):
-                return response  # it is rather the query, of which another may be tried
-    if refused is None:
-        raise ProtocolError(f"{path.partition('?')[0]} is answered with XML, and not as asked for")
-    return refused
+            if response.status == _MANY_CAUSES and (known or is_query):
+                return response
+    return refused or response
+
+
+def is_about_accept(context: RunContext, error: Refused) -> bool:
+    """Return True if the words of a refusal are about media types, and no form has worked yet."""
+    is_first = JSON_FORMS not in context.accepted
+    return is_first and error.status == _MANY_CAUSES and bool(_OF_FORMS.search(error.message))
 
 
 def is_xml(response: Response) -> bool:

@@ -123,7 +123,7 @@ def test_counts_are_the_ones_of_the_server_where_it_has_any(
     )
 
 
-@pytest.mark.parametrize("status", [406, 415])
+@pytest.mark.parametrize("status", [400, 406, 415])
 @pytest.mark.parametrize(
     "form", ["application/json", 'multipart/related; type="application/dicom+xml"']
 )
@@ -132,7 +132,9 @@ def test_a_search_is_asked_for_in_the_form_that_a_server_has(
 ) -> None:
     def handle(request: Request) -> Answer:
         if request.headers["accept"] != form:
-            return Answer(status)
+            return Answer(
+                status, b"Unsupported media type in Accept", {"Content-Type": "text/plain"}
+            )
         return json_answer([] if "offset" in request.query else [study(1)])
 
     with serving(handle) as origin:

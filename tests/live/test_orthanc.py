@@ -240,3 +240,23 @@ def test_searches_feed_other_commands(dcmweb: Dcmweb, orthanc: Orthanc, tmp_path
     assert result.code == 0
     folder = tmp_path / "out" / "secret-id-17" / "20240229"
     assert sorted(tree(folder).values()) == sorted(files)
+
+
+@pytest.mark.parametrize("workers", [[], ["-m"]])
+def test_counts_that_are_in_the_files_are_not_those_of_the_server(
+    dcmweb: Dcmweb, orthanc: Orthanc, tmp_path: Path, workers: list[str]
+) -> None:
+    """Orthanc answers an includefield of a count with the value in the file."""
+    numbers = {"NumberOfStudyRelatedInstances": 896, "NumberOfSeriesRelatedInstances": 448}
+    write_files(tmp_path / "in", [changed(data, **numbers) for data in make_series(2)])
+    assert dcmweb(orthanc.url, "store", "in").code == 0
+    for path in ([], ["studies/1.2.3"], ["studies/1.2.3/series/1.2.3.4"]):
+        result = dcmweb(*workers, orthanc.url, "retrieve", *path, "--output", "out")
+        assert result.code == 0, result.err
+        assert "retrieved 2" in result.last
+    for level, name in (("studies", "Study"), ("series", "Series")):
+        fields = f"NumberOf{name}RelatedInstances"
+        found = dcmweb(
+            orthanc.url, "search", level, "--format", "tsv", "--fields", f"{fields},PatientID"
+        )
+        assert found.out.splitlines()[1].startswith("2\t")

@@ -24,6 +24,7 @@ from dcmweb.http.response import Response
 from dcmweb.transactions.accept import (
     ask_for_json,
     check_accepted,
+    is_about_accept,
     is_xml,
     said,
     wrong_kind,
@@ -85,8 +86,8 @@ def fetch_page(context: RunContext, target: str, *, keeps_empty: bool = False) -
     With `keeps_empty`, rows without attributes stay among others that have some.
     """
 
-    def get(path: str) -> Page:
-        with ask_for_json(context, path) as response:
+    def get(path: str, *, is_query: bool = True) -> Page:
+        with ask_for_json(context, path, is_query=is_query) as response:
             response.check()
             if response.is_nothing:
                 return Page([])
@@ -97,6 +98,8 @@ def fetch_page(context: RunContext, target: str, *, keeps_empty: bool = False) -
     try:
         return context.engine.attempt(lambda: get(target))
     except Refused as error:
+        if is_about_accept(context, error):
+            return context.engine.attempt(lambda: get(target, is_query=False))
         # A strict server may refuse a raw ^: escape it after all.
         if error.status != 400 or "^" not in target or not context.session.sends_raw_carets:
             raise
