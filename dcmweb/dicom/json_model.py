@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -22,7 +23,15 @@ _ENCODING_SHOWS = 4  # bytes, by which the encoding is known
 # NaN and Infinity, which some servers send although JSON has no such numbers, as PS3.18 section
 # F.2.3 writes them.
 _NO_NUMBERS = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
-_DECODER = json.JSONDecoder(parse_constant=_NO_NUMBERS.get)
+
+
+def _finite(text: str) -> float | str:
+    """Read a number; one too large for a float becomes text, as JSON cannot write infinity."""
+    number = float(text)
+    return number if math.isfinite(number) else str(number)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_NO_NUMBERS.get, parse_float=_finite)
 
 
 def values(dataset: Dataset, tag: str) -> list[Any]:

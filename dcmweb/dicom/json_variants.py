@@ -39,17 +39,17 @@ def as_datasets(parsed: Any, *, keeps_empty: bool = False) -> list[Dataset]:
     if not isinstance(parsed, list):
         return [as_dataset(parsed)]
     found: list[Dataset] = []
-    problems: list[NotDataset] = []
+    problem: NotDataset | None = None
     for number, item in enumerate(parsed, start=1):
         try:
             found.append(as_dataset(item, number))
         except NotDataset as error:
-            if not isinstance(item, dict):
+            if not (keeps_empty and isinstance(item, dict)):
                 raise
-            problems.append(error)
+            problem = problem or error
             found.append({})
-    if problems and not (keeps_empty and len(problems) < len(found)):
-        raise problems[0]
+    if problem and not any(found):
+        raise problem
     return found
 
 

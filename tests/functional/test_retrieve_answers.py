@@ -567,6 +567,37 @@ def test_the_listing_decides_where_counts_are_those_of_files(
     assert counts == [{"00201208": {"vr": "IS", "Value": [2 if counts_itself else in_file]}}]
 
 
+@pytest.mark.parametrize(("in_file", "sent"), [(1, 2), (896, 1), (896, 2)])
+def test_metadata_is_compared_with_the_listing_where_counts_are_those_of_files(
+    dcmweb: Dcmweb, in_file: int, sent: int
+) -> None:
+    archive, counts = Archive(*make_series(2)), CountsOfFiles(*make_series(2))
+    counts.counts_itself, counts.in_file = False, in_file
+
+    def handle(request: Request) -> Answer:
+        answer = archive(request)
+        if named(request) in LEVELS:
+            return counts(request)
+        if request.path.endswith("studies/1.2.3/metadata"):
+            return replace(answer, body=json.dumps(json.loads(answer.body)[:sent]).encode())
+        return answer
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "retrieve", "studies/1.2.3/metadata")
+    assert result.code == 0
+    assert len(json.loads(result.out)) == 2
+
+
+def test_what_would_be_deleted_is_counted_by_the_listing_then(dcmweb: Dcmweb) -> None:
+    archive = CountsOfFiles(*make_series(2))
+    archive.counts_itself = False
+    with serving(archive) as origin:
+        result = dcmweb(origin.url, "delete", "studies/1.2.3", "--dry-run")
+    assert result.code == 0
+    assert "896" not in result.err
+    assert "2 instances" in result.err
+
+
 # Paths as they are printed.
 
 

@@ -79,13 +79,19 @@ class _Gathering:
             return
         lister = Lister(self.context)
         expected = lister.count(self.resource) if self.came else None
-        if self.problem is None and not self.missing and (expected or 0) <= len(self.came):
+        if self.problem is None and not self.missing and self._are_all(expected):
             return
         series = self._series(lister)
         for one in series:
             yield from self._part(one)
         if not series:
             yield from self._one_by_one(lister, expected)
+
+    def _are_all(self, expected: int | None) -> bool:
+        """Return True if as many came as are counted; a count in a file can also be too low."""
+        came = len(self.came)
+        is_more = self.context.has_counts and came > (expected or 0)
+        return expected in (None, came) or is_more
 
     def _together(self) -> Iterator[Described]:
         """Yield what one answer holds; its error is noted if smaller parts may come."""
