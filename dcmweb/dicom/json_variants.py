@@ -10,7 +10,7 @@ from typing import Any
 
 from dcmweb.dicom.dictionary import attribute_of
 from dcmweb.dicom.json_model import Dataset
-from dcmweb.errors import ProtocolError
+from dcmweb.errors import NotDataset
 
 _TAG = re.compile("[0-9A-F]{8}")
 _TAG_VARIANT = re.compile(r"(?:0x)?\(?([0-9A-Fa-f]{4})[,_ ]?([0-9A-Fa-f]{4})\)?")
@@ -24,10 +24,6 @@ _KINDS: dict[type, str] = {
     type(None): "null",
     list: "a list",
 }
-
-
-class NotDataset(ProtocolError):
-    """JSON that is not a DICOM data set."""
 
 
 def as_datasets(parsed: Any, *, keeps_empty: bool = False) -> list[Dataset]:

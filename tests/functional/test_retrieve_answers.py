@@ -221,6 +221,7 @@ ASKED = [INSTANCE, "studies/1.2.3", f"{INSTANCE}/frames/1", f"{INSTANCE}/rendere
 RIGHT = {  # what may be that which was asked for
     f"{INSTANCE}/metadata": ("metadata as JSON", "says: over quota"),
     f"{INSTANCE}/frames/1": ("an image",),
+    f"{INSTANCE}/bulkdata/1": ("a ZIP archive", "an image", "a PDF document", "text"),
     f"{INSTANCE}/rendered": ("an image", "a PDF document", "text"),
     "zip": ("a ZIP archive",),
 }
@@ -230,7 +231,7 @@ RIGHT = {  # what may be that which was asked for
     ("path", "words"),
     [
         (path, words)
-        for path in (*ASKED, f"{INSTANCE}/metadata", "zip")
+        for path in (*ASKED, f"{INSTANCE}/metadata", f"{INSTANCE}/bulkdata/1", "zip")
         for words in WRONG
         if words not in RIGHT.get(path, ())
     ],
@@ -510,10 +511,10 @@ def test_bulk_data_with_an_inner_address_is_had_below_the_base_url(
 def test_bulk_data_of_something_else_is_not_looked_for_below_the_base_url(
     dcmweb: Dcmweb, tmp_path: Path, path: str
 ) -> None:
-    with serving(bulk_data_named(lambda _: f"http://pacs.example/{path}")) as origin:
+    with serving(bulk_data_named(lambda _: f"http://u:hidden@pacs.example/{path}")) as origin:
         result = dcmweb(origin.url, "retrieve", f"{INSTANCE}/bulkdata", "-o", "out")
     assert result.code == 1
-    assert "lies on another server" in result.err
+    assert f"lies on another server: http://pacs.example/{path}" in result.err
     assert len(origin.requests) == 1
     assert tree(tmp_path / "out") == {}
 

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from dcmweb.dicom.json_model import Dataset, bulk_references
 from dcmweb.dicom.resources import Resource, Target
 from dcmweb.errors import AuthError, NetworkError, NothingMatched, ProtocolError, Refused
-from dcmweb.http.media_types import EXTENSIONS, OTHER_EXTENSION, MediaType
+from dcmweb.http.media_types import DICOM_JSON, EXTENSIONS, OTHER_EXTENSION, MediaType
 from dcmweb.http.response import Response
 from dcmweb.local.layout import readable_name
 from dcmweb.local.partial_files import distinguishing_suffix, folder_path, safe_name
@@ -112,7 +112,7 @@ class BulkDataRetriever:
         session = self._context.session
         if not (session.is_own(session.url(first)) or item == first):
             how = "to retrieve it without credentials, name this URL"
-            raise ProtocolError(f"lies on another server: {first}; {how}")
+            raise ProtocolError(f"lies on another server: {_without_user(first)}; {how}")
         try:
             found = self._context.engine.attempt(lambda: self._fetch(first, stem, item))
         except (NothingMatched, Refused, ProtocolError) as error:
@@ -139,8 +139,14 @@ class BulkDataRetriever:
 
 
 def _something_else(response: Response) -> ProtocolError | None:
-    is_page = response.media_type.name == "text/html"
-    return wrong_kind(response, "bulk data") if is_page else None
+    is_other = response.media_type.name in ("text/html", DICOM_JSON, "application/json")
+    return wrong_kind(response, "bulk data") if is_other else None
+
+
+def _without_user(url: str) -> str:
+    """Return a URL without the user and password that it may have."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _bulk_data(dataset: Dataset) -> Iterator[tuple[str, str]]:

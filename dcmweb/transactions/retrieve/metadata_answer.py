@@ -11,10 +11,10 @@ from typing import IO
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
-from dcmweb.dicom.json_variants import NotDataset, as_dataset
+from dcmweb.dicom.json_variants import as_dataset
 from dcmweb.dicom.native_xml import parse_native_xml, write_native_xml
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import NothingMatched, ProtocolError, Truncated
+from dcmweb.errors import NotDataset, NothingMatched, ProtocolError, Truncated
 from dcmweb.http import error_mapping
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import PIECE, read_parts

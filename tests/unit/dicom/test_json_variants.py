@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from dcmweb.dicom.json_variants import NotDataset, as_dataset, as_datasets
+from dcmweb.dicom.json_variants import as_dataset, as_datasets
+from dcmweb.errors import NotDataset
 
 UID = {"vr": "UI", "Value": ["1.2"]}
 ITEM = {"00080018": UID}
