@@ -16,7 +16,6 @@ DcmwebError
  ├─ ProtocolError       8   not a DICOMweb answer
  │   ├─ Truncated           the answer was cut short, or does not show where it ends
  │   ├─ WrongAnswer         the answer is that to another request
- │   ├─ NotDataset          the answer is JSON, but not a DICOM data set
  │   └─ IncompletePayload   the answer is complete, but its content is not
  └─ Interrupted     128+n   signal n stopped the run: 130 for SIGINT, 143 for SIGTERM
 """
@@ -199,10 +198,6 @@ class WrongAnswer(ProtocolError):
     """The answer is that to another request."""
 
     retryable = True
-
-
-class NotDataset(ProtocolError):
-    """The answer is JSON, but not a DICOM data set."""
 
 
 class IncompletePayload(ProtocolError):

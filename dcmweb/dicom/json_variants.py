@@ -10,7 +10,7 @@ from typing import Any
 
 from dcmweb.dicom.dictionary import attribute_of
 from dcmweb.dicom.json_model import Dataset
-from dcmweb.errors import NotDataset
+from dcmweb.errors import ProtocolError
 
 _TAG = re.compile("[0-9A-F]{8}")
 _TAG_VARIANT = re.compile(r"(?:0x)?\(?([0-9A-Fa-f]{4})[,_ ]?([0-9A-Fa-f]{4})\)?")
@@ -30,16 +30,16 @@ def as_datasets(parsed: Any, *, keeps_empty: bool = False) -> list[Dataset]:
     """Return the data sets in an array, or the one that is there without an array.
 
     With `keeps_empty`, objects without attributes stay if there are others that have some.
-    Raises NotDataset for anything else.
+    Raises ProtocolError for anything else.
     """
     if not isinstance(parsed, list):
         return [as_dataset(parsed)]
     found: list[Dataset] = []
-    problem: NotDataset | None = None
+    problem: ProtocolError | None = None
     for number, item in enumerate(parsed, start=1):
         try:
             found.append(as_dataset(item, number))
-        except NotDataset as error:
+        except ProtocolError as error:
             if not (keeps_empty and isinstance(item, dict)):
                 raise
             problem = problem or error
@@ -52,15 +52,15 @@ def as_datasets(parsed: Any, *, keeps_empty: bool = False) -> list[Dataset]:
 def as_dataset(parsed: Any, number: int = 0) -> Dataset:
     """Return a data set in the form of the model; `number` is its place in an array.
 
-    Raises NotDataset, which says what it is instead: nothing of its content.
+    Raises ProtocolError, which says what it is instead: nothing of its content.
     """
     try:
         dataset = _dataset(parsed) if isinstance(parsed, dict) else {}
     except RecursionError:
-        raise NotDataset("the answer is JSON with sequences nested too deep") from None
+        raise ProtocolError("the answer is JSON with sequences nested too deep") from None
     if not any(_TAG.fullmatch(tag) for tag in dataset):
         where = f"item {number}" if number else "it"
-        raise NotDataset(f"the answer is JSON, but not DICOM JSON: {where} is {_kind(parsed)}")
+        raise ProtocolError(f"the answer is JSON, but not DICOM JSON: {where} is {_kind(parsed)}")
     return dataset
 
 

@@ -14,7 +14,7 @@ from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_variants import as_dataset
 from dcmweb.dicom.native_xml import parse_native_xml, write_native_xml
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import NotDataset, NothingMatched, ProtocolError, Truncated
+from dcmweb.errors import NothingMatched, ProtocolError, Truncated
 from dcmweb.http import error_mapping
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import PIECE, read_parts
@@ -73,19 +73,20 @@ class MetadataAnswer:
 
     def _of_json(self) -> Iterator[Described]:
         is_array = json_model.first_character(self.head) == "["
-        try:
-            for number, dataset in enumerate(json_model.read_json(self.file), start=1):
-                yield Described(as_dataset(dataset, number if is_array else 0))
-        except NotDataset as error:
-            raise NotDataset(f"{error.message}{said(self.head)}") from None
+        for number, parsed in enumerate(json_model.read_json(self.file), start=1):
+            try:
+                dataset = as_dataset(parsed, number if is_array else 0)
+            except ProtocolError as error:
+                raise ProtocolError(f"{error.message}{said(self.head)}") from None
+            yield Described(dataset)
 
     def check_end(self) -> None:
         """Raise Truncated unless its own structure shows that it is whole."""
+        self.file.seek(0)
+        is_json = json_model.first_character(self.head) in ("[", "{") and not self.kind.is_multipart
         try:
-            for _ in self.items():
+            for _ in json_model.read_json(self.file) if is_json else self.items():
                 pass
-        except NotDataset:
-            pass  # it is whole, but something else
         except (ProtocolError, NothingMatched) as error:
             raise Truncated(f"{_UNREADABLE}: {error.message}") from None
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dcmweb.dicom.json_variants import as_dataset, as_datasets
-from dcmweb.errors import NotDataset
+from dcmweb.errors import ProtocolError
 
 UID = {"vr": "UI", "Value": ["1.2"]}
 ITEM = {"00080018": UID}
@@ -79,7 +79,7 @@ def test_what_is_nearly_the_model_is_read(written: dict[str, Any], read: dict[st
     ],
 )
 def test_what_is_not_a_data_set_is_named_without_its_content(parsed: Any, words: str) -> None:
-    with pytest.raises(NotDataset, match=words) as raised:
+    with pytest.raises(ProtocolError, match=words) as raised:
         as_datasets(parsed)
     assert "Doe" not in raised.value.message
 
@@ -88,7 +88,7 @@ def test_empty_objects_can_stay_among_others() -> None:
     assert as_datasets([ITEM, {}], keeps_empty=True) == [ITEM, {}]
     others: list[list[Any]] = [[{}], [{}, {"a": 1}], [ITEM, "text"]]
     for nothing in others:
-        with pytest.raises(NotDataset):
+        with pytest.raises(ProtocolError):
             as_datasets(nothing, keeps_empty=True)
 
 
@@ -96,5 +96,5 @@ def test_nesting_without_end_is_an_error() -> None:
     dataset: dict[str, Any] = ITEM
     for _ in range(5000):
         dataset = {"00081199": {"vr": "SQ", "Value": [dataset]}}
-    with pytest.raises(NotDataset, match="nested too deep"):
+    with pytest.raises(ProtocolError, match="nested too deep"):
         as_dataset(dataset)
