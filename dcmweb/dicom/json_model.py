@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import IO, Any
 
 from dcmweb.errors import ProtocolError
@@ -17,10 +19,19 @@ from dcmweb.errors import ProtocolError
 Dataset = dict[str, Any]
 
 _PIECE = 256 * 1024
+_ENCODING_SHOWS = 4  # bytes, by which the encoding is known
 # NaN and Infinity, which some servers send although JSON has no such numbers, as PS3.18 section
 # F.2.3 writes them.
 _NO_NUMBERS = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
-_DECODER = json.JSONDecoder(parse_constant=_NO_NUMBERS.get)
+
+
+def _finite(text: str) -> float | str:
+    """Read a number; one too large for a float becomes text, as JSON cannot write infinity."""
+    number = float(text)
+    return number if math.isfinite(number) else str(number)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_NO_NUMBERS.get, parse_float=_finite)
 
 
 def values(dataset: Dataset, tag: str) -> list[Any]:
@@ -45,9 +56,20 @@ def number(dataset: Dataset, tag: str) -> int | None:
     """Return the first value of an element as an integer; some servers write IS and US as text."""
     value = first(dataset, tag)
     try:
+        if isinstance(value, str) and not value.strip("\0 ").lstrip("+-").isdecimal():
+            value = float(value)  # such as 2.0
         return int(value) if isinstance(value, (str, int, float)) else None
     except (ValueError, OverflowError):
         return None
+
+
+def first_character(start: bytes) -> str:
+    """Return the first character of JSON or XML, behind white space and a byte order mark.
+
+    The text may be in UTF-8, UTF-16 or UTF-32 (RFC 8259 section 8.1); "" if there is none.
+    """
+    encoding = json.detect_encoding(start)
+    return start.decode(encoding, "ignore").lstrip("\ufeff \t\r\n")[:1]
 
 
 def items(dataset: Dataset, tag: str) -> Iterator[Dataset]:
@@ -93,9 +115,15 @@ def parse_json(body: bytes) -> list[Dataset]:
 def read_json(file: IO[bytes]) -> Iterator[Dataset]:
     """Read DICOM JSON from a file, one data set at a time: metadata of many instances is large.
 
+    It may begin with a byte order mark, and be in UTF-16 (RFC 8259 section 8.1).
+
     Raises ProtocolError if it is not DICOM JSON, even after some data sets.
     """
-    pieces = codecs.iterdecode(iter(partial(file.read, _PIECE), b""), "utf-8")
+    start = b""
+    while len(start) < _ENCODING_SHOWS and (piece := file.read(_PIECE)):
+        start += piece
+    encoding = json.detect_encoding(start)
+    pieces = codecs.iterdecode(chain([start], iter(partial(file.read, _PIECE), b"")), encoding)
     try:
         for dataset in _objects(pieces):
             if not isinstance(dataset, dict):

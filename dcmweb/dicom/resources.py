@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from dcmweb.errors import UsageError
 
@@ -201,18 +201,18 @@ def _checked_url(text: str) -> str:
 
 
 def _parse(text: str, shape: str) -> tuple[Resource, list[str]]:
-    """Read the levels a path names, each with its UIDs; return what stands after them as well."""
+    """Read the levels a path names, each with its UID; return what stands after them as well."""
     parts = _split(text)
-    uids: list[str] = []
-    while parts and len(uids) < len(_LEVELS) and parts[0] == _LEVELS[len(uids)].value:
-        uids.append(_uid_after(parts, text, shape))
+    values: list[str] = []
+    while parts and len(values) < len(_LEVELS) and parts[0] == _LEVELS[len(values)].value:
+        values.append(_value_after(parts, text, shape))
         parts = parts[2:]
-    if parts and not uids:
+    if parts and not values:
         if bare := _of_bare_uids(parts):
             raise UsageError(f"{text!r} does not say what it is the UID of", f"write {bare}")
         raise _not_understood(parts[0], text, shape)
-    frames = _parse_frames(uids.pop(), text) if len(uids) == len(_LEVELS) else ()
-    study, series, instance = [*uids, "", "", ""][:3]
+    frames = _parse_frames(values.pop(), text) if len(values) == len(_LEVELS) else ()
+    study, series, instance = [*values, "", "", ""][:3]
     return Resource(study, series, instance, frames), parts
 
 
@@ -276,13 +276,14 @@ def _split(text: str) -> list[str]:
     return stripped.split("/") if stripped else []
 
 
-def _uid_after(parts: list[str], text: str, shape: str) -> str:
-    uid = parts[1] if len(parts) > 1 else ""
-    if not uid:
+def _value_after(parts: list[str], text: str, shape: str) -> str:
+    """Decode what follows the name of a level: once, so that paths are read as they are printed."""
+    value = unquote(parts[1], errors="surrogateescape") if len(parts) > 1 else ""
+    if not value:
         raise UsageError(f"path {text!r} lacks a UID after {parts[0]!r}", f"write it as {shape}")
-    if not is_usable_uid(uid):
-        raise UsageError(f"{uid!r} in path {text!r} is not a valid UID", f"write it as {shape}")
-    return uid
+    if parts[0] != Level.FRAMES.value and not is_usable_uid(value):
+        raise UsageError(f"{value!r} in path {text!r} is not a valid UID", f"write it as {shape}")
+    return value
 
 
 def _parse_frames(text: str, path: str) -> tuple[int, ...]:

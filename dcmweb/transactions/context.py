@@ -35,7 +35,10 @@ class RunContext:
         self.stop = Stop(stop)
         self.notify = notify
         self.page_size = self.settings.page_size  # made smaller for a server that wants it so
+        self.has_counts = True  # the server counts instances without being asked to
+        self.accepted: dict[tuple[str, ...], str] = {}  # of several forms of Accept, what worked
         self._warnings: set[str] = set()
+        self._said: set[str] = set()
         self._lock = Lock()
         self.session = Session(transport, self._on_warning)
         self.engine = Engine(
@@ -61,3 +64,11 @@ class RunContext:
         if not is_known:
             more = "the server has further warnings, which are not shown"
             self.notify(more if is_last else f"the server says: {text}")
+
+    def notify_once(self, text: str) -> None:
+        """Say something that holds for many items, once in the run."""
+        with self._lock:
+            is_new = text not in self._said
+            self._said.add(text)
+        if is_new:
+            self.notify(text)

@@ -165,12 +165,12 @@ def test_frames_of_an_answer_that_is_cut_are_whole_or_absent(
     whole = parts_answer(*((OCTETS, data) for data in frames.values()))
     end = cut % len(whole.body)
     broken = Answer(200, whole.body, whole.headers, close=True, cut=end)
-    answers = [broken, broken, whole]
-    with serving(lambda _: answers.pop(0)) as origin:
+    with serving(lambda _: broken) as origin:
         arguments = ("--retries", "1", origin.url, "retrieve", f"{INSTANCE}/frames/1,2")
         result = dcmweb(*arguments, "-o", "out")
         assert result.code == 8
         assert tree(tmp_path / "out").items() <= frames.items()
+        origin.handler = lambda _: whole
         assert dcmweb(*arguments, "-o", "out").code == 0
     assert tree(tmp_path / "out") == frames
 
@@ -290,7 +290,8 @@ def test_an_instance_that_fails_is_named_and_the_others_come(
         )
     assert result.code == 1
     assert re.search(r"instances/1\.2\.3\.4\.2\S* failed: .*cannot render", result.err)
-    assert tree(tmp_path / "out") == {k: v for k, v in PICTURES.items() if "4.1_" in k}
+    lost = "4.2_" if path == "/metadata" else "4.2_frame_1."
+    assert tree(tmp_path / "out") == {k: v for k, v in PICTURES.items() if lost not in k}
 
 
 def test_jpeg_with_a_transfer_syntax_means_the_frames_as_they_are_stored(

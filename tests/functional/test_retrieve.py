@@ -181,9 +181,9 @@ def test_an_output_that_is_no_folder_is_a_local_error_before_any_request(
 
 
 @pytest.mark.parametrize(
-    ("path", "code", "left"), [(STUDY, 7, []), ("", 1, ["1.9"])], ids=["study", "store"]
+    ("path", "code", "left"), [(STUDY, 1, []), ("", 1, ["1.9"])], ids=["study", "store"]
 )
-def test_a_file_where_a_folder_has_to_be_stops_that_study_only(
+def test_a_file_where_a_folder_has_to_be_fails_each_instance_that_goes_there(
     dcmweb: Dcmweb, tmp_path: Path, path: str, code: int, left: list[str]
 ) -> None:
     archive = small_store()
@@ -196,7 +196,24 @@ def test_a_file_where_a_folder_has_to_be_stops_that_study_only(
         expected |= archive.tree(f"studies/{study}")
     assert result.code == code
     assert tree(tmp_path / "out") == expected
-    assert "cannot write into out" in result.err
+    for name in archive.tree(STUDY):
+        assert f"cannot write into {Path('out') / name}" in result.err
+
+
+def test_a_folder_where_a_file_has_to_be_fails_that_instance_only(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    archive = Archive(*make_series(3))
+    name, second = sorted(archive.tree())[1], f"{STUDY}/series/1.2.3.4/instances/1.2.3.4.2"
+    (tmp_path / "out" / name).mkdir(parents=True)
+    with serving(archive) as origin:
+        result = dcmweb(origin.url, "retrieve", STUDY, "-o", "out")
+        again = dcmweb(origin.url, "retrieve", f"{STUDY}/series/1.2.3.4", "-o", "out")
+        one = dcmweb(origin.url, "retrieve", second, "-o", "out")
+    assert (result.code, again.code, one.code) == (1, 1, 7)
+    assert f"{second} failed: cannot write into {Path('out') / name}" in result.err
+    assert "retrieved 2, skipped 0, failed 1;" in result.last
+    assert tree(tmp_path / "out") == {k: v for k, v in archive.tree().items() if k != name}
 
 
 def test_a_file_that_cannot_be_written_to_its_end_leaves_nothing(tmp_path: Path) -> None:
@@ -497,5 +514,6 @@ def test_a_server_with_single_parts_only_is_asked_for_these(
     assert result.code == 0
     assert tree(tmp_path / "out") == archive.tree()
     accepted = [r.headers["accept"] for r in retrievals(origin)]
-    assert accepted[:2] == [AS_STORED, AS_STORED]  # of the study, and of the first instance
-    assert accepted[2:] == ["application/dicom; transfer-syntax=*"] * 3
+    bare = 'multipart/related; type="application/dicom"'
+    assert accepted[:3] == [AS_STORED, "*/*", bare]  # of the study
+    assert accepted[3:] == [AS_STORED, *["application/dicom; transfer-syntax=*"] * 3]

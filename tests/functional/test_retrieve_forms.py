@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,7 +14,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from tests.conftest import Dcmweb, make_series, tree
+from tests.conftest import Dcmweb, make_instance, make_series, tree
 from tests.functional.archive import Archive, Scripted, json_answer, multipart_answer
 from tests.functional.archives import make_image, path_of, uids
 from tests.functional.origin import Answer, Request, serving
@@ -194,16 +195,21 @@ def test_a_rendition_that_breaks_off_is_asked_for_again(
 
 
 @pytest.mark.parametrize(
-    "body", [b'[{"a": 1}]', b'[{"0020000D": {"vr": "UI", "Value": ["1.2.4"]}}]'], ids=["?", "other"]
+    ("body", "words"),
+    [
+        (b'[{"a": 1}]', "item 1 is an object without DICOM attributes"),
+        (b'[{"0020000D": {"vr": "UI", "Value": ["1.2.4"]}}]', "metadata of something else"),
+    ],
+    ids=["?", "other"],
 )
 @pytest.mark.parametrize("output", [(), ("-o", "out")], ids=["stdout", "files"])
 def test_metadata_of_something_else_is_not_passed_on(
-    dcmweb: Dcmweb, tmp_path: Path, body: bytes, output: tuple[str, ...]
+    dcmweb: Dcmweb, tmp_path: Path, body: bytes, words: str, output: tuple[str, ...]
 ) -> None:
     with serving(lambda _: Answer(200, body)) as origin:
         result = dcmweb(origin.url, "retrieve", f"{INSTANCE}/metadata", *output)
     assert result.code == 8
-    assert "metadata of something else" in result.err
+    assert words in result.err
     assert result.out == ""
     assert not (tmp_path / "out").exists() or tree(tmp_path / "out") == {}
 
@@ -256,23 +262,56 @@ def test_a_server_without_xml_has_its_json_written_as_xml(dcmweb: Dcmweb, status
     assert len(ElementTree.fromstring(result.out)) == 2
 
 
-def test_metadata_of_fewer_instances_than_are_counted_is_no_success(
-    dcmweb: Dcmweb, tmp_path: Path
+@pytest.mark.parametrize("status", [200, 206])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_metadata_that_an_answer_lacks_is_asked_for_by_instance(
+    dcmweb: Dcmweb, tmp_path: Path, status: int, is_there: bool
 ) -> None:
     archive = Archive(*make_series(3))
 
     def handle(request: Request) -> Answer:
         answer = archive(request)
-        if request.path.endswith("/metadata"):
-            return json_answer(json.loads(answer.body)[:2])
-        return answer
+        if request.path.endswith("1.2.3/metadata"):
+            headers = {**answer.headers, "Warning": '299 pacs "1 is not accessible"'}
+            body = json.dumps(json.loads(answer.body)[:2]).encode()
+            return Answer(status, body, headers)
+        is_lost = request.path.endswith("1.2.3.4.3/metadata") and not is_there
+        return Answer(404) if is_lost else answer
 
     with serving(handle) as origin:
         result = dcmweb(origin.url, "retrieve", "studies/1.2.3/metadata")
         saved = dcmweb(origin.url, "retrieve", "studies/1.2.3/metadata", "-o", "out")
-    assert result.code == saved.code == 8
-    assert "counts 3 instances" in result.err
-    assert len(tree(tmp_path / "out")) == 2
+    assert result.code == saved.code == (0 if is_there else 1)
+    assert len(tree(tmp_path / "out")) == (3 if is_there else 2)
+    if is_there:
+        assert len(json.loads(result.out)) == 3
+    else:
+        for err in (result.err, saved.err):
+            assert "1.2.3.4.3/metadata failed: answered 404" in err
+
+
+@pytest.mark.parametrize("lists", [True, False])
+@pytest.mark.parametrize("levels", [2, 4, 6])
+def test_metadata_with_206_is_incomplete_even_if_nothing_is_listed_beside_it(
+    dcmweb: Dcmweb, tmp_path: Path, levels: int, lists: bool
+) -> None:
+    archive = Archive(make_instance())
+    path = "/".join(path_of(make_instance()).split("/")[:levels])
+
+    def handle(request: Request) -> Answer:
+        if not request.path.endswith("/metadata"):
+            return archive(request) if lists else Answer(404)
+        headers = {"Warning": '299 pacs "2 objects no longer accessible"'}
+        return replace(archive(request), status=206, headers=headers)
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "retrieve", f"{path}/metadata")
+        saved = dcmweb(origin.url, "retrieve", f"{path}/metadata", "-o", "out")
+    assert result.code == saved.code == 1
+    for err in (result.err, saved.err):
+        assert f"{path}/metadata failed: " in err
+        assert "2 objects no longer accessible" in err
+    assert len(tree(tmp_path / "out")) == 1
 
 
 @pytest.mark.parametrize("how", ["cut", "closed early"])

@@ -252,3 +252,23 @@ def test_the_address_without_dicom_web_leads_to_a_proposal(
     result = dcmweb(orthanc.root, *arguments)
     assert result.code in (3, 5)
     assert f"the DICOMweb service is at {orthanc.url}: give that as BASE_URL" in result.err
+
+
+@pytest.mark.parametrize("workers", [[], ["-m"]])
+def test_counts_that_are_in_the_files_are_not_those_of_the_server(
+    dcmweb: Dcmweb, orthanc: Orthanc, tmp_path: Path, workers: list[str]
+) -> None:
+    """Orthanc answers an includefield of a count with the value in the file."""
+    numbers = {"NumberOfStudyRelatedInstances": 896, "NumberOfSeriesRelatedInstances": 448}
+    write_files(tmp_path / "in", [changed(data, **numbers) for data in make_series(2)])
+    assert dcmweb(orthanc.url, "store", "in").code == 0
+    for path in ([], ["studies/1.2.3"], ["studies/1.2.3/series/1.2.3.4"]):
+        result = dcmweb(*workers, orthanc.url, "retrieve", *path, "--output", "out")
+        assert result.code == 0, result.err
+        assert "retrieved 2" in result.last
+    for level, name in (("studies", "Study"), ("series", "Series")):
+        fields = f"NumberOf{name}RelatedInstances"
+        found = dcmweb(
+            orthanc.url, "search", level, "--format", "tsv", "--fields", f"{fields},PatientID"
+        )
+        assert found.out.splitlines()[1].startswith("2\t")

@@ -97,7 +97,8 @@ class _Deleter:
             if resource.level is Level.STUDIES:
                 for one, count in lister.series(resource):
                     series += 1
-                    instances += count if count is not None else _count(lister, one)
+                    is_told = count is not None and self._context.has_counts
+                    instances += count or 0 if is_told else _count(lister, one)
             elif resource.level is Level.SERIES:
                 instances = _count(lister, resource)
         except (Refused, NothingMatched, ProtocolError) as error:

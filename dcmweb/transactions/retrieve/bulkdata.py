@@ -8,20 +8,14 @@ from urllib.parse import urljoin, urlsplit
 
 from dcmweb.dicom.json_model import Dataset, bulk_references
 from dcmweb.dicom.resources import Resource, Target
-from dcmweb.errors import AuthError, NetworkError
-from dcmweb.http.media_types import (
-    BYTES_AS_STORED,
-    EXTENSIONS,
-    OTHER_EXTENSION,
-    MediaType,
-    multipart,
-)
-from dcmweb.http.response import not_dicomweb
+from dcmweb.errors import AuthError, NetworkError, NothingMatched, ProtocolError, Refused
+from dcmweb.http.media_types import DICOM_JSON, EXTENSIONS, OTHER_EXTENSION, MediaType
+from dcmweb.http.response import Response
 from dcmweb.local.layout import readable_name
 from dcmweb.local.partial_files import distinguishing_suffix, folder_path, safe_name
+from dcmweb.transactions.accept import ask, forms_of_bulk_data, wrong_kind
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job, one_of_many
-from dcmweb.transactions.retrieve.accept import ask
 from dcmweb.transactions.retrieve.instance_jobs import each_instance
 from dcmweb.transactions.retrieve.metadata import describe, described
 from dcmweb.transactions.retrieve.output import Destination, Saver
@@ -38,9 +32,8 @@ class BulkDataRetriever:
     ) -> None:
         self._context = context
         self._destination = destination
-        self._saver = Saver(context, destination, may_be_empty=True)
-        forms = [multipart(wanted), str(wanted)] if wanted else ["*/*", multipart(BYTES_AS_STORED)]
-        self._forms = forms
+        self._saver = Saver(context, destination, asked=wanted, may_be_empty=True)
+        self._forms = forms_of_bulk_data(wanted)
 
     def jobs(self, target: Target) -> Iterator[Job]:
         """Make the job for what a BulkDataURI names, or one for each instance of a resource."""
@@ -53,7 +46,7 @@ class BulkDataRetriever:
     def _named(self, target: Target) -> Iterator[Outcome]:
         stem = self._stem_of_named(target)
         try:
-            yield from self._one(target.address, target.resource, stem, str(target))
+            yield from self._one([target.address], target.resource, stem, str(target))
         except (NetworkError, AuthError) as error:
             if not self._context.session.is_own(self._context.session.url(target.address)):
                 error.fatal, error.hint = False, ""  # another server's tells nothing of ours
@@ -80,34 +73,80 @@ class BulkDataRetriever:
         found = False
         for path, uri in _bulk_data(dataset):
             found = True
-            item, url = f"{instance}/bulkdata/{path}", urljoin(base, uri)
-            if self._context.session.is_own(url):
-                name = f"{stem}_{path.replace('/', '-')}"
-                job = partial(self._one, url, instance, name, item)
-                yield from one_of_many(self._context.engine, item, job)
-            else:
-                reason = f"lies on another server: {url}"
-                yield Outcome(Status.FAILED, item, reason=reason)
+            item = f"{instance}/bulkdata/{path}"
+            addresses = self._addresses(urljoin(base, uri), instance)
+            name = f"{stem}_{path.replace('/', '-')}"
+            job = partial(self._one, addresses, instance, name, item)
+            yield from one_of_many(self._context.engine, item, job)
         if not found:
             yield Outcome(Status.SKIPPED, str(instance), reason="it has no bulk data")
 
-    def _one(self, address: str, resource: Resource, stem: str, item: str) -> Iterator[Outcome]:
+    def _addresses(self, url: str, instance: Resource) -> list[str]:
+        """Return where the value of a BulkDataURI may be: nothing goes to another server.
+
+        Behind a proxy, servers name their inner host, or http instead of https, or another path
+        before that of the resource. What names this instance is asked for below BASE_URL as well.
+        """
+        session = self._context.session
+        own = [url] if session.is_own(url) else []
+        parts = urlsplit(url)
+        _, marker, rest = parts.path.rpartition(f"/{instance}/")
+        if marker and ".." not in rest.split("/"):
+            path = f"{instance}/{rest}{'?' + parts.query if parts.query else ''}"
+            if session.url(path) != url:
+                own.append(path)
+        return own or [url]
+
+    def _one(
+        self, addresses: list[str], resource: Resource, stem: str, item: str
+    ) -> Iterator[Outcome]:
         places = [stem + extension for extension in _EXTENSIONS]
         if there := self._destination.there(item, resource, places):
             yield there
         else:
-            yield from self._context.engine.attempt(lambda: self._fetch(address, stem, item))
+            yield from self._first_of(addresses, stem, item)
+
+    def _first_of(self, addresses: list[str], stem: str, item: str) -> list[Outcome]:
+        """Get a value from the first address that has it."""
+        first, *others = addresses
+        session = self._context.session
+        if not (session.is_own(session.url(first)) or item == first):
+            how = "to retrieve it without credentials, name this URL"
+            raise ProtocolError(f"lies on another server: {_without_user(first)}; {how}")
+        try:
+            found = self._context.engine.attempt(lambda: self._fetch(first, stem, item))
+        except (NothingMatched, Refused, ProtocolError) as error:
+            if not others:
+                raise
+            try:
+                return self._first_of(others, stem, item)
+            except (NothingMatched, Refused, ProtocolError):
+                raise error from None
+        if "://" not in first and first != item:
+            self._context.notify_once(
+                "BulkDataURIs name another address: the same paths below BASE_URL are retrieved"
+            )
+        return found
 
     def _fetch(self, address: str, stem: str, item: str) -> list[Outcome]:
-        with ask(self._context, address, self._forms) as response:
+        with ask(self._context, address, self._forms, unsuitable=_something_else) as response:
             kind = response.media_type
             if kind.is_multipart:
                 outcomes = list(self._saver.save_parts(response.parts(), None, stem, item))
                 response.finish()
                 return outcomes
-            if kind.name == "text/html":
-                raise not_dicomweb(response, response.read(1024))
             return [self._saver.save_answer(response, stem, item)]
+
+
+def _something_else(response: Response) -> ProtocolError | None:
+    is_other = response.media_type.name in ("text/html", DICOM_JSON, "application/json")
+    return wrong_kind(response, "bulk data") if is_other else None
+
+
+def _without_user(url: str) -> str:
+    """Return a URL without the user and password that it may have."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _bulk_data(dataset: Dataset) -> Iterator[tuple[str, str]]:

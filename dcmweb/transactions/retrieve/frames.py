@@ -5,35 +5,41 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Protocol
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import MOST_FRAMES, Resource
 from dcmweb.dicom.tags import NUMBER_OF_FRAMES, ROWS, SOP_CLASS_UID
-from dcmweb.errors import NothingMatched, ProtocolError, Refused
+from dcmweb.errors import LocalError, NothingMatched, ProtocolError, Refused
 from dcmweb.http.media_types import (
-    BYTES_AS_STORED,
     EXTENSIONS,
     OCTET_STREAM,
     OTHER_EXTENSION,
     MediaType,
-    multipart,
 )
-from dcmweb.http.response import Response, not_dicomweb
+from dcmweb.http.multipart import Part
+from dcmweb.http.response import Response
+from dcmweb.transactions.accept import ask, forms_of_frames, forms_of_renditions, wrong_kind
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job, one_of_many
-from dcmweb.transactions.retrieve.accept import ask, checked_response
+from dcmweb.transactions.retrieve.frame_attempts import FrameAttempts, is_never, is_refusal
 from dcmweb.transactions.retrieve.instance_jobs import instances_below
 from dcmweb.transactions.retrieve.metadata import describe, described
-from dcmweb.transactions.retrieve.output import Destination, Saver, frame_name
-from dcmweb.transactions.retrieve.rendered import ANY, is_picture
+from dcmweb.transactions.retrieve.output import Destination, Saver, blocked, frame_name
+from dcmweb.transactions.retrieve.rendered import is_picture
 from dcmweb.transactions.retrieve.rendering_parameters import RenderingParameters
 from dcmweb.transfer.outcomes import Outcome, Status
 
 # SOP Classes without a Number of Frames (PS3.3 table A.1-1): CR, CT, MR and PET images.
 _SINGLE_FRAME = frozenset(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("1", "2", "4", "128"))
 
-_Fetch = Callable[[Resource, str], Iterator[Outcome]]
+_Fetch = Callable[[Resource, str, FrameAttempts], Iterator[Outcome]]
+
+
+class _FetchOne(Protocol):
+    def __call__(self, frame: Resource, stem: str, *, tries_all: bool) -> Outcome: ...
+
 
 # Of frames in one request: servers have limits for the length of a URL.
 MOST_TOGETHER = 100
@@ -54,7 +60,7 @@ class FrameRetriever:
         self._context = context
         self._engine = context.engine
         self._destination = destination
-        self._saver = Saver(context, destination)
+        self._saver = Saver(context, destination, asked=wanted, has_frames=True)
         self._wanted = wanted
         self._query = rendering.query
 
@@ -70,8 +76,9 @@ class FrameRetriever:
         if self._engine.workers > 1:
             share = RENDERED_TOGETHER if is_rendered else MOST_TOGETHER
         if resource.frames:
+            attempts = FrameAttempts(is_all=len(resource.frames) <= share)
             for some in _shares(resource, share):
-                yield partial(self._frames, some, {}, fetch)
+                yield partial(self._frames, some, {}, fetch, attempts)
             return
         fields = (SOP_CLASS_UID, NUMBER_OF_FRAMES, ROWS, *self._destination.layout.tags)
         for found in instances_below(self._context, resource, *fields):
@@ -91,15 +98,19 @@ class FrameRetriever:
         """Make the jobs for an instance: one, or more if it is known to have many frames."""
         count = json_model.number(row, NUMBER_OF_FRAMES) or 1
         if self._tells_enough(row) and share < count <= MOST_FRAMES:
+            attempts = FrameAttempts(is_all=False)
             for some in _shares(instance.with_frames(*range(1, count + 1)), share):
-                yield some, partial(self._frames, some, row, fetch)
+                yield some, partial(self._frames, some, row, fetch, attempts)
         else:
             yield instance, partial(self._all_frames, instance, row, fetch)
 
-    def _frames(self, resource: Resource, row: Dataset, fetch: _Fetch) -> Iterator[Outcome]:
+    def _frames(
+        self, resource: Resource, row: Dataset, fetch: _Fetch, attempts: FrameAttempts
+    ) -> Iterator[Outcome]:
         layout = self._destination.layout
         row = described(self._context, resource, layout, row)
-        yield from self._missing(resource, layout.place(resource.without_frames, row), fetch)
+        stem = layout.place(resource.without_frames, row)
+        yield from self._missing(resource, stem, fetch, attempts)
 
     def _tells_enough(self, row: Dataset) -> bool:
         """Whether a row tells how many frames there are, and where they go."""
@@ -120,9 +131,12 @@ class FrameRetriever:
         if count > MOST_FRAMES:
             raise ProtocolError(f"the server says that it has {count} frames")
         frames = resource.with_frames(*range(1, count + 1))
-        yield from self._missing(frames, self._destination.layout.place(resource, row), fetch)
+        stem = self._destination.layout.place(resource, row)
+        yield from self._missing(frames, stem, fetch, FrameAttempts())
 
-    def _missing(self, resource: Resource, stem: str, fetch: _Fetch) -> Iterator[Outcome]:
+    def _missing(
+        self, resource: Resource, stem: str, fetch: _Fetch, attempts: FrameAttempts
+    ) -> Iterator[Outcome]:
         """Retrieve the frames that are not there already, some at a time."""
         missing = []
         for number in resource.frames:
@@ -131,7 +145,8 @@ class FrameRetriever:
             else:
                 missing.append(number)
         for some in _shares(resource.with_frames(*missing), MOST_TOGETHER) if missing else ():
-            yield from fetch(some, stem)
+            yield from fetch(some, stem, attempts)
+        yield from attempts.held()
 
     def _there(self, frame: Resource, stem: str) -> Outcome | None:
         wanted = self._wanted
@@ -139,44 +154,62 @@ class FrameRetriever:
         places = [stem + extension for extension in kinds]
         return self._destination.there(str(frame), Resource(), places)
 
-    def _rendered(self, resource: Resource, stem: str) -> Iterator[Outcome]:
-        yield from self._one_by_one(resource, stem, self._rendered_frame)
+    def _rendered(
+        self, resource: Resource, stem: str, attempts: FrameAttempts
+    ) -> Iterator[Outcome]:
+        yield from self._one_by_one(resource, stem, self._rendered_frame, attempts)
 
-    def _stored(self, resource: Resource, stem: str) -> Iterator[Outcome]:
+    def _stored(self, resource: Resource, stem: str, attempts: FrameAttempts) -> Iterator[Outcome]:
         """Retrieve frames in one answer; one by one if that does not hold exactly these."""
         together: list[Outcome] = []
-        if len(resource.frames) > 1:
-            together = self._engine.attempt(partial(self._stored_together, resource, stem))
+        if len(resource.frames) > 1 and not attempts.are_hopeless:
+            try:
+                together = self._engine.attempt(
+                    partial(self._stored_together, resource, stem),
+                    fail_fast=is_refusal,
+                    not_counted=is_refusal,
+                )
+            except (Refused, NothingMatched, ProtocolError) as error:
+                if self._engine.gives_up(error):
+                    raise
         if together:
+            yield from attempts.note_success()
             yield from together
         else:
-            yield from self._one_by_one(resource, stem, self._stored_frame)
+            yield from self._one_by_one(resource, stem, self._stored_frame, attempts)
 
     def _one_by_one(
-        self, resource: Resource, stem: str, fetch: Callable[[Resource, str], Outcome]
+        self, resource: Resource, stem: str, fetch: _FetchOne, attempts: FrameAttempts
     ) -> Iterator[Outcome]:
-        any_came = False
         for number in resource.frames:
             frame = resource.with_frames(number)
+            is_quick = attempts.are_hopeless
             try:
-                yield self._engine.attempt(partial(fetch, frame, stem))
-                any_came = True
-            except (Refused, NothingMatched, ProtocolError) as error:
-                if not any_came:
-                    raise  # not the fault of this frame
-                yield Outcome(Status.FAILED, str(frame), reason=error.message)
+                outcome = self._engine.attempt(
+                    partial(fetch, frame, stem, tries_all=not is_quick),
+                    fail_fast=is_refusal if is_quick else is_never,
+                    not_counted=is_refusal,
+                )
+            except (Refused, NothingMatched, ProtocolError, LocalError) as error:
+                if self._engine.gives_up(error):
+                    raise
+                yield from attempts.note_failure(frame, error)
+            else:
+                yield from attempts.note_success()
+                yield outcome
 
-    def _rendered_frame(self, frame: Resource, stem: str) -> Outcome:
-        path, accept = f"{frame}/rendered{self._query}", str(self._wanted or ANY)
-        answer = self._context.session.get(path, accept=accept, bulk=True)
-        with checked_response(answer) as response:
-            kind = response.media_type
-            if not (kind.is_multipart or kind.name.startswith(("image/", "video/"))):
-                raise not_dicomweb(response, response.read(1024))
+    def _rendered_frame(self, frame: Resource, stem: str, *, tries_all: bool) -> Outcome:
+        with ask(
+            self._context,
+            f"{frame}/rendered{self._query}",
+            forms_of_renditions(self._wanted),
+            unsuitable=_is_no_picture,
+            tries_all=tries_all,
+        ) as response:
             return self._save_frame(response, frame, stem)
 
-    def _stored_frame(self, frame: Resource, stem: str) -> Outcome:
-        with self._answer(frame) as response:
+    def _stored_frame(self, frame: Resource, stem: str, *, tries_all: bool) -> Outcome:
+        with self._answer(frame, tries_all=tries_all) as response:
             return self._save_frame(response, frame, stem)
 
     def _stored_together(self, resource: Resource, stem: str) -> list[Outcome]:
@@ -199,27 +232,50 @@ class FrameRetriever:
         If there are more or fewer, none is kept, since it is unknown which frames they are.
         """
         parts = response.parts()
-        outcomes = []
-        for number, part in zip(resource.frames, parts, strict=False):
-            item, name = str(resource.with_frames(number)), frame_name(stem, number)
-            outcomes.append(self._saver.save_part(part, self._wanted, name, item))
-        if len(outcomes) == len(resource.frames) and not next(parts, None):
+        outcomes: list[Outcome] = []
+        is_exact = False
+        try:
+            for number, part in zip(resource.frames, parts, strict=False):
+                outcomes.append(self._save_part(part, resource, number, stem))
+            is_exact = len(outcomes) == len(resource.frames) and not next(parts, None)
+        finally:
+            for outcome in outcomes if not is_exact else ():
+                if outcome.place:
+                    os.unlink(outcome.place)
+        if is_exact:
             response.finish()
-            return outcomes
-        for outcome in outcomes:
-            os.unlink(outcome.place)
-        return []
+        return outcomes if is_exact else []
 
-    def _answer(self, resource: Resource) -> Response:
+    def _save_part(self, part: Part, resource: Resource, number: int, stem: str) -> Outcome:
+        item = str(resource.with_frames(number))
+        try:
+            return self._saver.save_part(part, self._wanted, frame_name(stem, number), item)
+        except LocalError as error:
+            if len(resource.frames) == 1:
+                raise
+            return blocked(item, Resource(), error)
+
+    def _answer(self, resource: Resource, *, tries_all: bool = True) -> Response:
         """Ask for frames as they are stored."""
-        accept = multipart(self._wanted or BYTES_AS_STORED)
-        response = ask(self._context, str(resource), [accept])
-        kind = response.media_type
-        is_frame = kind.name == OCTET_STREAM or kind.name.startswith(("image/", "video/"))
-        if not (kind.is_multipart or is_frame):
-            with response:
-                raise not_dicomweb(response, response.read(1024))
-        return response
+        return ask(
+            self._context,
+            str(resource),
+            forms_of_frames(self._wanted),
+            unsuitable=_is_no_frame,
+            tries_all=tries_all,
+        )
+
+
+def _is_no_frame(response: Response) -> ProtocolError | None:
+    kind = response.media_type
+    is_frame = kind.name == OCTET_STREAM or kind.name.startswith(("image/", "video/"))
+    return None if kind.is_multipart or is_frame else wrong_kind(response, "frames")
+
+
+def _is_no_picture(response: Response) -> ProtocolError | None:
+    kind = response.media_type
+    is_picture = kind.is_multipart or kind.name.startswith(("image/", "video/"))
+    return None if is_picture else wrong_kind(response, "a rendered frame")
 
 
 def _shares(resource: Resource, size: int) -> Iterator[Resource]:

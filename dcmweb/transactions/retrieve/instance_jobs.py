@@ -63,7 +63,7 @@ def instances_below(
             yield unusable(parent) if instance is None else (instance, row)
         if resource.study and not listed:
             raise NothingMatched(f"the server lists no instances in {resource}", "check the path")
-        if listed < (expected or 1):
+        if not listed or (context.has_counts and listed < (expected or 1)):
             yield _fewer(parent, expected or 1, listed)
 
 

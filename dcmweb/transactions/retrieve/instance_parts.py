@@ -7,21 +7,49 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
-from dcmweb.dicom import part10
+from dcmweb.dicom import json_model, part10
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Level, Resource
-from dcmweb.errors import IncompletePayload, LocalError, MissingUid, ProtocolError, Truncated
-from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType, multipart
+from dcmweb.errors import (
+    IncompletePayload,
+    LocalError,
+    MissingUid,
+    ProtocolError,
+    Refused,
+    Truncated,
+)
+from dcmweb.http.error_mapping import looks_like_html
+from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part
-from dcmweb.http.response import Response, not_dicomweb
-from dcmweb.local.partial_files import PartialFile, check_space, distinguishing_suffix
+from dcmweb.http.response import Response
+from dcmweb.local.partial_files import (
+    PartialFile,
+    check_space,
+    distinguishing_suffix,
+    writing_into,
+)
 from dcmweb.local.windows import long_path
+from dcmweb.transactions.accept import (
+    REFUSALS,
+    ask,
+    forms_of_instances,
+    forms_of_streams,
+    said,
+    wrong_kind,
+)
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.retrieve.accept import ask
-from dcmweb.transactions.retrieve.output import Destination, Saver, outcome_of
+from dcmweb.transactions.retrieve.output import Destination, Saver, blocked, moved, outcome_of
+from dcmweb.transactions.retrieve.transfer_syntax import note_other_syntax
 from dcmweb.transfer.outcomes import Outcome, Status
 
 _EXTENSION = EXTENSIONS[DICOM]
+_START = 16 * 1024
+_SIGNATURES = (
+    (b"PK\3\4", "a ZIP archive"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x89PNG", "a PNG image"),
+    (b"%PDF-", "a PDF document"),
+)
 
 
 class Receiver:
@@ -33,7 +61,7 @@ class Receiver:
         self._layout = destination.layout
         self._saver = Saver(context, destination)
         self._wanted = wanted
-        self._single_part = False  # the server has instances in single parts only
+        self._has_streams = True  # until it refuses them in all forms
 
     def one(self, resource: Resource) -> Outcome:
         """Retrieve one instance. Raises its error."""
@@ -45,16 +73,22 @@ class Receiver:
         return outcomes[0][0]
 
     def open(self, resource: Resource) -> Response:
-        """Ask for a resource; where the server has no multipart, in a single part."""
-        forms = [multipart(self._wanted), str(self._wanted)]
-        if resource.level is not Level.INSTANCES:
-            forms = forms[:1]
-        elif self._single_part:
-            forms.reverse()
+        """Ask for a resource; where the server has no multipart, for an instance as a whole."""
         is_one = resource.level is Level.INSTANCES
-        response = ask(self._context, str(resource), forms, may_be_partial=not is_one)
-        accepted = response.request.headers.get("Accept")
-        self._single_part = self._single_part or accepted == str(self._wanted)
+        forms = forms_of_instances(self._wanted) if is_one else forms_of_streams(self._wanted)
+        try:
+            response = ask(
+                self._context,
+                str(resource),
+                forms,
+                unsuitable=_something_else,
+                may_be_partial=not is_one,
+                tries_all=is_one or self._has_streams,
+            )
+        except Refused as error:
+            if not is_one and error.status in REFUSALS:
+                self._has_streams = False
+            raise
         try:
             check_space(self._folder, response.size or 0)
         except LocalError:
@@ -65,16 +99,24 @@ class Receiver:
     def save(self, part: Part, asked: Resource, *, ends: bool = True) -> tuple[Outcome, Resource]:
         """Write an instance beside its place, check it, and give it its name.
 
-        `ends` tells whether the end of the part is known for sure.
+        `ends` tells whether the end of the part is known for sure. If something is in the way of
+        the file, that is the outcome of an instance of many.
         """
         with self._saver.writing(part.body) as file:
-            found = check(file, part, asked, ends)
+            found, syntax = check(file, part, asked, ends)
+            wanted = self._wanted.parameters.get("transfer-syntax", "")
+            note = note_other_syntax(self._context, wanted, syntax)
             status = file.status
-            if self._layout.tells_all_apart:
-                place = file.move_to(self._stem(file, found) + _EXTENSION)
-            else:
-                place = self._move_to_a_free_place(file, found)
-        return outcome_of(Status.RETRIEVED, str(found), found, place, status), found
+            try:
+                if self._layout.tells_all_apart:
+                    place = moved(file, self._folder, self._stem(file, found) + _EXTENSION)
+                else:
+                    place = self._move_to_a_free_place(file, found)
+            except LocalError as error:
+                if asked.instance:
+                    raise
+                return blocked(str(found), found, error), found
+        return outcome_of(Status.RETRIEVED, str(found), found, place, status, note), found
 
     def _stem(self, file: PartialFile, found: Resource) -> str:
         with file.reader() as reader:
@@ -84,12 +126,13 @@ class Receiver:
         """Put an instance where no other one is, not even one that another run puts there now."""
         stem = self._stem(file, found)
         place = stem + _EXTENSION
-        try:
-            return file.move_to(place, replaces=False)
-        except FileExistsError:
-            if not self._is_taken(place, file, found):
-                return file.move_to(place)
-        return file.move_to(stem + distinguishing_suffix(str(found)) + _EXTENSION)
+        with writing_into(os.path.join(self._folder, place)):
+            try:
+                return file.move_to(place, replaces=False)
+            except FileExistsError:
+                if not self._is_taken(place, file, found):
+                    return file.move_to(place)
+        return moved(file, self._folder, stem + distinguishing_suffix(str(found)) + _EXTENSION)
 
     def _is_taken(self, place: str, file: PartialFile, found: Resource) -> bool:
         """Return True if something other than this instance is there."""
@@ -101,30 +144,34 @@ class Receiver:
 
 
 def parts(response: Response) -> Iterator[Part]:
-    """Yield the instances in an answer. Raises ProtocolError if it cannot hold instances."""
+    """Yield the instances in an answer."""
     return (part for part, _ in parts_and_ends(response))
 
 
 def parts_and_ends(response: Response) -> Iterator[tuple[Part, bool]]:
-    """Yield the instances in an answer, and whether the end of each is known for sure.
-
-    Raises ProtocolError if it cannot hold instances.
-    """
+    """Yield the instances in an answer, and whether the end of each is known for sure."""
     media_type = response.media_type
     if media_type.is_multipart:
         for part in response.parts():
             yield part, True
         return
-    if media_type.name not in (DICOM, "application/octet-stream", ""):
-        raise not_dicomweb(response, response.read(1024))
     headers = {name.lower(): value for name, value in response.headers.items()}
     if response.size is None:
         headers.pop("content-length", None)  # that of the compressed body
     yield Part(headers, iter(partial(response.read, PIECE), b"")), response.has_end
 
 
-def check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resource:
-    """Check that a file is the instance that was asked for, and whole; return what it is.
+def _something_else(response: Response) -> ProtocolError | None:
+    kind = response.media_type
+    if kind.is_multipart or kind.name in (DICOM, OCTET_STREAM, ""):
+        return None
+    return wrong_kind(response, "DICOM instances")
+
+
+def check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> tuple[Resource, str]:
+    """Check that a file is the instance that was asked for, and whole.
+
+    Returns what it is, and its transfer syntax.
 
     The delimiter decides where a part ends. Where another length was declared, or nothing tells
     the end, the structure of the file must show that it is whole.
@@ -142,7 +189,8 @@ def check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> Resourc
             raise ProtocolError(f"the server sent an instance of study {found.study}")
         if asked.series and found.series and found.series != asked.series:
             raise ProtocolError(f"the server sent an instance of series {found.series}")
-    return Resource(asked.study, asked.series or found.series, found.instance)
+    resource = Resource(asked.study, asked.series or found.series, found.instance)
+    return resource, identity.transfer_syntax
 
 
 def _identify(reader: BinaryIO, asked: Resource, ends: bool) -> Identity:
@@ -155,5 +203,21 @@ def _identify(reader: BinaryIO, asked: Resource, ends: bool) -> Identity:
             raise ProtocolError("what the server sent has no SOP Instance UID") from None
         return Identity("", asked)  # cannot be read here, but the path names it
     except LocalError as error:
-        broken = ProtocolError if ends else Truncated
-        raise broken(f"what the server sent cannot be used: {error.message}") from None
+        kind = _recognised(reader)
+        what = f"what the server sent is {kind}, not an instance" if kind else ""
+        broken = ProtocolError if ends or kind else Truncated
+        raise broken(what or f"what the server sent cannot be used: {error.message}") from None
+
+
+def _recognised(file: BinaryIO) -> str:
+    """Name what a file is rather than DICOM, "" if that is not known."""
+    file.seek(0)
+    start = file.read(_START)
+    text = json_model.first_character(start)
+    if looks_like_html(start):
+        return "a web page"
+    if text in ("{", "["):
+        return f"JSON{said(start)}"
+    if text == "<":
+        return "XML"
+    return next((name for magic, name in _SIGNATURES if start.startswith(magic)), "")

@@ -126,6 +126,8 @@ class InstanceRetriever:
             yield from self._stream(received)
         if received.count is None:
             received.count = self._lister.count(resource)
+        if not self._context.has_counts and (received.count or 0) < len(received.instances):
+            received.count = None  # that of a file, rather than the server's
         if received.is_broken and resource.level is Level.STUDIES:
             yield from self._series_by_series(received)
         else:
@@ -219,7 +221,7 @@ class InstanceRetriever:
 
     def _make_good(self, received: ReceivedInstances) -> Iterator[Outcome]:
         """Retrieve one by one what the server lists and the stream lacked."""
-        listed = 0
+        listed, any_lacks = 0, False
         listing = self._lister.instances(received.resource)
         while True:
             try:
@@ -233,17 +235,23 @@ class InstanceRetriever:
             if instance is None:
                 yield unusable(received.resource)
             elif not received.has(instance):
+                any_lacks = True
                 yield from self._one_of_many(instance)
         if received.stranger is not None:
             self._context.notify(f"{received.resource}: {received.stranger.message}")
         if not listed:
             yield from self._nothing_listed(received)
-        elif received.count is not None and received.count > max(listed, len(received.instances)):
-            yield Outcome(
-                Status.FAILED,
-                str(received.resource),
-                reason=f"the server counts {received.count} instances, but lists {listed}",
+        elif self._context.has_counts and (received.count or 0) > max(
+            listed, len(received.instances)
+        ):
+            yield self._incomplete(
+                received, f"the server counts {received.count} instances, but lists {listed}"
             )
+        elif received.partial_content and not any_lacks:
+            yield self._incomplete(received, "the server says that it sent only a part of it (206)")
+
+    def _incomplete(self, received: ReceivedInstances, reason: str) -> Outcome:
+        return Outcome(Status.FAILED, str(received.resource), reason=reason)
 
     def _cannot_list(self, received: ReceivedInstances, error: DcmwebError) -> Iterator[Outcome]:
         if received.problem is not None:
@@ -252,9 +260,7 @@ class InstanceRetriever:
             came = len(received.instances)
             count = "more" if received.count is None else received.count
             reason = f"{came} instances came, the server has {count}, but does not list them"
-            yield Outcome(
-                Status.FAILED, str(received.resource), reason=f"{reason}: {error.message}"
-            )
+            yield self._incomplete(received, f"{reason}: {error.message}")
             return
         self._context.notify(
             f"{received.resource}: the server lists no instances to compare with: {error.message}"
@@ -264,8 +270,7 @@ class InstanceRetriever:
         if received.problem is not None:
             raise received.problem
         if received.partial_content or (received.count or 0) > len(received.instances):
-            reason = "the server did not send all of it"
-            yield Outcome(Status.FAILED, str(received.resource), reason=reason)
+            yield self._incomplete(received, "the server did not send all of it")
 
     def _one_named(self, resource: Resource) -> Iterator[Outcome]:
         """Retrieve the instance that the user named. Raises its error."""

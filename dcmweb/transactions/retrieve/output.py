@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import IncompletePayload, ProtocolError, Truncated
+from dcmweb.errors import IncompletePayload, LocalError, ProtocolError, Truncated
 from dcmweb.http.media_types import OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
 from dcmweb.local.layout import Layout
-from dcmweb.local.partial_files import PartialFile, check_space, partial_file
+from dcmweb.local.partial_files import PartialFile, check_space, partial_file, writing_into
 from dcmweb.local.windows import long_path
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.options import RetrieveOptions
+from dcmweb.transactions.retrieve.transfer_syntax import kind_of_frame, note_other_kind
 from dcmweb.transfer.outcomes import IsDone, Outcome, Status
 
 # The outcome of an item whose file is there already; None if it has to be retrieved again.
@@ -69,13 +70,23 @@ class Destination:
 class Saver:
     """Writes answers to partial files, which get their final names once they are complete.
 
-    An empty answer is an error, unless it `may_be_empty`.
+    An empty answer is an error, unless it `may_be_empty`. What comes as another media type than
+    was `asked` for is kept, with a note. `has_frames`: bytes may be compressed frames.
     """
 
     def __init__(
-        self, context: RunContext, destination: Destination, *, may_be_empty: bool = False
+        self,
+        context: RunContext,
+        destination: Destination,
+        *,
+        asked: MediaType | None = None,
+        may_be_empty: bool = False,
+        has_frames: bool = False,
     ) -> None:
+        self._context = context
         self._engine = context.engine
+        self._asked = asked
+        self._has_frames = has_frames
         self._may_be_empty = may_be_empty
         self._folder = destination.folder
 
@@ -139,9 +150,17 @@ class Saver:
     def _keep(self, file: PartialFile, stem: str, kind: MediaType | None, item: str) -> Outcome:
         if not (file.size or self._may_be_empty):
             raise ProtocolError("the server sent nothing of it")
+        kind = kind_of_frame(file, kind) if self._has_frames else kind or MediaType(OCTET_STREAM)
+        note = note_other_kind(self._context, self._asked, kind)
         status = file.status
-        place = file.move_to(stem + (kind or MediaType(OCTET_STREAM)).extension)
-        return outcome_of(Status.RETRIEVED, item, Resource(), place, status)
+        place = moved(file, self._folder, stem + kind.extension)
+        return outcome_of(Status.RETRIEVED, item, Resource(), place, status, note)
+
+
+def moved(file: PartialFile, folder: str, place: str) -> str:
+    """Give a file its name. Raises LocalError, which names it, if something is in the way."""
+    with writing_into(os.path.join(folder, place)):
+        return file.move_to(place)
 
 
 def frame_name(stem: str, number: int) -> str:
@@ -161,9 +180,22 @@ def _is_ended(file: PartialFile, kind: MediaType) -> bool:
 
 
 def outcome_of(
-    status: Status, item: str, resource: Resource, place: str, file: os.stat_result
+    status: Status,
+    item: str,
+    resource: Resource,
+    place: str,
+    file: os.stat_result,
+    reason: str = "",
 ) -> Outcome:
     """Make the outcome of an item that is in a file."""
-    return Outcome.of(
+    found = Outcome.of(
         resource, status, item, size=file.st_size, place=place, mtime_ns=file.st_mtime_ns
     )
+    return replace(found, reason=reason) if reason else found
+
+
+def blocked(item: str, resource: Resource, error: LocalError) -> Outcome:
+    """Make the outcome of an item whose file cannot be written. Raises what ends the run."""
+    if error.fatal:
+        raise error
+    return replace(Outcome.of(resource, Status.FAILED, item), reason=error.message)

@@ -7,10 +7,11 @@ from functools import partial
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Representation, Resource, Target
-from dcmweb.errors import NothingMatched, Refused
+from dcmweb.errors import NothingMatched, ProtocolError, Refused
 from dcmweb.http.media_types import EXTENSIONS, MediaType
-from dcmweb.http.response import Response, not_dicomweb
+from dcmweb.http.response import Response
 from dcmweb.local.partial_files import folder_path
+from dcmweb.transactions.accept import ask, forms_of_renditions, wrong_kind
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.retrieve.instance_jobs import each_instance
@@ -31,7 +32,6 @@ WHOLE = (
     "text/xml",
     "text/rtf",
 )
-ANY = "*/*"
 
 
 def is_rendered(wanted: MediaType | None) -> bool:
@@ -65,8 +65,9 @@ class RenditionRetriever:
     ) -> None:
         self._context = context
         self._destination = destination
-        self._saver = Saver(context, destination)
+        self._saver = Saver(context, destination, asked=wanted)
         self._wanted = wanted
+        self._forms = forms_of_renditions(wanted)
         self._query = rendering.query
         # Unless asked for, what is there as XML is rather the metadata.
         kinds = [wanted.name] if wanted else {*PICTURES, *WHOLE} - {"text/xml"}
@@ -106,18 +107,15 @@ class RenditionRetriever:
         return "_".join(filter(None, [stem, end]))
 
     def _fetch(self, target: Target, stem: str) -> list[Outcome]:
-        accept = str(self._wanted) if self._wanted else ANY
         path = f"{target}{self._query}"
-        with self._context.session.get(path, accept=accept, bulk=True) as response:
-            try:
-                response.check_content()
-            except (NothingMatched, Refused) as error:
-                if target.representation is Representation.THUMBNAIL:
-                    error.hint = "servers without thumbnails may have /rendered --viewport 200,200"
-                raise
-            kind = response.media_type
-            if not kind.is_multipart:
-                self._check(response)
+        try:
+            response = ask(self._context, path, self._forms, unsuitable=self._something_else)
+        except (NothingMatched, Refused) as error:
+            if target.representation is Representation.THUMBNAIL:
+                error.hint = "servers without thumbnails may have /rendered --viewport 200,200"
+            raise
+        with response:
+            if not response.media_type.is_multipart:
                 return [self._saver.save_answer(response, stem, str(target))]
             outcomes = list(
                 self._saver.save_parts(response.parts(), self._wanted, stem, str(target))
@@ -125,11 +123,12 @@ class RenditionRetriever:
             response.finish()
             return outcomes
 
-    def _check(self, response: Response) -> None:
-        """Raise ProtocolError for an answer that is not a rendition, such as a web page."""
+    def _something_else(self, response: Response) -> ProtocolError | None:
+        """Make the error of an answer that is not a rendition, such as a web page."""
         name = response.media_type.name
         asked = self._wanted.name if self._wanted else ""
         is_page = name == "text/html" and asked != name
-        is_rendition = name in WHOLE or name.startswith(("image/", "video/"))
+        is_rendition = name in WHOLE or name.startswith(("image/", "video/", "multipart/"))
         if is_page or not is_rendition:
-            raise not_dicomweb(response, response.read(1024))
+            return wrong_kind(response, "what was to be rendered")
+        return None

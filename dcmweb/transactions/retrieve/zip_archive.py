@@ -5,24 +5,21 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import IncompletePayload, ProtocolError
-from dcmweb.http.media_types import EXTENSIONS, ZIP, MediaType
+from dcmweb.errors import IncompletePayload, NothingMatched, ProtocolError, Refused
+from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, ZIP, MediaType
 from dcmweb.http.multipart import PIECE
-from dcmweb.http.response import not_dicomweb
+from dcmweb.http.response import Response
 from dcmweb.local.partial_files import PartialFile, check_space, folder_path, instance_path
+from dcmweb.transactions.accept import ask, forms_of_zips, wrong_kind
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job, one_of_many
-from dcmweb.transactions.retrieve.accept import ask
 from dcmweb.transactions.retrieve.instance_jobs import unusable
-from dcmweb.transactions.retrieve.output import Destination, Saver, outcome_of
+from dcmweb.transactions.retrieve.output import Destination, Saver, moved, outcome_of
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Status
-
-_SYNTAX = "transfer-syntax"
 
 
 class ZipRetriever:
@@ -35,10 +32,7 @@ class ZipRetriever:
         self._destination = destination
         self._saver = Saver(context, destination)
         self._lister = Lister(context)
-        wanted = wanted or MediaType(ZIP)
-        as_stored = replace(wanted, parameters={_SYNTAX: "*", **wanted.parameters})
-        # Some servers refuse parameters here.
-        self._forms = list(dict.fromkeys([str(as_stored), str(wanted)]))
+        self._forms = forms_of_zips(wanted or MediaType(ZIP))
 
     def jobs(self, resource: Resource) -> Iterator[Job]:
         """Make the job for a resource; for the whole store, one for each study."""
@@ -59,18 +53,32 @@ class ZipRetriever:
         if there := self._destination.there(str(resource), resource, [place]):
             yield there
         else:
-            yield self._context.engine.attempt(lambda: self._fetch(resource, place, count))
+            expected = self._expected(resource, count)
+            yield self._context.engine.attempt(lambda: self._fetch(resource, place, expected))
 
-    def _fetch(self, resource: Resource, place: str, count: int | None) -> Outcome:
-        with ask(self._context, str(resource), self._forms) as response:
-            if response.media_type.name not in (ZIP, "application/octet-stream"):
-                raise not_dicomweb(response, response.read(1024))
+    def _expected(self, resource: Resource, count: int | None) -> int:
+        """Return how many files there must be: by the listing, where counts are not its own."""
+        if count and not self._context.has_counts:
+            try:
+                count = sum(1 for _ in self._lister.instances(resource))
+            except (Refused, NothingMatched, ProtocolError):
+                count = None
+        return count or 1
+
+    def _fetch(self, resource: Resource, place: str, count: int) -> Outcome:
+        with ask(self._context, str(resource), self._forms, unsuitable=_something_else) as response:
             check_space(self._destination.folder, response.size or 0)
             with self._saver.writing(iter(partial(response.read, PIECE), b"")) as file:
-                _check(file, count or 1)
+                _check(file, count)
                 status = file.status
-                path = file.move_to(place)
+                path = moved(file, self._destination.folder, place)
         return outcome_of(Status.RETRIEVED, str(resource), resource, path, status)
+
+
+def _something_else(response: Response) -> ProtocolError | None:
+    if response.media_type.name in (ZIP, OCTET_STREAM):
+        return None
+    return wrong_kind(response, "a ZIP archive")
 
 
 def _check(file: PartialFile, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
@@ -43,7 +44,10 @@ class Lister:
         yield from self._counted(Query(study, Level.SERIES))
 
     def count(self, resource: Resource) -> int | None:
-        """Return how many instances a study or series has; None if the server does not say."""
+        """Return how many instances a study or series has; None if the server does not say.
+
+        A count that had to be asked for may be one that is in the file: the listing decides.
+        """
         if resource.level is Level.STUDIES:
             query = Query(Resource(), Level.STUDIES, (("StudyInstanceUID", resource.study),))
         else:
@@ -74,8 +78,18 @@ class Lister:
                     yield from self.instances(series, *fields)
 
     def _counted(self, query: Query) -> Iterator[tuple[Resource | None, int | None]]:
+        """Yield what a query finds with its counts; these are asked for only if they are missing.
+
+        Orthanc 1.10 counts by itself, but answers an includefield with the value in the file.
+        """
         tag = _COUNTS[query.level]
-        for resource, row in self._rows(query, tag):
+        rows = self._rows(query) if self._context.has_counts else iter(())
+        first = next(rows, None)
+        if first is not None and json_model.number(first[1], tag) is None:
+            self._context.has_counts = False
+        if not self._context.has_counts:
+            rows, first = self._rows(query, tag), None
+        for resource, row in chain([first] if first else (), rows):
             yield resource, json_model.number(row, tag)
 
     def _rows(self, query: Query, *fields: str) -> Iterator[tuple[Resource | None, Dataset]]:
@@ -84,7 +98,7 @@ class Lister:
         Raises ProtocolError at the end if the server has more results than it returned.
         """
         fields = fields if self._takes_includefield else ()
-        pages = Pages(self._context, query.including(*fields), is_thorough=True)
+        pages = Pages(self._context, query.including(*fields), is_thorough=True, once=True)
         try:
             for row in pages:
                 yield paging.resource_of(row, query.level, query.resource), row

@@ -10,11 +10,25 @@ from urllib.parse import quote
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.json_variants import as_datasets
+from dcmweb.dicom.native_xml import parse_native_xml
 from dcmweb.dicom.resources import Level, Resource, is_usable_uid
-from dcmweb.dicom.tags import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
-from dcmweb.errors import ProtocolError, Refused, Truncated
-from dcmweb.http.media_types import DICOM_JSON
-from dcmweb.http.response import Response, not_dicomweb
+from dcmweb.dicom.tags import (
+    RETRIEVE_URL,
+    SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+)
+from dcmweb.errors import NothingMatched, ProtocolError, Refused, Truncated
+from dcmweb.http.response import Response
+from dcmweb.transactions.accept import (
+    ask_for_json,
+    check_accepted,
+    is_about_accept,
+    is_xml,
+    said,
+    wrong_kind,
+)
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search.paging_quirks import (
     FAR_OFF,
@@ -24,6 +38,7 @@ from dcmweb.transactions.search.paging_quirks import (
     Position,
     RememberedRows,
     RestlessEnd,
+    RowKey,
     may_be_capped,
 )
 
@@ -65,21 +80,26 @@ class Page:
     more: bool = False
 
 
-def fetch_page(context: RunContext, target: str) -> Page:
-    """Get one page of results; an empty page for each way to say that nothing was found."""
+def fetch_page(context: RunContext, target: str, *, keeps_empty: bool = False) -> Page:
+    """Get one page of results; an empty page for each way to say that nothing was found.
 
-    def get(path: str) -> Page:
-        with context.session.get(path, accept=DICOM_JSON) as response:
+    With `keeps_empty`, rows without attributes stay among others that have some.
+    """
+
+    def get(path: str, *, is_query: bool = True) -> Page:
+        with ask_for_json(context, path, is_query=is_query) as response:
             response.check()
             if response.is_nothing:
                 return Page([])
-            body = response.content()
             warned = "additional" in response.headers.get("Warning", "")
-            return Page(_rows(response, body), more=warned or response.is_partial)
+            rows = _rows_of_xml(response) if is_xml(response) else _rows(response, keeps_empty)
+            return Page(rows, more=warned or response.is_partial)
 
     try:
         return context.engine.attempt(lambda: get(target))
     except Refused as error:
+        if is_about_accept(context, error):
+            return context.engine.attempt(lambda: get(target, is_query=False))
         # A strict server may refuse a raw ^: escape it after all.
         if error.status != 400 or "^" not in target or not context.session.sends_raw_carets:
             raise
@@ -87,21 +107,35 @@ def fetch_page(context: RunContext, target: str) -> Page:
         return context.engine.attempt(lambda: get(target))
 
 
-def _rows(response: Response, body: bytes) -> list[Dataset]:
-    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not start and response.has_end:
+def _rows(response: Response, keeps_empty: bool) -> list[Dataset]:
+    body = response.content()
+    start = json_model.first_character(body[:1024])
+    if not start and not body.strip() and response.has_end:
+        check_accepted(response, is_empty=True)
         return []
     try:
-        return json_model.parse_json(body)
+        parsed = json_model.parse_json(body)
+        return as_datasets(parsed if start == "[" else parsed[0], keeps_empty=keeps_empty)
     except ProtocolError as error:
-        if not response.has_end and not _is_json(body) and start[:1] in (b"", b"[", b"{"):
+        if not response.has_end and not _is_json(body) and start in ("", "[", "{"):
             raise Truncated(f"the answer broke off: {error.message}") from None
-        if start[:1] in (b"[", b"{"):
+        if start in ("[", "{"):
             hint = "is BASE_URL the root of the DICOMweb service?"
-            other = ProtocolError(f"{response.url}: {error.message}", hint)
+            address = response.url.partition("?")[0]
+            other = ProtocolError(f"{address}: {error.message}{said(body)}", hint)
             other.may_be_wrong_root = _is_json(body)  # as of Orthanc's own API
             raise other from None
-        raise not_dicomweb(response, body) from None
+        raise wrong_kind(response, "search results", body) from None
+
+
+def _rows_of_xml(response: Response) -> list[Dataset]:
+    """Read search results in the Native DICOM Model, a document for each."""
+    if not response.media_type.is_multipart:
+        return [parse_native_xml(response.content())]
+    try:
+        return [parse_native_xml(b"".join(part.body)) for part in response.parts()]
+    except NothingMatched:
+        return []
 
 
 def _is_json(body: bytes) -> bool:
@@ -118,6 +152,7 @@ class Pages:
 
     `is_thorough`: let each page begin with the last row of the page before, which shows whether
     rows have moved to an earlier page as others before them were deleted.
+    `once`: a resource that is listed in several rows comes once, as for retrieving it.
     """
 
     context: RunContext
@@ -125,6 +160,7 @@ class Pages:
     wanted: int | None = None  # rows; None is all
     limit: int | None = None  # of the first request; None is the page size of the settings
     is_thorough: bool = False
+    once: bool = False
     complete: bool = field(default=True, init=False)
     found: int = field(default=0, init=False)
     _last: tuple[bool, int] | None = field(default=None, init=False)  # page: `more`, and its size
@@ -135,20 +171,25 @@ class Pages:
         The offset moves on by the number of rows that came, so nothing is lost where a server caps
         its pages. Only an empty page proves that the results have ended.
         """
-        known, position = RememberedRows(), Position(self.query.offset)
+        known, position = RememberedRows(once=self.once), Position(self.query.offset)
         ignored, end, circle = IgnoredOffset(), RestlessEnd(), Circle()
         while self.wanted is None or self.found < self.wanted:
             page = self._next(position.asked)
             was_more = self._last is not None and self._last[0]
             self._last = page.more, len(page.rows)
-            keys = [_key(row, self.query.level) for row in page.rows]
+            whole_keys = [_key(row, self.query.level) for row in page.rows]
+            keys = [key.uids for key in whole_keys]
+            any_new = any(key not in known for key in keys)
             if position.has_slipped(keys, known):
                 continue
             if not keys:
                 self.complete = not (page.more or was_more)
                 return
-            fresh = known.note(keys)
-            any_new = bool(fresh)
+            fresh = known.note(whole_keys, shares_first=position.shares_first)
+            if known.any_share and not self.once:
+                self.context.notify_once(
+                    "some results share a UID and differ: each of them is given"
+                )
             position.advance(len(keys), shares=self.is_thorough and any_new)
             if ignored.is_likely(keys, any_new=any_new) and self._comes_from(
                 position.offset + FAR_OFF, keys[0]
@@ -172,7 +213,7 @@ class Pages:
     def _comes_from(self, offset: int, key: bytes) -> bool:
         """Return True if the server sends a row first even from so far off."""
         rows = fetch_page(self.context, self.query.target(1, offset)).rows
-        return bool(rows) and _key(rows[0], self.query.level) == key
+        return bool(rows) and _key(rows[0], self.query.level).uids == key
 
     def _next(self, offset: int) -> Page:
         size = self.limit or self.context.page_size
@@ -180,7 +221,7 @@ class Pages:
             size = min(size, self.wanted - self.found)
         try:
             target = self.query.target(size, offset)
-            return fetch_page(self.context, target)
+            return fetch_page(self.context, target, keeps_empty=self.once)
         except Refused as error:
             if error.status not in (400, 413) or error.retryable:
                 raise
@@ -226,13 +267,20 @@ def resource_of(row: Dataset, level: Level, parent: Resource) -> Resource | None
             return Resource(study, series, instance) if study and series and instance else None
 
 
-def _key(row: Dataset, level: Level) -> bytes:
-    """Make what tells rows apart: a digest of the UIDs, or of the whole row if there are none."""
+def _key(row: Dataset, level: Level) -> RowKey:
+    """Make digests of the UIDs of a row, of the whole row if it has none, and of its content.
+
+    The Retrieve URL is left out, as some servers make a new one for each answer.
+    """
     tags = [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID]
     depth = [Level.STUDIES, Level.SERIES, Level.INSTANCES].index(level)
     own = json_model.text(row, tags[depth])
+    content = json.dumps({k: v for k, v in row.items() if k != RETRIEVE_URL}, sort_keys=True)
     uids = "/".join([*(json_model.text(row, tag) for tag in tags[:depth]), own])
-    text = uids if own else json.dumps(row, sort_keys=True)
+    return RowKey(_digest(uids if own else content), _digest(f"{uids} {content}"))
+
+
+def _digest(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

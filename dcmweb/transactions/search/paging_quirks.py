@@ -24,30 +24,55 @@ def may_be_capped(size: int, limit: int) -> bool:
     return size >= limit or size % LIKELY_CAP == 0
 
 
+@dataclass(frozen=True)
+class RowKey:
+    """What tells rows apart: digests of the UIDs of a row, and of all that is in it."""
+
+    uids: bytes
+    content: bytes
+
+
 class RememberedRows:
-    """The last rows that came, by their keys, to recognise them when results shift.
+    """The last rows that came, to recognise them when results shift.
 
     Azure's DICOM service lists the newest first: what is stored meanwhile moves the others to a
-    later page. Only so many rows are kept, so that memory stays bounded.
+    later page. Only so many rows are kept, so that memory stays bounded. Only what came on an
+    earlier page is a repetition: two rows of one page are two, and so are two that share their UIDs
+    and differ, unless each resource is wanted `once`.
     """
 
-    def __init__(self) -> None:
-        self._keys: dict[bytes, None] = {}
+    def __init__(self, *, once: bool = False) -> None:
+        self._once = once
+        self._counts: dict[bytes, int] = {}
+        self._uids: dict[bytes, None] = {}
+        self.any_share = False  # two rows that differ share their UIDs
 
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._keys
+    def __contains__(self, uids: bytes) -> bool:
+        return uids in self._uids
 
-    def note(self, keys: list[bytes]) -> list[int]:
-        """Remember the rows of a page; return the places in it of those that are new."""
+    def note(self, keys: list[RowKey], *, shares_first: bool = False) -> list[int]:
+        """Remember the rows of a page; return the places in it of those that are new.
+
+        With `shares_first`, the first row came before, even if it has changed meanwhile.
+        """
         fresh = []
+        here: dict[bytes, int] = {}
         for index, key in enumerate(keys):
-            if key in self._keys:
-                del self._keys[key]  # to be the last that is forgotten
-            else:
-                fresh.append(index)
-            self._keys[key] = None
-        for key in list(islice(self._keys, max(0, len(self._keys) - ROWS_REMEMBERED))):
-            del self._keys[key]
+            content = key.uids if self._once else key.content
+            here[content] = here.get(content, 0) + 1
+            is_known = key.uids in self._uids
+            is_shared = shares_first and index == 0 and is_known
+            if here[content] > self._counts.get(content, 0) and not is_shared:
+                if not (self._once and here[content] > 1):
+                    fresh.append(index)
+                self.any_share |= is_known and here[content] == 1
+            self._uids.pop(key.uids, None)  # to be the last that is forgotten
+            self._uids[key.uids] = None
+        for content, number in here.items():
+            self._counts[content] = max(number, self._counts.pop(content, 0))
+        for remembered in (self._counts, self._uids):
+            for one in list(islice(remembered, max(0, len(remembered) - ROWS_REMEMBERED))):
+                del remembered[one]
         return fresh
 
 
@@ -78,6 +103,11 @@ class Position:
         self.offset = max(self.start, self.offset - STEP_BACK)
         self._shared = int(self.offset > self.start)
         return True
+
+    @property
+    def shares_first(self) -> bool:
+        """Whether the page that was asked for begins with the last row of the one before."""
+        return bool(self._shared)
 
     def advance(self, rows: int, *, shares: bool) -> None:
         """Go past a page, by the rows that came: servers that cap their pages send fewer.

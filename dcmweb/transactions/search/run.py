@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import parse_search
+from dcmweb.dicom.tags import (
+    NUMBER_OF_SERIES_RELATED_INSTANCES,
+    NUMBER_OF_STUDY_RELATED_INSTANCES,
+    NUMBER_OF_STUDY_RELATED_SERIES,
+)
 from dcmweb.errors import ProtocolError, Refused, UsageError
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search.paging import Pages, Query, fetch_page, resource_of
 from dcmweb.transactions.search.parameters import Pair, check_encoding
 
 DEFAULT_LIMIT = 5000
+COUNTS = (
+    NUMBER_OF_STUDY_RELATED_SERIES,
+    NUMBER_OF_STUDY_RELATED_INSTANCES,
+    NUMBER_OF_SERIES_RELATED_INSTANCES,
+)
 PAGE = 1000  # rows, where there may be many: the first of them come soon, and memory stays low
 
 
@@ -53,9 +64,10 @@ class Search:
         if self._limit == 0:  # servers differ in what that means: let this one say
             yield from fetch_page(self._context, self._query.target(0, self._query.offset)).rows
             return
-        pages = self._pages(self._query.including(*self._fields))
+        pages = self._pages(self._query)
         try:
-            yield from pages
+            pages, rows = self._first_pages()
+            yield from rows
         except Refused as error:
             if error.status != 400 or pages.found or not self._fields:
                 raise
@@ -68,6 +80,21 @@ class Search:
         if self._is_whole:
             raise ProtocolError(f"the server gave {pages.found} results, and has more")
         self.more = self._is_more(pages.found)
+
+    def _first_pages(self) -> tuple[Pages, Iterator[Dataset]]:
+        """Begin to ask for pages: for counts only if the server does not give them by itself.
+
+        Orthanc 1.10 counts by itself, but answers an includefield with the value in the file.
+        """
+        others = [tag for tag in self._fields if tag not in COUNTS]
+        if len(others) < len(self._fields):
+            pages = self._pages(self._query.including(*others))
+            rows = iter(pages)
+            first = next(rows, {})
+            if all(tag in first for tag in self._fields if tag in COUNTS) or not first:
+                return pages, chain([first] if first else (), rows)
+        pages = self._pages(self._query.including(*self._fields))
+        return pages, iter(pages)
 
     def _pages(self, query: Query) -> Pages:
         if not self._is_whole:

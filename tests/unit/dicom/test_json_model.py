@@ -83,9 +83,9 @@ def test_json(body: bytes, datasets: list[dict[str, Any]]) -> None:
 
 
 def test_what_json_has_no_numbers_for_is_text() -> None:
-    body = b'[{"00101030": {"vr": "FD", "Value": [NaN, Infinity, -Infinity]}}]'
+    body = b'[{"00101030": {"vr": "FD", "Value": [NaN, Infinity, -Infinity, 1e400, -1e400, 1.5]}}]'
     for (dataset,) in (parse_json(body), read_json(io.BytesIO(body))):
-        assert dataset["00101030"]["Value"] == ["NaN", "inf", "-inf"]
+        assert dataset["00101030"]["Value"] == ["NaN", "inf", "-inf", "inf", "-inf", 1.5]
 
 
 @pytest.mark.parametrize(

@@ -278,3 +278,28 @@ def test_other_paths_are_not_guessed(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_resource(text)
     assert "write it as studies[/UID" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "uid", ["1.2 3", "a/b", "100%", "%2F", "c?d#e", "\u00e4\u00f6", "x;y=z", "a+b", "~-_"]
+)
+def test_paths_are_read_as_they_are_printed(uid: str) -> None:
+    for resource in (Resource(uid), Resource("1", uid), Resource("1", "2", uid)):
+        assert parse_resource(str(resource)) == resource
+        assert parse_target(f"http://x/y/{resource}/metadata", "http://x/y") == Target(
+            resource, Representation.METADATA
+        )
+    assert parse_search(f"{Resource(uid)}/series") == (Resource(uid), Level.SERIES)
+
+
+@pytest.mark.parametrize("written", ["%2E%2E", "%00", "a%0Ab", "%1B", "%FF", "%20" * 129])
+def test_what_cannot_be_part_of_a_path_is_refused_in_code_too(written: str) -> None:
+    with pytest.raises(UsageError, match="UID"):
+        parse_resource(f"studies/{written}")
+
+
+def test_a_list_of_frames_can_be_long() -> None:
+    frames = tuple(range(1, 200))
+    text = ",".join(map(str, frames))
+    assert parse_resource(f"studies/1/series/2/instances/3/frames/{text}").frames == frames
+    assert parse_resource("studies/1/series/2/instances/3/frames/1%2C3").frames == (1, 3)

@@ -9,6 +9,7 @@ import pytest
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import NothingMatched, ProtocolError, Refused
 from dcmweb.transactions.search import paging_quirks
+from dcmweb.transactions.search.listing import Lister
 from dcmweb.transactions.search.paging import (
     Page,
     Pages,
@@ -279,6 +280,58 @@ def test_instances_of_the_same_uid_in_other_series_are_not_the_same(serve: Serve
     rows = [row("1", f"2.{n}", "3") for n in range(4)]
     context, _ = serve(Archive(rows), page_size=2)
     assert list(Pages(context, Query(Resource(), Level.INSTANCES))) == rows
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3, 10])
+def test_rows_that_share_a_uid_and_differ_all_come_with_one_note(
+    page_size: int, serve: Serve
+) -> None:
+    described = [
+        {**row("1.1"), "00081030": {"vr": "LO", "Value": [text]}} for text in ("a", "b", "c")
+    ]
+    rows = [row("1.0"), described[0], described[1], row("1.2"), described[2], row("1.3")]
+    said: list[str] = []
+    context, _ = serve(Archive(rows), notify=said.append, page_size=page_size)
+    assert list(Pages(context, STUDIES)) == rows
+    assert len(said) == 1
+    assert "share a UID" in said[0]
+    assert "1.1" not in said[0]
+    assert list(Pages(context, STUDIES, is_thorough=True)) == rows
+    assert len(said) == 1
+
+
+def test_rows_of_one_page_that_are_the_same_all_come(serve: Serve) -> None:
+    rows = [row("1.0"), row("1.1"), row("1.1"), row("1.2")]
+    said: list[str] = []
+    context, _ = serve(Archive(rows), notify=said.append, page_size=4)
+    assert list(Pages(context, STUDIES)) == rows
+    assert list(Pages(context, STUDIES, is_thorough=True)) == rows
+    assert said == []
+
+
+def test_a_resource_in_several_rows_is_listed_once(serve: Serve) -> None:
+    changed = {**row("1.1"), "00081030": {"vr": "LO", "Value": ["other"]}}
+    said: list[str] = []
+    context, _ = serve(
+        Archive([row("1.1"), row("1.1"), changed, row("1.2")]), notify=said.append, page_size=3
+    )
+    listed = [study for study, _ in Lister(context).studies()]
+    assert listed == [Resource("1.1"), Resource("1.2")]
+    assert said == []
+
+
+def test_rows_that_only_have_another_retrieve_url_come_again(serve: Serve) -> None:
+    """Some servers make a new URL for each answer."""
+    archive, asked = Archive(studies(3), ignores_offset=True), []
+
+    def fresh_urls(path: str, parameters: dict[str, str]) -> Answer:
+        asked.append(path)
+        url = {"00081190": {"vr": "UR", "Value": [f"http://x/{len(asked)}"]}}
+        archive.rows = [{**one, **url} for one in archive.rows]
+        return archive(path, parameters)
+
+    context, _ = serve(fresh_urls, page_size=5)
+    assert len(list(Pages(context, STUDIES))) == 3
 
 
 def test_an_end_that_moves_on_is_the_end_after_five_pages_of_the_same_row(serve: Serve) -> None:
