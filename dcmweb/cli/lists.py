@@ -23,7 +23,7 @@ def listed_paths(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
     """Yield the paths in a list as they come; `-` is stdin.
 
     Lines can end in CR LF, and the list can begin with a byte order mark, or be UTF-16. Blank
-    lines, and lines that begin with #, are passed over; with `null`, paths end with NUL, and every
+    lines, and lines that begin with #, are skipped; with `null`, paths end with NUL, and every
     character counts. Raises what stops the run while it waits for more, and UsageError for JSON.
     """
     end = b"\0" if null else b"\n"

@@ -49,7 +49,7 @@ def response(
     answer.status_code, answer.url = status, "http://server.example/x"
     answer.headers = CaseInsensitiveDict({k.replace("_", "-"): v for k, v in headers.items()})
     answer.raw = urllib3.HTTPResponse(body, headers, status, preload_content=False)
-    request = requests.Request("GET", answer.url).prepare()
+    request = answer.request = requests.Request("GET", answer.url).prepare()
     return Response(answer, request, exchanges or Exchanges())
 
 
