@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli.command import Command
-from dcmweb.cli.lists import STDIN, listed_paths
+from dcmweb.cli.lists import STDIN, is_stream, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping, record_options
 from dcmweb.cli.text import plural
@@ -71,10 +71,11 @@ def delete(
     delete - --yes < paths.txt
     delete studies/1.2.3 --no-wait > operations.txt
     """
+    is_pipe = paths_from is not None and is_stream(paths_from)
     resources = _resources(invocation, (*paths, *named_paths), paths_from, null=options["null"])
     dry_run = options["dry_run"]
     reads_stdin = STDIN in (*paths, paths_from)
-    most = options["most"] or (MOST_LISTED if reads_stdin else None)
+    most = options["most"] or (MOST_LISTED if reads_stdin or is_pipe else None)
     if most and len(resources) > most and not dry_run:
         raise UsageError(
             f"nothing was deleted: {plural(len(resources), 'resource')}, more than {most:,}",

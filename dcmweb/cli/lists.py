@@ -86,6 +86,11 @@ def _decoded(head: bytes, pieces: Iterator[bytes], encoding: str, path: str) -> 
         raise UsageError(f"the list {path} is not valid UTF-16", "write it in UTF-8") from None
 
 
+def is_stream(path: str) -> bool:
+    """Return True if a list comes from elsewhere as it is read, such as /dev/fd/63 or a FIFO."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
 def opened(path: str) -> BinaryIO:
     """Open a file that the user names. Raises LocalError if that fails."""
     try:
