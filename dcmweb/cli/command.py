@@ -6,14 +6,15 @@ import click
 
 
 class Command(click.Command):
-    """A click command whose arguments and options are never empty text."""
+    """A click command whose arguments and options are never empty or blank text."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments. Raises UsageError for an empty value."""
         rest = super().parse_args(ctx, args)
         for parameter in self.params:
             value = ctx.params.get(parameter.name or "")
-            if value == "" or (isinstance(value, tuple) and "" in value):
+            values = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(one, str) and not one.strip() for one in values):
                 name = parameter.opts[0] if isinstance(parameter, click.Option) else "an argument"
                 raise click.UsageError(f"{name} is empty; is a variable unset?", ctx)
         return rest

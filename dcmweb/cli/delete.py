@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli.command import Command
-from dcmweb.cli.lists import STDIN, empty_list, listed_paths
+from dcmweb.cli.lists import STDIN, empty_list, is_stream, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping, record_options
 from dcmweb.cli.targets import read_targets, target_options
@@ -56,9 +56,10 @@ def delete(invocation: Invocation, client: Client, is_sure: bool, **options: Any
     delete studies/1.2.3 --no-wait > operations.txt
     """
     named, source = read_targets(options)
+    is_pipe = source is not None and is_stream(source)  # before it is read to its end
     resources = _resources(invocation, named, source, null=options["null"])
     dry_run, reads_stdin = options["dry_run"], source == STDIN
-    most = options["most"] or (MOST_LISTED if reads_stdin else None)
+    most = options["most"] or (MOST_LISTED if reads_stdin or is_pipe else None)
     if most and len(resources) > most and not dry_run:
         raise UsageError(
             f"nothing was deleted: {plural(len(resources), 'resource')}, more than {most:,}",

@@ -89,6 +89,11 @@ def empty_list() -> NothingMatched:
     return NothingMatched("the list has no paths in it", hint)
 
 
+def is_stream(path: str) -> bool:
+    """Return True if a list comes from elsewhere as it is read, such as /dev/fd/63 or a FIFO."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
 def opened(path: str) -> BinaryIO:
     """Open a file that the user names. Raises LocalError if that fails."""
     try:

@@ -19,6 +19,8 @@ MOST_LINES = 1000  # of a head
 LONGEST_CHUNK_LINE = 16 * 1024
 MOST_INTERIM = 1000  # interim answers before the final one
 PIECE = 256 * 1024
+_AFTER = 16  # bytes behind the end of a body that tell what they are
+_ANSWER = b"HTTP/"
 _MOST_DIGITS = 18  # of a length that fits into 64 bits
 
 _STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9]) ([1-9][0-9]{2})(?: ([^\r]*))?")
@@ -218,12 +220,22 @@ class FramedResponse(http.client.HTTPResponse):
         self._end()
 
     def _end(self) -> None:
-        """Note that all came, and whether more than that did."""
+        """Note that all came. Raises FramingError if more of the body than its length says came."""
         self._is_over = True
         self._raw.is_paused = True
-        self._is_clean = not (self.will_close or self.fp.peek(1) or self._pending())
+        rest = self.fp.peek(_AFTER)
+        self._is_clean = not (self.will_close or rest or self._pending())
         fp, self.fp = self.fp, None
         fp.close()
+        is_success = 200 <= self.status < 300 and self.status not in _BODILESS
+        if is_success and not self.chunked and self._method != "HEAD" and not _may_follow(rest):
+            raise FramingError("it goes on after the end that its Content-Length says")
+
+
+def _may_follow(rest: bytes) -> bool:
+    """Return True if bytes behind a body do not look like more of it: an answer, white space."""
+    rest = rest.lstrip(b" \t\r\n")
+    return rest[: len(_ANSWER)] == _ANSWER[: len(rest)]
 
 
 class _Pausable(io.RawIOBase):

@@ -115,6 +115,20 @@ def test_a_connection_is_not_used_again_where_more_came_than_the_length_says(
     assert [request.connection for request in origin.requests] == [0, 1]
 
 
+@pytest.mark.parametrize("missing", [1, 2, 300])
+def test_a_body_that_goes_on_after_its_content_length_is_broken(
+    dcmweb: Dcmweb, tmp_path: Path, missing: int
+) -> None:
+    headers = {"Content-Type": "application/dicom"}
+    answer = Answer(200, FILE, headers, length=len(FILE) - missing)
+    with serving(lambda _: answer) as origin:
+        result = dcmweb("--retries", "1", origin.url, "retrieve", INSTANCE, "-o", "out")
+    assert result.code == ExitCode.PROTOCOL
+    assert "goes on after the end" in result.err
+    assert tree(tmp_path / "out") == {}
+    assert len(origin.requests) == 2
+
+
 @pytest.mark.parametrize("end", [None, -1, 30])
 def test_a_compressed_answer_is_whole_or_broken(dcmweb: Dcmweb, end: int | None) -> None:
     rows = json.dumps([{"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}]).encode()

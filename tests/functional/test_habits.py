@@ -56,6 +56,10 @@ class TestEmptyValues:
             ["delete", STUDY, ""],
             ["delete", "--files-from", "", "--yes"],
             ["wait", ""],
+            ["retrieve", " "],
+            ["retrieve", "--path", "\t"],
+            ["search", "\n"],
+            ["delete", STUDY, " "],
         ],
         ids=" ".join,
     )
@@ -254,6 +258,18 @@ class TestLongLists:
         named = dcmweb(origin.url, "delete", STUDY, "studies/1.9", "--yes", "--max", "1")
         assert named.code == 2
         assert origin.requests == []
+
+    def test_too_many_are_refused_from_a_pipe_with_a_name(
+        self, dcmweb: Dcmweb, origin: Origin, tmp_path: Path
+    ) -> None:
+        text = "".join(f"studies/1.{n}\n" for n in range(MOST_LISTED + 1))
+        os.mkfifo(tmp_path / "pipe")
+        writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,))
+        writer.start()
+        result = dcmweb(origin.url, "delete", "--files-from", "pipe", "--yes")
+        writer.join()
+        assert (result.code, origin.requests) == (2, [])
+        assert f"--max {MOST_LISTED + 1}" in result.last
 
     def test_as_many_as_are_allowed_go(self, dcmweb: Dcmweb) -> None:
         series = [one for n in (1, 2) for one in make_series(1, f"1.{n}", f"1.{n}.1")]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Dcmweb, make_series, write_files
-from tests.functional.archive import Archive, json_answer, sent_parts, store_response
+from tests.functional.archive import Archive, Scripted, json_answer, sent_parts, store_response
 from tests.functional.origin import Answer, Handler, Origin, Request, serving
 from tests.functional.storing import as_xml, became, first, outcomes, posts, taking, uids
 
@@ -491,6 +491,27 @@ def test_several_instances_that_get_other_uids_are_unknown_and_the_rest_goes_one
     assert (result.code, list(became(result).values())) == (1, [UNKNOWN] * 4 + [UPLOADED] * 4)
     assert "by UIDs that were not sent" in outcomes(result)["1.dcm"][1]
     assert [len(sent_parts(request)) for request in posts(origin)] == [4, 1, 1, 1, 1]
+
+
+def test_an_answer_that_names_what_another_request_sent_is_not_taken_for_new_uids(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    write_files(tmp_path / "in", make_series(3))
+    archive = Scripted()
+    late = [json_answer(store_response([(CT, "1.2.3.4.1")]))]
+
+    def store(request: Request) -> Answer:
+        if len(uids(request)) > 1:
+            return Answer(409)
+        return late.pop() if late and uids(request) == ["1.2.3.4.2"] else archive.store(request)
+
+    with serving(taking(archive, store)) as origin:
+        result = dcmweb(origin.url, "store", "in", "--manifest", "m")
+    assert (result.code, set(became(result).values())) == (0, {UPLOADED})
+    assert [key[2] for key in archive.files] == ["1.2.3.4.1", "1.2.3.4.2", "1.2.3.4.3"]
+    assert [event["instance"] for event in events(tmp_path / "m")[:3]] == [
+        key[2] for key in archive.files
+    ]
 
 
 def test_uids_without_their_leading_zeros_are_those_that_were_sent(

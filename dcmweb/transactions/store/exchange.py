@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from dcmweb.dicom.resources import Level
-from dcmweb.errors import DcmwebError, Refused
+from dcmweb.errors import DcmwebError, Refused, WrongAnswer
 from dcmweb.http import error_mapping
 from dcmweb.http.response import LONGEST_PROBLEM, Response
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.store.dialect import Dialect
+from dcmweb.transactions.store.matching import Sent
 from dcmweb.transactions.store.request_body import Batch, BodyFormat, body_of
 from dcmweb.transactions.store.response import TELLING, Answer, read_answer
 
@@ -23,11 +25,13 @@ class StoreExchange:
         self._context = context
         self._dialect = dialect
         self._headers = headers
+        self._sent = Sent()
 
     def post(self, batch: Batch, body_format: BodyFormat) -> Answer:
         """Send instances in one request. Raises DcmwebError if it failed as a whole."""
         body, counted = body_of(batch, body_format, self._context.engine.meter)
         session, path = self._context.session, Level.STUDIES.value
+        self._sent.note(batch)
         accept = self._dialect.accept
         try:
             with session.post(path, body, accept=accept, headers=self._headers) as response:
@@ -35,6 +39,9 @@ class StoreExchange:
                     raise self._not_found(response, len(body))
                 response.check(*TELLING)
                 answer = read_answer(response)
+            if self._sent.is_about_others(batch, answer.response):
+                raise WrongAnswer("the answer names instances of other requests, and none of this")
+            answer = replace(answer, response=self._sent.without_others(batch, answer.response))
             if body_format is BodyFormat.METADATA and answer.refuses_format:
                 raise Refused(answer.words, status=415)
         except DcmwebError:

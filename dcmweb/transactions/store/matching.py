@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field, replace
+from threading import Lock
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transactions.store.response_module import NotStored, Stored, StoreResponse
 
 Said = Stored | NotStored
+REMEMBERED = 10_000  # instances that were sent last, so that memory has a bound
+
+
+class Sent:
+    """The names of what was sent last in a run, by any worker.
+
+    A server or proxy that answers a request twice lets the second answer come for the next request.
+    What it names was sent, so that it is not a new UID that the server gave to something else.
+    """
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[str, None] = OrderedDict()
+        self._lock = Lock()
+
+    def note(self, batch: Batch) -> None:
+        """Remember the instances of a request."""
+        with self._lock:
+            for name in _own_names(batch):
+                self._names[name] = None
+                self._names.move_to_end(name)
+            while len(self._names) > REMEMBERED:
+                self._names.popitem(last=False)
+
+    def is_about_others(self, batch: Batch, response: StoreResponse) -> bool:
+        """Return True if an answer names instances of other requests, and none of this one."""
+        plain = {_plain(name) for name in _own_names(batch)}
+        told = {*response.stored, *response.failed}
+        return bool(self._others(batch, told)) and not any(_plain(uid) in plain for uid in told)
+
+    def without_others(self, batch: Batch, response: StoreResponse) -> StoreResponse:
+        """Leave out what an answer says of instances of other requests."""
+        others = self._others(batch, {*response.stored, *response.failed})
+        if not others:
+            return response
+        stored = {uid: one for uid, one in response.stored.items() if uid not in others}
+        failed = {uid: one for uid, one in response.failed.items() if uid not in others}
+        return replace(response, stored=stored, failed=failed)
+
+    def _others(self, batch: Batch, told: set[str]) -> set[str]:
+        strange = told - _own_names(batch)
+        with self._lock:
+            return {uid for uid in strange if uid in self._names}
 
 
 @dataclass
@@ -36,7 +79,7 @@ def match(batch: Batch, response: StoreResponse) -> Matched:
             found.said.append((instance, said))
     if not found.unnamed:
         return found
-    own = {name for instance in batch for name in instance.identity.names}
+    own = _own_names(batch)
     strangers = [one for uid, one in response.stored.items() if uid not in own]
     failures = [one for uid, one in response.failed.items() if uid not in own]
     _match_by_plain_uids(found, strangers)
@@ -50,6 +93,10 @@ def match(batch: Batch, response: StoreResponse) -> Matched:
         found.said.append((found.unnamed.pop(), strangers.pop()))  # under another UID
     found.strangers = len(strangers)
     return found
+
+
+def _own_names(batch: Batch) -> set[str]:
+    return {name for instance in batch for name in instance.identity.names}
 
 
 def _match_by_plain_uids(found: Matched, strangers: list[Stored] | list[NotStored]) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from dcmweb.errors import DcmwebError, NetworkError, Refused, Stalled, Truncated, Unreachable
+from dcmweb.errors import (
+    DcmwebError,
+    NetworkError,
+    Refused,
+    Stalled,
+    Truncated,
+    Unreachable,
+    WrongAnswer,
+)
 
 # Bytes of a request that is worth a question before it is sent again.
 LARGE = 1024 * 1024
@@ -51,7 +59,7 @@ class Situation(Enum):
     TROUBLED = "424, 507"
     FAULT = "500"
     REFUSED = "another 4xx or 5xx"
-    LOST = "the connection breaks, the answer breaks off; 502, 504"
+    LOST = "the connection breaks, the answer breaks off or names files of other requests; 502, 504"
     STALLED = "nothing moves for `--timeout`"
     HOPELESS = "401, 403, 404, 405, 410, 501, 3xx; a web page as success; no connection"
 
@@ -148,7 +156,7 @@ def _situation(error: DcmwebError) -> Situation:
             return Situation.HOPELESS
         case Stalled():
             return Situation.STALLED
-        case NetworkError() | Truncated():
+        case NetworkError() | Truncated() | WrongAnswer():
             return Situation.LOST
         case _:
             return Situation.HOPELESS

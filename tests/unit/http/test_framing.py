@@ -257,7 +257,9 @@ REUSABLE: dict[str, tuple[bytes, bool]] = {
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", False),
     "close": (OK + b"Connection: x, Close\r\nContent-Length: 0\r\n\r\n", False),
     "no close": (OK + b"Connection: not-close\r\nContent-Length: 0\r\n\r\n", True),
-    "more than the length": (OK + b"Content-Length: 5\r\n\r\nhello there", False),
+    "white space after the length": (OK + b"Content-Length: 5\r\n\r\nhello \n", False),
+    "more words of a refusal": (
+        b"HTTP/1.1 400 No\r\nContent-Length: 5\r\n\r\nhello there", False),
     "more than nothing": (OK + b"Content-Length: 0\r\n\r\n\r\n", False),
     "204 with a body": (b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}", False),
     "another answer": ((OK + b"Content-Length: 0\r\n\r\n") * 2, False),
@@ -272,6 +274,14 @@ def test_a_connection_is_used_again_only_where_nothing_is_left_on_it(
     wire: bytes, expected: bool
 ) -> None:
     assert read_all(answered(wire, stays=True)) is expected
+
+
+@pytest.mark.parametrize("length", [0, 1, 10])
+@pytest.mark.parametrize("rest", [b"e", b"ere", b"HTML", b"H2"])
+def test_a_body_that_goes_on_after_its_length_is_broken(length: int, rest: bytes) -> None:
+    wire = OK + b"Content-Length: %d\r\n\r\n" % length + b"x" * length + rest
+    with pytest.raises(FramingError, match="goes on after the end"):
+        answered(wire, stays=True).read()
 
 
 def test_a_connection_is_not_used_again_before_the_end() -> None:
