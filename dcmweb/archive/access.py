@@ -17,7 +17,7 @@ _READABLE_HEADERS = "Content-Location, Warning, WWW-Authenticate"
 
 @dataclass(frozen=True)
 class Access:
-    """Who may use the archive: everyone, or who knows a password or token."""
+    """Who may use the archive: everyone, or those with a password or token."""
 
     user: str = ""
     password: str = ""
@@ -25,7 +25,7 @@ class Access:
     origins: tuple[str, ...] = ()  # of web pages, beside those from this machine; `*` for all
 
     def check(self, request: Request) -> None:
-        """Raise Unauthorized unless the request may pass."""
+        """Raise Unauthorized unless the request has valid credentials."""
         if not (self.user or self.token) or request.method == "OPTIONS":
             return
         given = request.authorization
@@ -38,10 +38,10 @@ class Access:
             return
         challenges = [WWWAuthenticate("basic", {"realm": "dcmweb"})] if self.user else []
         challenges += [WWWAuthenticate("bearer", {"realm": "dcmweb"})] if self.token else []
-        raise Unauthorized("this archive wants credentials", www_authenticate=challenges)
+        raise Unauthorized("credentials are required", www_authenticate=challenges)
 
     def add_cors_headers(self, request: Request, response: Response) -> None:
-        """Let web pages from this machine, and from where it was told, read an answer."""
+        """Let web pages from this machine and from allowed origins read an answer."""
         origin = request.headers.get("Origin", "")
         if not origin or not self._allows_origin(origin):
             return

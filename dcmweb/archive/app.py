@@ -1,4 +1,4 @@
-"""The WSGI application: from a URL to the transaction that answers it, at both faces."""
+"""The WSGI application: maps a URL to the transaction that answers it, in both dialects."""
 
 from __future__ import annotations
 
@@ -20,13 +20,20 @@ from werkzeug.exceptions import (
 from werkzeug.wrappers import Request, Response
 
 from dcmweb.archive.access import Access
-from dcmweb.archive.dialects import Face, Google, Standard, json_answer
+from dcmweb.archive.dialects import Dialect, GoogleDialect, StandardDialect, json_answer
 from dcmweb.archive.negotiation import JSON_TYPES, accepted, not_acceptable
 from dcmweb.archive.operations import Operations
-from dcmweb.archive.responses import as_json, as_xml_parts
+from dcmweb.archive.responses import as_xml_parts, json_response
 from dcmweb.archive.retrieve import Retrieve, parse_frames
-from dcmweb.archive.routes import STANDARD_PATH, URLS, base_url, dataset_name, is_google, root_url
-from dcmweb.archive.search import Query, Search
+from dcmweb.archive.routes import (
+    STANDARD_PATH,
+    URLS,
+    base_url,
+    dataset_name,
+    is_google_path,
+    root_url,
+)
+from dcmweb.archive.search import IndexSearch, ParsedQuery
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.store import Store
 from dcmweb.dicom.resources import Level, Resource
@@ -34,7 +41,7 @@ from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.http import media_types
 from dcmweb.http.multipart import PIECE
 
-_MOST_DROPPED = 256 * 1024 * 1024  # bytes of a body that is not wanted
+_LONGEST_UNREAD = 256 * 1024 * 1024  # bytes of a rejected body that are read and dropped
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Call:
     """A request, and what its URL says."""
 
     request: Request
-    face: Face
+    dialect: Dialect
     base_url: str
     args: Mapping[str, str]
 
@@ -60,7 +67,7 @@ class Archive:
         self._storage = storage
         self._access = access or Access()
         self._operations = Operations()
-        self._standard, self._google = Standard(), Google(self._operations)
+        self._standard, self._google = StandardDialect(), GoogleDialect(self._operations)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, as PEP 3333 says."""
@@ -70,55 +77,57 @@ class Archive:
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        face: Face = self._google if is_google(request) else self._standard
+        dialect: Dialect = self._google if is_google_path(request) else self._standard
         try:
             if not _has_length(request):
-                raise BadRequest("the Content-Length is no length")
+                raise BadRequest("the Content-Length is not a valid length")
             self._access.check(request)
             if request.method == "OPTIONS":
                 return Response(status=204)
             endpoint, args = URLS.bind_to_environ(request.environ).match()
-            call = Call(request, face, base_url(request, args), args)
+            call = Call(request, dialect, base_url(request, args), args)
             answer: Callable[[Call], Response] = getattr(self, f"_{endpoint}")
-            return _begun(answer(call))
+            return _with_first_piece(answer(call))
         except HTTPException as error:
-            response = face.error(error, request)
-            if not (_has_length(request) and _read_up(request)):
+            response = dialect.error(error, request)
+            if not (_has_length(request) and _read_rest(request)):
                 response.headers["Connection"] = "close"
             return response
         except (NotDicom, BrokenDicom) as error:
-            return face.error(NotAcceptable(f"the instance cannot be read: {error}"), request)
+            return dialect.error(NotAcceptable(f"the instance cannot be read: {error}"), request)
         except LocalError as error:
-            return face.error(ServiceUnavailable(str(error)), request)
+            return dialect.error(ServiceUnavailable(str(error)), request)
         except Exception:
             traceback.print_exc(file=sys.stderr)
-            return face.error(InternalServerError("a defect of the archive"), request)
+            return dialect.error(InternalServerError("a defect of the archive"), request)
 
     def _home(self, call: Call) -> Response:
         text = f"A dcmweb archive. Its base URL is {root_url(call.request)}{STANDARD_PATH}\n"
         return Response(text, content_type="text/plain")
 
     def _store(self, call: Call) -> Response:
-        call.face.check_store(call.request)
+        call.dialect.check_store(call.request)
         results = Store(self._storage, call.resource.study).run(call.request)
-        return call.face.stored(call.request, results, call.base_url)
+        return call.dialect.stored(call.request, results, call.base_url)
 
     def _search(self, call: Call) -> Response:
         arguments = call.request.args.items(multi=True)
-        query = Query.parse(call.resource, Level(call.args["level"]), arguments)
-        search = Search(self._storage, query, call.face.most(query), call.face.all_levels)
+        query = ParsedQuery.parse(call.resource, Level(call.args["level"]), arguments)
+        search = IndexSearch(
+            self._storage, query, call.dialect.most(query), call.dialect.all_levels
+        )
         entries = search.entries()
         if not entries:
-            return call.face.nothing_found()
+            return call.dialect.nothing_found()
         response = self._found(call, search.rows(entries, call.base_url))
         if search.remaining:
-            call.face.remaining(response, call.base_url, search.remaining)
+            call.dialect.remaining(response, call.base_url, search.remaining)
         return response
 
     def _found(self, call: Call, rows: Iterable[dict[str, Any]]) -> Response:
         for wanted in accepted(call.request):
             if wanted.is_single and any(map(wanted.covers, JSON_TYPES)):
-                return as_json(rows)
+                return json_response(rows)
             if wanted.is_multipart and wanted.covers(media_types.DICOM_XML):
                 return as_xml_parts(rows)
         raise not_acceptable([media_types.DICOM_JSON, media_types.multipart(media_types.DICOM_XML)])
@@ -148,7 +157,7 @@ class Archive:
         count = self._storage.delete(call.resource)
         if not count:
             raise NotFound(f"there is no {call.resource}")
-        return call.face.deleted(call.resource, count, dataset_name(call.args))
+        return call.dialect.deleted(call.resource, count, dataset_name(call.args))
 
     def _operation(self, call: Call) -> Response:
         report = self._operations.report(
@@ -164,11 +173,11 @@ def _has_length(request: Request) -> bool:
     return length.isascii() and length.isdigit()
 
 
-def _read_up(request: Request) -> bool:
-    """Read what is left of a body, so that the client sees the answer; False if there is no end."""
+def _read_rest(request: Request) -> bool:
+    """Read the rest of a body, so that the client sees the answer; False if it is too long."""
     stream = request.environ["wsgi.input"]
     try:
-        for _ in range(_MOST_DROPPED // PIECE):
+        for _ in range(_LONGEST_UNREAD // PIECE):
             if not stream.read(PIECE):
                 return not getattr(stream, "remaining", 0)
     except (ValueError, OSError):
@@ -176,16 +185,16 @@ def _read_up(request: Request) -> bool:
     return False
 
 
-def _begun(response: Response) -> Response:
-    """Make the first piece of a body, as long as what goes wrong can still be said in words."""
+def _with_first_piece(response: Response) -> Response:
+    """Make the first piece of a body while an error can still be answered with a status."""
     pieces = iter(response.response)
     first = next(pieces, b"")
-    response.response = _told(chain([first], pieces))
+    response.response = _report_errors(chain([first], pieces))
     return response
 
 
-def _told(pieces: Iterable[Any]) -> Iterator[Any]:
-    """Tell of what breaks a body off; the client sees that it is not whole."""
+def _report_errors(pieces: Iterable[Any]) -> Iterator[Any]:
+    """Print the error that ends a body early; the client sees that the body is incomplete."""
     try:
         yield from pieces
     except GeneratorExit:

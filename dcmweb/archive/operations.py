@@ -9,7 +9,7 @@ from collections import OrderedDict
 from datetime import datetime, timezone
 from typing import Any
 
-_SHOWN_AS_PENDING = 0.3  # seconds, so that who polls has something to wait for
+_SHOWN_AS_PENDING = 0.3  # seconds, so that clients that poll have something to wait for
 _REMEMBERED = 1000
 _METADATA = "type.googleapis.com/google.cloud.healthcare.v1.OperationMetadata"
 _METHOD = "google.cloud.healthcare.v1.dicomweb.DicomWebService."
@@ -17,7 +17,7 @@ _EMPTY = "type.googleapis.com/google.protobuf.Empty"
 
 
 class Operations:
-    """The operations of this run. What they did is done; they tell of it a moment later."""
+    """The operations of this run. They are complete at once, but report so a moment later."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[str, int, float]] = OrderedDict()
@@ -33,7 +33,7 @@ class Operations:
         return name
 
     def report(self, name: str) -> dict[str, Any] | None:
-        """Tell how far an operation is; None if there is no such one."""
+        """Return the state of an operation, or None if it is unknown."""
         with self._lock:
             known = self._known.get(name)
         if known is None:

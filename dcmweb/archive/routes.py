@@ -1,4 +1,4 @@
-"""The URLs of the archive: the resources of PS3.18 below the base URLs of both faces."""
+"""The URLs of the archive: the resources of PS3.18 below the base URL of each dialect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GOOGLE_STORE = "/dicomStores/<store>/dicomWeb"
 
 
 def _dicomweb_rules() -> list[RuleFactory]:
-    """List the resources below a base URL (PS3.18 table 10.1-1), the same for both faces."""
+    """List the resources below a base URL (PS3.18 table 10.1-1), the same for both dialects."""
     study, series, instance = (
         "/studies/<study>",
         "/studies/<study>/series/<series>",
@@ -67,20 +67,20 @@ URLS = Map(
 )
 
 
-def is_google(request: Request) -> bool:
-    """Tell whether a request is to Google's face."""
+def is_google_path(request: Request) -> bool:
+    """Return True if a request is in the Google dialect."""
     return request.path.startswith(tuple(f"/{version}/" for version in GOOGLE_VERSIONS))
 
 
 def dataset_name(args: Mapping[str, str]) -> str:
-    """Name the Google dataset of a URL; "" at the standard face."""
+    """Name the Google dataset of a URL; "" in the standard dialect."""
     if "project" not in args:
         return ""
     return "projects/{project}/locations/{location}/datasets/{dataset}".format(**args)
 
 
 def base_url(request: Request, args: Mapping[str, str]) -> str:
-    """Tell the base URL as the client wrote it."""
+    """Return the base URL as the client wrote it."""
     path = STANDARD_PATH
     if "store" in args:
         path = f"/{args['version']}/{dataset_name(args)}/dicomStores/{args['store']}/dicomWeb"
@@ -88,7 +88,7 @@ def base_url(request: Request, args: Mapping[str, str]) -> str:
 
 
 def root_url(request: Request) -> str:
-    """Tell the root as the client wrote it; some leave out the port of this machine."""
+    """Return the root as the client wrote it; some clients leave out the port of this machine."""
     root = request.host_url.rstrip("/")
     parts = urlsplit(root)
     port = request.environ.get("SERVER_PORT", "80")

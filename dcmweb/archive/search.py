@@ -1,4 +1,4 @@
-"""QIDO-RS: a search as it was asked for, and its rows (PS3.18 section 10.6)."""
+"""QIDO-RS: parsed queries and their results (PS3.18 section 10.6)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cached_property
 
 from werkzeug.exceptions import BadRequest
 
-from dcmweb.archive.representations.metadata import read_elements, read_metadata
+from dcmweb.archive.representations.metadata import file_metadata, read_elements
 from dcmweb.archive.storage.attributes import (
     INDEXED,
     INSTANCE_LEVEL,
@@ -19,9 +19,9 @@ from dcmweb.archive.storage.attributes import (
     SERIES_LEVEL,
     SOP_CLASSES_IN_STUDY,
     STUDY_LEVEL,
-    Attribute,
+    QueryAttribute,
     added_by_all,
-    attribute,
+    find_attribute,
     returned,
 )
 from dcmweb.archive.storage.folder import Storage
@@ -31,7 +31,7 @@ from dcmweb.dicom.json_model import Dataset, items, values
 from dcmweb.dicom.resources import Level, Resource
 
 _NOT_KEYS = ("limit", "offset", "includefield", "fuzzymatching", "accept", "charset")
-# What there is one of for each row: the first of its instances stands for it.
+# Each row is a group of instances; the first of them represents it.
 _GROUP = {
     STUDY_LEVEL: "StudyInstanceUID",
     SERIES_LEVEL: "StudyInstanceUID, SeriesInstanceUID",
@@ -44,34 +44,36 @@ _CHARACTER_SET = ("00080005", "CS", ["ISO_IR 192"])
 
 @dataclass(frozen=True)
 class Key:
-    """A search key: the attribute, or one within the items of a sequence, and what it must be."""
+    """A search key: an attribute, or one within the items of a sequence, and the wanted value."""
 
-    path: tuple[Attribute, ...]
+    path: tuple[QueryAttribute, ...]
     wanted: str
 
     @property
     def column(self) -> str:
-        """The column of the index that answers it; "" if the files have to."""
+        """The column of the index that holds it; "" if it has to be read from the files."""
         keyword = _INSTEAD.get(self.path[0].keyword, self.path[0].keyword)
         return keyword if len(self.path) == 1 and keyword in INDEXED else ""
 
 
 @dataclass(frozen=True)
-class Query:
-    """A search; `limit` None is as many as the server gives."""
+class ParsedQuery:
+    """A search; `limit` None means the maximum of the server."""
 
     resource: Resource
     level: Level
     keys: Sequence[Key] = ()
-    include: Sequence[Attribute] = ()
+    include: Sequence[QueryAttribute] = ()
     include_all: bool = False
     limit: int | None = None
     offset: int = 0
     fuzzy: bool = False
 
     @classmethod
-    def parse(cls, resource: Resource, level: Level, args: Iterable[tuple[str, str]]) -> Query:
-        """Read the query parameters; raises BadRequest for what cannot be searched for."""
+    def parse(
+        cls, resource: Resource, level: Level, args: Iterable[tuple[str, str]]
+    ) -> ParsedQuery:
+        """Read the query parameters; raises BadRequest for an invalid query."""
         given = list(args)
         single = {name: value for name, value in given if name in _NOT_KEYS}
         names = [n for k, v in given if k == "includefield" for n in v.split(",") if n]
@@ -83,7 +85,7 @@ class Query:
             resource,
             level,
             keys,
-            [attribute(name.rpartition(".")[2]) for name in names if name != "all"],
+            [find_attribute(name.rpartition(".")[2]) for name in names if name != "all"],
             "all" in names,
             _number(single, "limit"),
             _number(single, "offset") or 0,
@@ -92,7 +94,7 @@ class Query:
 
 
 def _key(name: str, wanted: str) -> Key:
-    return Key(tuple(attribute(part) for part in name.split(".")), wanted)
+    return Key(tuple(find_attribute(part) for part in name.split(".")), wanted)
 
 
 def _number(args: Mapping[str, str], name: str) -> int | None:
@@ -100,16 +102,16 @@ def _number(args: Mapping[str, str], name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise BadRequest(f"{name} is no number: {text!r}")
+        raise BadRequest(f"{name} is not a number: {text!r}")
     return int(text)
 
 
 @dataclass
-class Search:
-    """The rows of a query; `remaining` is known once all rows are read."""
+class IndexSearch:
+    """The rows of a query; `remaining` is known after `entries`."""
 
     storage: Storage
-    query: Query
+    query: ParsedQuery
     most: int  # rows that the server gives at most
     all_levels: bool = True  # whether rows have the attributes of the levels above, too
     remaining: int = field(default=0, init=False)
@@ -128,7 +130,7 @@ class Search:
         return f"SELECT MIN(id) FROM instances WHERE {where} GROUP BY {group}", given
 
     def _conditions(self) -> tuple[str, list[object]]:
-        """Make the SQL of all conditions that the index can answer."""
+        """Make the SQL of all conditions on the index."""
         where, parameters = below(self.query.resource)
         conditions, given = [where], list[object](parameters)
         for key in self.query.keys:
@@ -150,9 +152,9 @@ class Search:
         return [entry(row) for row in rows]
 
     def _page_with_files(self, most: int) -> list[Entry]:
-        """Find the rows where keys are not in the index: ask the files of all candidates.
+        """Find the rows if keys are not in the index: read the files of all candidates.
 
-        The first instance that fits stands for its study or series.
+        The first matching instance represents its study or series.
         """
         where, given = self._conditions()
         found: list[Entry] = []
@@ -170,7 +172,7 @@ class Search:
         return found
 
     def _at_level(self, whole: Resource) -> Resource:
-        """Name the study, series or instance that a row stands for."""
+        """Return the study, series or instance that a row represents."""
         depth = LEVELS.index(self.query.level)
         return Resource(
             whole.study,
@@ -192,19 +194,19 @@ class Search:
     def rows(self, entries: Iterable[Entry], base_url: str) -> Iterator[Dataset]:
         """Make the data set that is returned for each row."""
         for one in entries:
-            with suppress(FileNotFoundError):  # of what was deleted meanwhile
+            with suppress(FileNotFoundError):  # it has been deleted meanwhile
                 yield dict(sorted(self._row(one, base_url).items()))
 
     @cached_property
     def _levels(self) -> list[Level]:
-        """The levels whose attributes are returned: those that the path does not tell."""
+        """The levels whose attributes are returned: those not given in the path."""
         depth = LEVELS.index(self.query.level)
         given = {STUDY_LEVEL: self.query.resource.study, SERIES_LEVEL: self.query.resource.series}
         above = [level for level in LEVELS[:depth] if self.all_levels and not given.get(level)]
         return [*above, self.query.level]
 
     @cached_property
-    def _attributes(self) -> list[Attribute]:
+    def _attributes(self) -> list[QueryAttribute]:
         above = [INDEXED["StudyInstanceUID"], INDEXED["SeriesInstanceUID"]]
         depth = LEVELS.index(self.query.level)
         named = [key.path[0] for key in self.query.keys]
@@ -215,7 +217,7 @@ class Search:
     def _row(self, one: Entry, base_url: str) -> Dataset:
         row: Dataset = {}
         if self.query.include_all and self.query.level is INSTANCE_LEVEL:
-            row |= _without_bulk_data(read_metadata(self.storage.path(one), ""))
+            row |= _without_bulk_data(file_metadata(self.storage.path(one), ""))
         from_file = [a.tag for a in self._attributes if not a.is_indexed and a.tag not in row]
         if from_file:
             row |= _without_bulk_data(read_elements(self.storage.path(one), from_file))
@@ -288,8 +290,8 @@ def _value(vr: str, text: str) -> object:
     return text or None
 
 
-def _fits(dataset: Dataset, path: Sequence[Attribute], fits: Matches) -> bool:
-    """Test a value in a data set; one in the items of a sequence fits if any of them does."""
+def _fits(dataset: Dataset, path: Sequence[QueryAttribute], fits: Matches) -> bool:
+    """Test a value in a data set; in a sequence, any matching item is enough."""
     first, *rest = path
     if rest:
         return any(_fits(item, rest, fits) for item in items(dataset, first.tag))
@@ -300,7 +302,7 @@ def _fits(dataset: Dataset, path: Sequence[Attribute], fits: Matches) -> bool:
 
 
 def _as_text(value: object) -> str:
-    """Write a value as the index would have it."""
+    """Write a value in the form of the index."""
     if isinstance(value, dict):
         groups = (str(value.get(name, "")) for name in ("Alphabetic", "Ideographic", "Phonetic"))
         return "=".join(groups).rstrip("=")

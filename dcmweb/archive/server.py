@@ -28,11 +28,11 @@ _KEPT_CONNECTIONS = 500
 def serving(
     folder: str, host: str, port: int, access: Access, notify: Callable[[str], None]
 ) -> Iterator[str]:
-    """Serve a folder for the time of a block, which gets the base URL; port 0 takes a free one.
+    """Serve a folder during a block, which gets the base URL; port 0 takes a free one.
 
     Raises LocalError if the port or the folder cannot be used.
     """
-    # pydicom warns of what real files have; filters of several threads would get mixed up.
+    # pydicom warns about real files. Filters of single threads would interfere with each other.
     warnings.simplefilter("ignore")
     server = _bound(host, port)
     try:
@@ -48,14 +48,14 @@ def serving(
 
 
 class _Quiet(Server):
-    """A server that does not report clients that go away."""
+    """A server that does not report closed connections."""
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Drop a message."""
+        """Ignore a message."""
 
 
 class _Gateway(Gateway_10):
-    """Closes the connection where the application says so, as cheroot does not."""
+    """Closes the connection when the application says so, which cheroot does not."""
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -91,7 +91,7 @@ def _in_url(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
+    """Return True if only this machine can reach an address."""
     try:
         addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError:

@@ -1,4 +1,4 @@
-"""STOW-RS: from the body of a request to files (PS3.18 section 10.5)."""
+"""STOW-RS: store the body of a request as files (PS3.18 section 10.5)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from werkzeug.wrappers import Request
 
-from dcmweb.archive.from_metadata import BulkFile, compose
+from dcmweb.archive.from_metadata import BulkFile, write_instance
 from dcmweb.archive.storage.folder import Kept, Received, Storage
 from dcmweb.dicom.json_model import Dataset, parse_json, text
 from dcmweb.dicom.native_xml import parse_native_xml
@@ -26,14 +26,14 @@ CANNOT_UNDERSTAND = 0xC000
 OTHER_STUDY = 0xA901
 DUPLICATE = 0x0111
 
-_TOGETHER = 500  # instances that get their names in one go
+_TOGETHER = 500  # instances that are stored in one transaction
 _LONGEST_METADATA = 64 * 1024 * 1024
 _METADATA_TYPES = (media_types.DICOM_JSON, media_types.DICOM_XML, "application/json")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one instance: kept somehow, or not, for a reason of the standard."""
+    """The result of one instance: kept, or failed with a reason code of the standard."""
 
     sop_class: str
     resource: Resource
@@ -43,12 +43,12 @@ class Result:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the archive has these very bytes now."""
+        """Whether the archive now holds exactly these bytes."""
         return self.kept in (Kept.NEW, Kept.SAME)
 
 
 class _Stream:
-    """The body of a request, as cheroot gives it."""
+    """The body of a request, read through cheroot."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -74,10 +74,10 @@ class Store:
         self._study = study
         self._results: list[Result] = []
         self._waiting: list[Received] = []
-        self._files = ExitStack()  # discards what got no name
+        self._files = ExitStack()  # discards files without a final name
 
     def run(self, request: Request) -> list[Result]:
-        """Store what a request brings, and say what became of each instance.
+        """Store the instances of a request and return the result of each.
 
         Raises BadRequest for a body that breaks off or is malformed, UnsupportedMediaType.
         """
@@ -116,7 +116,9 @@ class Store:
 
     def _take_part(self, part: Part) -> None:
         if part.media_type.name not in ("", media_types.DICOM, media_types.OCTET_STREAM):
-            self._fail(CANNOT_UNDERSTAND, f"a part of type {part.media_type.name} is no DICOM file")
+            self._fail(
+                CANNOT_UNDERSTAND, f"a part of type {part.media_type.name} is not a DICOM file"
+            )
         else:
             self._take_file(part.body)
 
@@ -149,7 +151,7 @@ class Store:
         self._results.append(Result(sop_class, resource, None, reason, detail))
 
     def _keep(self) -> None:
-        """Give the instances that came their names."""
+        """Give the received files their final names."""
         for received, kept in zip(self._waiting, self._storage.keep(self._waiting), strict=True):
             identity = received.header.identity
             if kept is Kept.DIFFERENT:
@@ -196,7 +198,7 @@ class Store:
     def _compose(self, metadata: Dataset, bulk: dict[str, BulkFile]) -> None:
         partial = self._files.enter_context(self._new_file())
         try:
-            compose(metadata, bulk, partial.write)
+            write_instance(metadata, bulk, partial.write)
         except BadRequest as error:
             partial.discard()
             uids = (text(metadata, tag) for tag in ("0020000D", "0020000E", "00080018"))

@@ -24,7 +24,7 @@ from tests.conftest import Dcmweb, make_series, tree, write_files
 from tests.functional.archives import (
     ALL_AS_STORED,
     AS_STORED,
-    FACES,
+    DIALECTS,
     GOOGLE,
     STANDARD,
     XML_PARTS,
@@ -99,13 +99,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.mark.parametrize("levels", [1, 2, 3])
 def test_as_stored_is_byte_for_byte(server: Running, kind: str, levels: int) -> None:
     data = FILES[kind]
-    for face in FACES:
+    for dialect in DIALECTS:
         ((headers, body),) = parts_of(
-            server("GET", f"{face}/{path_of(data, levels)}", ALL_AS_STORED)
+            server("GET", f"{dialect}/{path_of(data, levels)}", ALL_AS_STORED)
         )
         assert body == data
         assert headers["content-type"] == f"{DICOM}; transfer-syntax={SYNTAXES[kind]}"
-        assert headers["content-location"] == f"{server.root}/{face}/{path_of(data)}"
+        assert headers["content-location"] == f"{server.root}/{dialect}/{path_of(data)}"
     if levels == 3:
         response = server.get(path_of(data), AS_STORED)
         assert response.content == data
@@ -172,7 +172,7 @@ def test_what_is_not_asked_for_as_stored_is_transcoded_to_little_endian(
         assert body == data
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 @pytest.mark.parametrize(
     ("kind", "below", "accept"),
     [
@@ -190,18 +190,18 @@ def test_what_is_not_asked_for_as_stored_is_transcoded_to_little_endian(
     ],
 )
 def test_what_cannot_be_had_in_the_form_asked_for_says_what_can(
-    server: Running, face: str, kind: str, below: str, accept: str
+    server: Running, dialect: str, kind: str, below: str, accept: str
 ) -> None:
-    response = server("GET", f"{face}/{path_of(FILES[kind])}{below}", accept)
+    response = server("GET", f"{dialect}/{path_of(FILES[kind])}{below}", accept)
     assert response.status_code == 406
-    if face == STANDARD:
+    if dialect == STANDARD:
         assert response.headers["Content-Type"].startswith("text/plain")
         words = response.text
     else:
         (body,) = json.loads(response.content)
         assert (body["error"]["code"], body["error"]["status"]) == (406, "INVALID_ARGUMENT")
         words = body["error"]["message"]
-    assert "this is to be had as " in words
+    assert "this is available as " in words
 
 
 @pytest.mark.parametrize("levels", [1, 2])
@@ -320,20 +320,20 @@ def references(dataset: dict[str, Any], *above: str) -> Iterator[tuple[tuple[str
             yield from references(item, *above, tag, str(number))
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 @pytest.mark.parametrize("kind", FILES)
 def test_metadata_refers_to_bulk_data_that_can_be_had(
-    server: Running, face: str, kind: str
+    server: Running, dialect: str, kind: str
 ) -> None:
     data = FILES[kind]
-    (told,) = rows_of(server("GET", f"{face}/{path_of(data)}/metadata"))
-    assert rows_of(server("GET", f"{face}/{path_of(data, 2)}/metadata", XML_PARTS)) == [told]
+    (told,) = rows_of(server("GET", f"{dialect}/{path_of(data)}/metadata"))
+    assert rows_of(server("GET", f"{dialect}/{path_of(data, 2)}/metadata", XML_PARTS)) == [told]
     assert values(told, "00083002") == [str(SYNTAXES[kind])]
     places = dict(references(told))
     assert (("7FE00010",) in places) == (kind in PICTURES)
     assert places or kind == "report"
     for place, url in places.items():
-        assert url.startswith(f"{server.root}/{face}/{path_of(data)}/bulkdata/")
+        assert url.startswith(f"{server.root}/{dialect}/{path_of(data)}/bulkdata/")
         found: Any = read(data)
         for step in place:
             found = (
@@ -364,11 +364,11 @@ def test_metadata_of_a_study_is_that_of_all_instances(server: Running) -> None:
 # The project's own client.
 
 
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_the_projects_own_client_gets_everything_as_it_is(
-    server: Running, dcmweb: Dcmweb, tmp_path: Path, face: str
+    server: Running, dcmweb: Dcmweb, tmp_path: Path, dialect: str
 ) -> None:
-    result = dcmweb("-m", f"{server.root}/{face}", "retrieve", "--output", tmp_path / "out")
+    result = dcmweb("-m", f"{server.root}/{dialect}", "retrieve", "--output", tmp_path / "out")
     assert result.code == 0, result.err
     expected = {"/".join(uids(data)) + ".dcm": data for data in (*FILES.values(), *SERIES)}
     assert tree(tmp_path / "out") == expected

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Dcmweb, make_series, tree, write_files
 from tests.functional.archives import (
     AS_STORED,
-    FACES,
+    DIALECTS,
     STANDARD,
     Running,
     new_series,
@@ -162,9 +162,9 @@ def test_nothing_is_answered_without_the_right_credentials(tmp_path: Path) -> No
         wrong += [{"Authorization": "Basic am9lOm5v"}, {"Authorization": f"Digest {SECRET}"}]
         wrong += [{"Authorization": "Basic ???"}, {"Authorization": SECRET}]
         for headers in wrong:
-            for face in FACES:
+            for dialect in DIALECTS:
                 for method in ("GET", "POST", "DELETE"):
-                    response = server(method, f"{face}/studies/1", data=data, headers=headers)
+                    response = server(method, f"{dialect}/studies/1", data=data, headers=headers)
                     assert response.status_code == 401
                     assert "dcmweb" in response.headers["WWW-Authenticate"]
                     assert SECRET not in response.text
@@ -250,12 +250,12 @@ def test_pages_of_this_machine_and_those_that_are_named_may_read_answers(
 # The whole.
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_what_is_stored_comes_back_and_goes(dcmweb: Dcmweb, tmp_path: Path, face: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_is_stored_comes_back_and_goes(dcmweb: Dcmweb, tmp_path: Path, dialect: str) -> None:
     files = [data for _ in range(3) for data in new_series(4)]
     write_files(tmp_path / "in", files)
     with running(tmp_path / "folder") as server:
-        url = f"{server.root}/{face}"
+        url = f"{server.root}/{dialect}"
         assert dcmweb("-m", url, "store", "in").code == 0
         assert dcmweb("-m", url, "retrieve", "--output", "out").code == 0
         assert tree(tmp_path / "out") == server.files()

@@ -17,7 +17,7 @@ from werkzeug.exceptions import BadRequest, NotFound
 from dcmweb.archive.representations.frames import VIDEO, FileRanges, Frames, Swapped
 from dcmweb.archive.representations.metadata import (
     UNDEFINED,
-    Content,
+    OpenDataset,
     as_read,
     is_deferred,
     opened,
@@ -35,7 +35,7 @@ _NATIVE = MediaType(OCTET_STREAM, {"transfer-syntax": EXPLICIT_VR_LITTLE_ENDIAN}
 
 @dataclass(frozen=True)
 class Bulk:
-    """Bulk data to be sent: what it is, and where its bytes, in little endian, come from."""
+    """Bulk data to be sent: its media type, and the source of its bytes in little endian."""
 
     media_type: MediaType
     source: Source
@@ -63,10 +63,10 @@ def find_bulkdata(path: str, location: str) -> list[Bulk]:
 
     It is one stream, or one for each frame of encapsulated pixel data. Raises NotFound if there
     is no such element or it has no value, BadRequest if the location is malformed, NotAcceptable
-    if frames cannot be told apart, BrokenDicom if the file cannot be read.
+    if frames cannot be separated, BrokenDicom if the file cannot be read.
     """
     if not _LOCATION.fullmatch(location):
-        raise BadRequest(f"{location!r} is no location of bulk data, like 7FE00010")
+        raise BadRequest(f"{location!r} is not a location of bulk data, such as 7FE00010")
     with opened(path) as content:
         *above, last = location.split("/")
         elements = content.elements
@@ -88,9 +88,9 @@ def _element(elements: Elements, tag: str) -> RawDataElement | DataElement:
     return raw
 
 
-def _item(content: Content, elements: Elements, tag: str, number: int) -> Elements:
+def _item(content: OpenDataset, elements: Elements, tag: str, number: int) -> Elements:
     place = BaseTag(int(tag, 16))
-    with suppress(Exception):  # on noise, pydicom raises whatever it meets
+    with suppress(Exception):  # pydicom raises errors of any kind on malformed values
         content.raw(elements, place)
         items = elements[place].value
         if isinstance(items, Sequence) and number <= len(items):
@@ -105,7 +105,7 @@ def _is_encapsulated(raw: RawDataElement | DataElement) -> bool:
     return raw.is_undefined_length
 
 
-def _frames(path: str, content: Content, raw: RawDataElement | DataElement) -> list[Bulk]:
+def _frames(path: str, content: OpenDataset, raw: RawDataElement | DataElement) -> list[Bulk]:
     """Find the frames of the image itself, or the one of an icon."""
     syntax = content.transfer_syntax
     media_type = MediaType(frame_media_type(syntax), {"transfer-syntax": syntax})
@@ -117,7 +117,7 @@ def _frames(path: str, content: Content, raw: RawDataElement | DataElement) -> l
     return [Bulk(media_type, found.stored(number)) for number in range(1, count + 1)]
 
 
-def _source(path: str, content: Content, raw: RawDataElement | DataElement) -> Source:
+def _source(path: str, content: OpenDataset, raw: RawDataElement | DataElement) -> Source:
     vr = vr_of(raw)
     if isinstance(raw, RawDataElement) and is_deferred(raw):
         source: Source = FileRanges(path, ((raw.value_tell, raw.length),))

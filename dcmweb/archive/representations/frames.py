@@ -1,6 +1,6 @@
 """Frames of the pixel data of a DICOM file (PS3.18 section 10.4.3, PS3.5 section 8 and annex A.4).
 
-Only the header is read into memory; pixel data is found by its place in the file.
+Only the header is read into memory; pixel data is located by its offset in the file.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ _LARGEST_IN_MEMORY = 16 * 1024 * 1024
 _TAIL = 10  # bytes at the end of a codestream that may hold its end marker and padding
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000
 
-Range = tuple[int, int]
+ByteRange = tuple[int, int]
 Array = npt.NDArray[Any]
 
 
 def open_plain(path: str) -> IO[bytes]:
-    """Open a DICOM file for reading; a deflated one as if it had never been deflated.
+    """Open a DICOM file for reading; a deflated one is inflated.
 
-    What is inflated goes to the disk where it is large.
+    Large inflated files are written to a temporary file.
     """
     file = open(path, "rb")  # noqa: SIM115
     syntax = read_meta(file).get(META_SYNTAX) if skip_preamble(file) else None
@@ -80,9 +80,9 @@ def open_plain(path: str) -> IO[bytes]:
 
 @dataclass(frozen=True)
 class PixelElement:
-    """Where the element of the pixel data stands: offset and length of its value, in bytes.
+    """The location of the pixel data element: offset and length of its value, in bytes.
 
-    The length of encapsulated pixel data is not known.
+    The length of encapsulated pixel data is undefined.
     """
 
     keyword: str
@@ -101,7 +101,7 @@ class FileRanges:
     """Bytes of a file, by offset and length in it."""
 
     path: str
-    ranges: tuple[Range, ...]
+    ranges: tuple[ByteRange, ...]
 
     @property
     def size(self) -> int:
@@ -185,9 +185,9 @@ class Frames:
             meta = read_meta(source) if skip_preamble(source) else {}
         self.transfer_syntax = meta.get(META_SYNTAX) or self.plain_syntax
         self.count = self._count()
-        self._fragments: list[Range] = []
+        self._fragments: list[ByteRange] = []
         self._offsets: list[int] = []
-        self._groups_found: list[list[Range]] = []
+        self._groups_found: list[list[ByteRange]] = []
 
     def _syntax(self) -> str:
         implicit, little = self.header.original_encoding
@@ -216,13 +216,13 @@ class Frames:
 
     @property
     def frame_bits(self) -> int:
-        """Bits of a frame that is not compressed; raises NotAcceptable if that is not told."""
+        """Bits of a frame that is not compressed; raises NotAcceptable if it is unknown."""
         header = self.header
         try:
             bits = int(header.Rows * header.Columns * header.SamplesPerPixel)
             bits *= int(header.BitsAllocated)
         except (AttributeError, TypeError, ValueError):
-            raise NotAcceptable("the instance does not tell the size of its frames") from None
+            raise NotAcceptable("the size of the frames is unknown") from None
         if not bits:
             raise NotAcceptable("the frames of the instance are empty")
         is_halved = header.get("PhotometricInterpretation") == "YBR_FULL_422"
@@ -230,9 +230,9 @@ class Frames:
         return bits // 3 * 2 if is_halved and is_native else bits
 
     def stored(self, number: int) -> Source:
-        """Find a frame as it is in the file: its codestream, or its bytes.
+        """Find a frame as stored: its codestream or its bytes.
 
-        Raises NotFound if there is none, NotAcceptable if it cannot be told from the others.
+        Raises NotFound if there is none, NotAcceptable if it cannot be separated from the others.
         """
         element = self._present(number)
         if element.is_encapsulated:
@@ -277,14 +277,14 @@ class Frames:
                 options.pop("extended_offsets", None)
                 decoder = get_decoder(UID(syntax))
                 array, facts = decoder.as_array(source, index=0, **options)
-        except Exception as error:  # decoders raise whatever they meet
+        except Exception as error:  # decoders raise errors of any kind
             reason = " ".join(str(error).split())
             raise NotAcceptable(f"frame {number} cannot be decoded: {reason}") from error
         return array, str(facts["photometric_interpretation"])
 
     @property
     def swap_width(self) -> int:
-        """Bytes that stand in another order than little endian: 1 if none do."""
+        """The width of the words that are in big endian; 1 if there are none."""
         if self.plain_syntax != EXPLICIT_VR_BIG_ENDIAN or self.element is None:
             return 1
         if self.element.keyword != "PixelData":
@@ -312,7 +312,7 @@ class Frames:
             data = Swapped(data, width, start - aligned, end - start)
         return PackedBits(data, first % 8, bits) if bits % 8 or first % 8 else data
 
-    def _encapsulated(self, element: PixelElement, number: int) -> list[Range]:
+    def _encapsulated(self, element: PixelElement, number: int) -> list[ByteRange]:
         fragments = self._fragments or self._read_fragments(element.start)
         if self.transfer_syntax in VIDEO:
             if number > 1:
@@ -327,11 +327,11 @@ class Frames:
             return [(origin + offset, length)]
         self._groups_found = groups = self._groups_found or self._groups()
         if number > len(groups):
-            raise NotAcceptable(f"frame {number} cannot be told from the others")
+            raise NotAcceptable(f"frame {number} cannot be separated from the others")
         return groups[number - 1]
 
-    def _groups(self) -> list[list[Range]]:
-        """Group the fragments by frames: by the offset table, their number, or how they end."""
+    def _groups(self) -> list[list[ByteRange]]:
+        """Group the fragments by frame: by the offset table, their number, or end markers."""
         fragments, offsets = self._fragments, self._offsets
         if self.count == 1:
             return [fragments]
@@ -341,7 +341,7 @@ class Frames:
             return [fragments[a:b] for a, b in zip(cuts, [*cuts[1:], None], strict=True)]
         if len(fragments) <= self.count:
             return [[one] for one in fragments]
-        groups: list[list[Range]] = [[]]
+        groups: list[list[ByteRange]] = [[]]
         with open_plain(self.path) as file:
             for start, length in fragments:
                 groups[-1].append((start, length))
@@ -350,7 +350,7 @@ class Frames:
                     groups.append([])
         return groups if groups[-1] else groups[:-1]
 
-    def _read_fragments(self, start: int) -> list[Range]:
+    def _read_fragments(self, start: int) -> list[ByteRange]:
         """Walk through the fragments, and read the basic offset table (PS3.5 table A.4-1)."""
         with open_plain(self.path) as file:
             file.seek(start)
@@ -365,8 +365,8 @@ class Frames:
         return self._fragments
 
 
-def walk_items(file: IO[bytes]) -> Iterator[Range]:
-    """Yield where the items of encapsulated pixel data are; leaves the file behind the last."""
+def walk_items(file: IO[bytes]) -> Iterator[ByteRange]:
+    """Yield the items of encapsulated pixel data; leaves the file position after the last."""
     while len(head := file.read(8)) == 8 and head[:4] == ITEM:
         (length,) = struct.unpack("<L", head[4:])
         start = file.tell()

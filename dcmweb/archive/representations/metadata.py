@@ -33,19 +33,18 @@ _DEFERRED = 64 * 1024  # bytes of values that are not read with the header
 _PIXEL_DATA = dict(zip(TAGS.values(), ("OF", "OD", "OW"), strict=True))
 _AVAILABLE_TRANSFER_SYNTAX = "00083002"
 _CHARACTER_SET = "00080005"
-_PIXEL_REPRESENTATION = 0x00280103  # tells the VR of other elements
+_PIXEL_REPRESENTATION = 0x00280103  # determines the VR of other elements
 _INTEGERS = ("IS", "SL", "SS", "SV", "UL", "US", "UV")
 _NUMBERS = ("DS", "FL", "FD")
 UNDEFINED = 0xFFFFFFFF
 
 
-def read_metadata(path: str, instance_url: str) -> Dataset:
-    """Read the metadata of a file; bulk data is referred to below the URL of the instance.
+def file_metadata(path: str, instance_url: str) -> Dataset:
+    """Read the metadata of a file; BulkDataURIs are below the URL of the instance.
 
     Pixel data, and other binary values of more than 1 KiB, become a BulkDataURI that ends in
-    `bulkdata/TAG`, or `bulkdata/TAG/ITEM/TAG` within the items of a sequence, counted from 1. A
-    value that cannot be read is left out; its element stays. Raises BrokenDicom for what cannot
-    be read at all.
+    `bulkdata/TAG`, or `bulkdata/TAG/ITEM/TAG` within the items of a sequence, counted from 1. An
+    element whose value cannot be read is empty. Raises BrokenDicom if the file cannot be read.
     """
     with opened(path) as content:
         dataset = _Writer(f"{instance_url}/bulkdata", content).dataset(content.elements)
@@ -58,7 +57,7 @@ def read_metadata(path: str, instance_url: str) -> Dataset:
 def read_elements(path: str, tags: Collection[str]) -> Dataset:
     """Read some elements of the top level, by their tags in hexadecimal digits.
 
-    Bulk data is without a value. Raises BrokenDicom for what cannot be read at all.
+    Bulk data is without a value. Raises BrokenDicom if the file cannot be read.
     """
     with opened(path, tags) as content:
         dataset = _Writer("", content).dataset(content.elements)
@@ -68,8 +67,8 @@ def read_elements(path: str, tags: Collection[str]) -> Dataset:
 
 
 @dataclass(frozen=True)
-class Content:
-    """The elements of an open file; long values are not read until they are asked for."""
+class OpenDataset:
+    """The elements of an open file; long values are read on demand."""
 
     file: IO[bytes]
     elements: Elements
@@ -77,7 +76,7 @@ class Content:
     is_big_endian: bool
 
     def raw(self, elements: Elements, tag: BaseTag) -> RawDataElement | DataElement:
-        """Give an element as it is, its value read from the file if it has not been."""
+        """Return an unconverted element; read its value from the file if necessary."""
         raw = as_read(elements, tag)
         if isinstance(raw, RawDataElement) and is_deferred(raw):
             self.file.seek(raw.value_tell)
@@ -87,20 +86,20 @@ class Content:
 
 
 def as_read(elements: Elements, tag: BaseTag) -> RawDataElement | DataElement:
-    """Give an element as it is, with or without its value."""
+    """Return an unconverted element, with or without its value."""
     return elements.get_item(tag, keep_deferred=True)
 
 
 def is_deferred(raw: RawDataElement | DataElement) -> bool:
-    """Tell whether the value of an element has been left in the file."""
+    """Return True if the value of an element has not been read from the file."""
     return isinstance(raw, RawDataElement) and raw.value is None and raw.length > 0
 
 
 @contextmanager
-def opened(path: str, tags: Collection[str] = ()) -> Iterator[Content]:
-    """Open a file and read its elements, all or some; errors as of `read_metadata`.
+def opened(path: str, tags: Collection[str] = ()) -> Iterator[OpenDataset]:
+    """Open a file and read its elements, all or some; errors as of `file_metadata`.
 
-    A deflated file is read as if it had never been deflated, and places are those in there.
+    A deflated file is inflated; offsets are those in the inflated file.
     """
     wanted: list[Any] = [int(tag, 16) for tag in tags]
     with warnings.catch_warnings(), open_plain(path) as file:
@@ -117,10 +116,10 @@ def opened(path: str, tags: Collection[str] = ()) -> Iterator[Content]:
                 _read_rest(file, found)
         except OSError:
             raise
-        except Exception as error:  # on noise, pydicom raises whatever it meets
+        except Exception as error:  # pydicom raises errors of any kind on malformed values
             raise BrokenDicom(f"it cannot be read: {error}", path=path) from None
         is_big_endian = found.original_encoding[1] is False
-        yield Content(file, found, _transfer_syntax(path), is_big_endian)
+        yield OpenDataset(file, found, _transfer_syntax(path), is_big_endian)
 
 
 def _transfer_syntax(path: str) -> str:
@@ -129,7 +128,7 @@ def _transfer_syntax(path: str) -> str:
 
 
 def _read_rest(file: IO[bytes], found: pydicom.FileDataset) -> None:
-    """Read what follows in a file that has been read up to the pixel data, but not that."""
+    """Read the elements after the pixel data, without the pixel data itself."""
     implicit, little = found.original_encoding
     order = "<" if little else ">"
     while len(header := file.read(8)) == 8:
@@ -155,7 +154,7 @@ def _read_rest(file: IO[bytes], found: pydicom.FileDataset) -> None:
 class _Writer:
     """Writes data sets of pydicom in the JSON model."""
 
-    def __init__(self, bulkdata_url: str, content: Content) -> None:
+    def __init__(self, bulkdata_url: str, content: OpenDataset) -> None:
         self._bulkdata_url = bulkdata_url
         self._content = content
 
@@ -180,7 +179,7 @@ class _Writer:
         try:
             raw = self._content.raw(elements, tag)
             return self._converted(elements[tag], place)
-        except Exception:  # on noise, pydicom raises whatever it meets
+        except Exception:  # pydicom raises errors of any kind on malformed values
             return {"vr": vr, **_as_text(raw, vr)}
 
     def _converted(self, element: DataElement, place: str) -> dict[str, Any]:
@@ -190,7 +189,7 @@ class _Writer:
             return _with_values(vr, [self.dataset(item, f"{place}/{n}") for n, item in items])
         if vr in BINARY:
             return {"vr": vr, **self._binary(element.value, vr, place)}
-        if isinstance(element.value, bytes):  # nothing told which of its VRs it has
+        if isinstance(element.value, bytes):  # its VR is ambiguous
             order = ">" if self._content.is_big_endian else "<"
             values = np.frombuffer(element.value, order + "u2").tolist()
             return _with_values(vr, values)
@@ -210,12 +209,12 @@ class _Writer:
 
 
 def is_empty(raw: RawDataElement | DataElement) -> bool:
-    """Tell whether an element has no value."""
+    """Return True if an element has no value."""
     return not is_deferred(raw) and not raw.value
 
 
 def vr_of(element: RawDataElement | DataElement) -> str:
-    """Tell the VR of an element, by the dictionary if the file does not tell it."""
+    """Return the VR of an element, from the dictionary if the file does not contain it."""
     vr = str(element.VR or "")
     if not vr:
         try:
@@ -230,7 +229,7 @@ def _with_values(vr: str, values: list[Any]) -> dict[str, Any]:
 
 
 def _as_text(raw: RawDataElement | DataElement, vr: str) -> dict[str, Any]:
-    """Give what stands for a number but is none."""
+    """Return the text of an invalid number."""
     if vr not in ("DS", "IS") or not isinstance(raw.value, bytes):
         return {}
     texts = raw.value.decode("ascii", "replace").split("\\")
@@ -239,7 +238,7 @@ def _as_text(raw: RawDataElement | DataElement, vr: str) -> dict[str, Any]:
 
 
 def _value(vr: str, value: Any) -> Any:
-    """Write one value (PS3.18 section F.2.3); None where there is none."""
+    """Write one value (PS3.18 section F.2.3), or None if it is empty."""
     if value is None or value == "":
         return None
     if isinstance(value, PersonName):
@@ -254,7 +253,7 @@ def _value(vr: str, value: Any) -> Any:
 
 
 def _number(value: Any, kind: Callable[[Any], int | float]) -> int | float | str:
-    """Write a number; as text what is none, and what JSON has no number for."""
+    """Write a number; invalid numbers, NaN and infinity become text."""
     try:
         number = kind(value)
     except (ValueError, TypeError, OverflowError):

@@ -29,9 +29,9 @@ _Floats = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Viewport:
-    """Size to fit into, in pixels, and the region of the frame shown in it.
+    """The size to fit into, in pixels, and the region of the frame to show.
 
-    A negative `source_width` or `source_height` flips the picture; None is all there is.
+    A negative `source_width` or `source_height` flips the picture; None means all of it.
     """
 
     width: int
@@ -65,14 +65,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a picture is wanted; None leaves it to the file."""
+    """Parameters of rendering; None means the default of the file."""
 
     viewport: Viewport | None = None
     window: Window | None = None
     quality: int | None = None
 
 
-def parse_rendering(args: Mapping[str, str]) -> Rendering:
+def parse_rendered_query(args: Mapping[str, str]) -> Rendering:
     """Read the query parameters viewport, window and quality; raises BadRequest if malformed."""
     viewport, window, quality = (args.get(name) for name in ("viewport", "window", "quality"))
     return Rendering(
@@ -113,7 +113,7 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise BadRequest(f"{name}: {text!r} is no number")
+        raise BadRequest(f"{name}: {text!r} is not a number")
     return value
 
 
@@ -127,7 +127,7 @@ def _whole(name: str, text: str, most: int) -> int:
 def render(path: str, frame: int, media_type: str, rendering: Rendering) -> bytes:
     """Render a frame, counted from 1, as PNG, JPEG or GIF with 8 bits per sample.
 
-    Raises NotFound if there is none, NotAcceptable if it cannot be decoded or written,
+    Raises NotFound if there is no such frame, NotAcceptable if it cannot be decoded or encoded,
     BadRequest if the region asked for is outside of it.
     """
     picture = _picture(path, frame, rendering.window)
@@ -212,7 +212,7 @@ def _modality(array: Array, header: pydicom.Dataset, frame: int) -> _Floats:
 
 
 def _stretched(values: _Floats, counted: npt.NDArray[np.bool_]) -> _Floats:
-    """Map the least of the values that count to 0, the greatest to 1."""
+    """Map the least of the counted values to 0, the greatest to 1."""
     if not counted.any():
         return np.zeros_like(values)
     low, high = values[counted].min(), values[counted].max()
@@ -220,7 +220,7 @@ def _stretched(values: _Floats, counted: npt.NDArray[np.bool_]) -> _Floats:
 
 
 def _padding(array: Array, header: pydicom.Dataset) -> npt.NDArray[np.bool_]:
-    """Tell which values pad the frame (PS3.3 section C.7.5.1.1.2)."""
+    """Mark the values that pad the frame (PS3.3 section C.7.5.1.1.2)."""
     names = [n for n in ("PixelPaddingValue", "FloatPixelPaddingValue") if n in header]
     value = header.get(names[0]) if names else None
     if value is None:
@@ -269,11 +269,11 @@ def _fitted(picture: Image.Image, viewport: Viewport) -> Image.Image:
 
 def _encoded(picture: Image.Image, media_type: str, quality: int | None) -> bytes:
     if media_type not in _FORMATS:
-        raise NotAcceptable(f"pictures cannot be had as {media_type}")
+        raise NotAcceptable(f"rendered images are not available as {media_type}")
     options = {"quality": quality or _DEFAULT_QUALITY} if media_type == "image/jpeg" else {}
     file = io.BytesIO()
     try:
         picture.save(file, _FORMATS[media_type], **options)
     except (OSError, ValueError) as error:
-        raise NotAcceptable(f"the picture cannot be written: {error}") from error
+        raise NotAcceptable(f"the image cannot be encoded: {error}") from error
     return file.getvalue()

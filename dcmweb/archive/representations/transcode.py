@@ -38,7 +38,7 @@ from dcmweb.http.multipart import Source
 
 TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
-_OFFSET_TABLES = (0x7FE00001, 0x7FE00002, 0x7FE00003)  # of no use without fragments
+_OFFSET_TABLES = (0x7FE00001, 0x7FE00002, 0x7FE00003)  # only valid with fragments
 _LONGEST = 2**32 - 2
 _Value = tuple[bytes, Iterator[bytes]]
 
@@ -46,14 +46,14 @@ _Value = tuple[bytes, Iterator[bytes]]
 def transcoded(path: str, transfer_syntax: str) -> Iterator[bytes]:
     """Yield the Part 10 file in Explicit or Implicit VR Little Endian.
 
-    Raises NotAcceptable before the first byte for what cannot be had: another transfer syntax,
-    pixel data that cannot be decoded. A later frame may raise it while the file is yielded.
+    Raises NotAcceptable before the first byte for another transfer syntax and for pixel data that
+    cannot be decoded. A later frame may raise it while the file is yielded.
     """
     if transfer_syntax not in TARGETS:
-        raise NotAcceptable(f"instances cannot be had in transfer syntax {transfer_syntax}")
+        raise NotAcceptable(f"instances are not available in transfer syntax {transfer_syntax}")
     frames = Frames(path)
     if frames.transfer_syntax in VIDEO:
-        raise NotAcceptable("videos can only be had as they are stored")
+        raise NotAcceptable("videos are only available as stored")
     changes: dict[str, Any] = {}
     value: _Value = b"", iter(())
     if frames.element:
@@ -63,7 +63,7 @@ def transcoded(path: str, transfer_syntax: str) -> Iterator[bytes]:
             warnings.simplefilter("ignore")
             start = _start(frames, transfer_syntax, changes)
             end = _end(frames, transfer_syntax)
-    except Exception as error:  # pydicom raises whatever it meets in odd values
+    except Exception as error:  # pydicom raises errors of any kind on malformed values
         reason = " ".join(str(error).split())
         raise NotAcceptable(f"the instance cannot be transcoded: {reason}") from error
     return _joined(start, value, end)
@@ -121,7 +121,7 @@ def _skip(file: IO[bytes], element: PixelElement) -> None:
 
 
 def _written(dataset: Dataset, frames: Frames, syntax: str) -> bytes:
-    """Encode a data set; pydicom leaves words of big endian values as they are."""
+    """Encode a data set; pydicom does not swap words of big endian values."""
     if frames.plain_syntax == EXPLICIT_VR_BIG_ENDIAN:
         _swap_words(dataset)
     buffer = DicomBytesIO()
@@ -144,7 +144,7 @@ def _swap_words(dataset: Dataset) -> None:
 def _pixel_data(
     frames: Frames, element: PixelElement, syntax: str
 ) -> tuple[_Value, dict[str, Any]]:
-    """Give the element of the pixel data, and what else changes in the data set with it."""
+    """Return the pixel data element, and the other changes of the data set."""
     if not element.is_encapsulated:
         data: Source = FileRanges(frames.path, ((element.start, element.length),))
         if frames.swap_width > 1:
@@ -152,7 +152,7 @@ def _pixel_data(
         return (_element_head(frames, element, syntax, element.length), data.pieces()), {}
     bits = frames.frame_bits
     if bits % 8 and frames.count > 1:
-        raise NotAcceptable("compressed frames whose bits fill no bytes cannot be transcoded")
+        raise NotAcceptable("compressed frames that do not fill whole bytes cannot be transcoded")
     size = -(-bits // 8)
     length = size * frames.count
     if length > _LONGEST:
@@ -170,7 +170,7 @@ def _pixel_data(
 
 
 def _decoded(frames: Frames, first: bytes) -> Iterator[bytes]:
-    """Yield the frames uncompressed, and what makes their length even (PS3.5 section 8.1.1)."""
+    """Yield the uncompressed frames, padded to an even length (PS3.5 section 8.1.1)."""
     yield first
     for number in range(2, frames.count + 1):
         frame = frames.native(number)
@@ -182,7 +182,7 @@ def _decoded(frames: Frames, first: bytes) -> Iterator[bytes]:
 
 def _check(frame: bytes, size: int, number: int) -> None:
     if len(frame) != size:
-        raise NotAcceptable(f"frame {number} has {len(frame)} bytes where {size} are announced")
+        raise NotAcceptable(f"frame {number} has {len(frame)} bytes instead of {size}")
 
 
 def _element_head(frames: Frames, element: PixelElement, syntax: str, length: int) -> bytes:

@@ -1,8 +1,8 @@
-"""The folder: files that lie in it are served where they are, what is stored comes beside them.
+"""The folder: existing files are served where they are, stored files are added beside them.
 
-What is acknowledged is durable: a file is on disk, under its final name, before the index knows
-it; the index forgets an instance before its file goes. So whatever moment the process dies at,
-the next start finds whole files, and brings the index up to date with them.
+An acknowledged instance is durable: its file is on disk, under its final name, before it is
+indexed, and the index forgets an instance before its file is removed. Whenever the process dies,
+the next start finds complete files and updates the index.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Notify = Callable[[str], None]
 
 
 class Kept(Enum):
-    """What became of a file that was to be stored."""
+    """The result of storing a file."""
 
     NEW = "new"
     SAME = "the same bytes are there"
@@ -46,7 +46,7 @@ class Kept(Enum):
 
 @dataclass
 class Received:
-    """A file that was received whole, with nothing but a partial name yet."""
+    """A completely received file that still has its partial name."""
 
     partial: PartialFile
     header: Header
@@ -69,7 +69,7 @@ class Storage:
         Scan(self, notify).run()
 
     def _locked(self) -> io.BufferedWriter:
-        """Keep other archives off the folder for as long as this one lives."""
+        """Lock the folder for the lifetime of this archive."""
         lock = open(os.path.join(self._own, _LOCK), "wb")  # noqa: SIM115
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,12 +83,12 @@ class Storage:
         self._unlink(os.fsdecode(path) for (path,) in self.index.connection().execute(query))
 
     def close(self) -> None:
-        """Let go of the index and the folder."""
+        """Close the index and release the folder."""
         self.index.close()
         self._lock.close()
 
     def path(self, entry: Entry) -> str:
-        """Where a file is."""
+        """Return the path of a file."""
         return os.path.join(self.folder, entry.path)
 
     def new_file(self) -> PartialFile:
@@ -98,7 +98,7 @@ class Storage:
 
     @staticmethod
     def look_at(partial: PartialFile) -> Received:
-        """Read the header of a file that was received, and write it to the disk for good.
+        """Read the header of a received file, and sync it to disk.
 
         Raises NotDicom or BrokenDicom, as `read_header` does.
         """
@@ -109,7 +109,7 @@ class Storage:
         return Received(partial, header)
 
     def keep(self, received: Iterable[Received]) -> list[Kept]:
-        """Give files their final names, and note them; all of them are durable at the end."""
+        """Give files their final names and index them; they are durable afterwards."""
         with writing_into(self.folder), self.index.writing():
             folders: set[str] = set()
             kept = [self._keep(one, folders) for one in received]
@@ -134,7 +134,7 @@ class Storage:
         return Kept.NEW
 
     def _free_path(self, resource: Resource) -> str:
-        """Choose a path in the tree that retrieve writes; what lies there stays."""
+        """Choose a free path in the layout that `retrieve` writes."""
         path = instance_path(resource, ".dcm")
         number = 1
         while os.path.lexists(os.path.join(self.folder, path)):
@@ -143,9 +143,9 @@ class Storage:
         return path
 
     def delete(self, resource: Resource) -> int:
-        """Serve a resource no more; returns the number of instances that were deleted.
+        """Stop serving a resource; returns the number of deleted instances.
 
-        Files the archive stored are removed. Those that lay in the folder before stay there.
+        Files that the archive stored are removed; all others stay in the folder.
         """
         with self.index.writing():
             gone = self.index.mark_deleted(resource)
@@ -158,13 +158,13 @@ class Storage:
             final = os.path.join(self.folder, path)
             with suppress(FileNotFoundError):
                 os.unlink(final)
-            with suppress(OSError):  # which folders are that are not empty
+            with suppress(OSError):  # the folder is not empty
                 os.removedirs(os.path.dirname(final))
         self.index.forget_deleted(removed)
 
 
 class Scan:
-    """Brings the index up to date with the folder; reads only what is new or changed."""
+    """Updates the index from the folder; reads only new and changed files."""
 
     def __init__(self, storage: Storage, notify: Notify) -> None:
         self._storage = storage
@@ -174,7 +174,7 @@ class Scan:
         self._read = self._no_dicom = 0
 
     def run(self) -> None:
-        """Look at all files, and forget those that are gone."""
+        """Visit all files, and remove missing ones from the index."""
         connection = self._index.connection()
         connection.execute("CREATE TEMP TABLE seen (path BLOB PRIMARY KEY) WITHOUT ROWID")
         for path, status in self._files():
@@ -191,7 +191,7 @@ class Scan:
             self._index.remove(vanished)
         connection.execute("DROP TABLE seen")
         if self._no_dicom:
-            self._notify(f"{self._no_dicom} new files are not served: no DICOM instances")
+            self._notify(f"{self._no_dicom} new files are not served: they are not DICOM instances")
         (served,) = connection.execute("SELECT COUNT(*) FROM instances").fetchone()
         self._notify(f"Serving {served} instances in {self._storage.folder}")
 
@@ -210,18 +210,18 @@ class Scan:
             self._notify(f"{self._read} files indexed")
 
     def _note(self, path: str, size: int, mtime_ns: int) -> str:
-        """Read a file and note what is in it; returns why it is not served, if so."""
+        """Read and index a file; returns the reason if it is not served."""
         try:
             with open(os.path.join(self._storage.folder, path), "rb", buffering=16 * 1024) as file:
                 return self._index.add(path, read_header(file))
         except NotDicom as error:
             self._no_dicom += 1
             self._index.add_other(path, size, mtime_ns, error.message)
-            return SERVED  # as far as anyone has to be told
+            return SERVED  # other files are only counted
         except BrokenDicom as error:
             self._index.add_other(path, size, mtime_ns, error.message)
             return error.message
-        except OSError as error:  # which may be otherwise at the next start
+        except OSError as error:  # it is tried again at the next start
             return error.strerror or str(error)
 
     def _files(self, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
@@ -242,7 +242,7 @@ class Scan:
             try:
                 status = found.stat()
             except OSError:
-                continue  # a link that leads nowhere, or a file that has just gone
+                continue  # a dangling link, or a file that was just removed
             if stat.S_ISREG(status.st_mode):
                 yield path, status
 

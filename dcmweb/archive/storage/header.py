@@ -1,4 +1,4 @@
-"""What the index keeps of a file: its identity, and the values that searches ask for."""
+"""The header of a file: its identity and the values to be indexed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHARACTER_SET = 0x00080005
 _KEYWORDS = {int(a.tag, 16): a.keyword for a in INDEXED.values()}
 _WANTED = frozenset([*_KEYWORDS, _CHARACTER_SET])
 _UIDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}
-_PN_AND_TEXT_DELIMITERS = {0x5C, 0x5E, 0x3D}  # where ISO 2022 goes back to its first character set
+_PN_AND_TEXT_DELIMITERS = {0x5C, 0x5E, 0x3D}  # where ISO 2022 returns to the first character set
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read the header of a file, and look whether its structure is whole.
+    """Read the header of a file and check that its structure is complete.
 
-    Raises NotDicom for what is no DICOM file, BrokenDicom for one that cannot be archived: one
+    Raises NotDicom for other files, BrokenDicom for one that cannot be archived: one
     without file meta information, without UIDs, or cut short.
     """
     identity = identify(file)
@@ -77,7 +77,7 @@ def _decoded(raw: Mapping[int, bytes], transfer_syntax: str) -> dict[str, str]:
 
 
 def _text(value: bytes, character_set: str) -> str:
-    """Decode a value by Specific Character Set (PS3.5 section 6.1.2); padding goes."""
+    """Decode a value by Specific Character Set (PS3.5 section 6.1.2); padding is removed."""
     if value.isascii() and b"\x1b" not in value:
         text = value.decode("ascii")
     else:

@@ -1,4 +1,4 @@
-"""Matching of QIDO-RS: whether a value fits what is searched for (PS3.4 section C.2.2.2)."""
+"""Matching of QIDO-RS: whether a value matches a search key (PS3.4 section C.2.2.2)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NUMBERS = ("IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "SV", "UV")
 
 
 def matcher(vr: str, wanted: str, *, fuzzy: bool = False) -> Matches:
-    """Make the test of a value for a search key; values are as the index has them.
+    """Make the test for a search key; values are in the form of the index.
 
-    Raises BadRequest for a key that is malformed, such as a date that is none.
+    Raises BadRequest for a malformed key, such as an invalid date.
     """
     if wanted in ("", "*"):
         return lambda _value: True
@@ -48,7 +48,7 @@ def _wildcard(wanted: str, flags: int = 0) -> Callable[[str], bool]:
 
 
 def _name(wanted: str) -> Matches:
-    """Match any group of a person name, whatever the case; empty components at the end go."""
+    """Match any group of a person name, ignoring case and empty components at the end."""
     fits = _wildcard(_trimmed(wanted), re.IGNORECASE)
     return _any_of(lambda value: any(fits(_trimmed(group)) for group in [value, *value.split("=")]))
 
@@ -58,7 +58,7 @@ def _trimmed(name: str) -> str:
 
 
 def _fuzzy_name(wanted: str) -> Matches:
-    """Match names of which some word begins with each of the words searched for."""
+    """Match names in which each of the wanted words is the beginning of some word."""
     words = _words(wanted)
 
     def fits(value: str) -> bool:
@@ -79,7 +79,7 @@ def _number(wanted: str) -> Matches:
     try:
         number = float(wanted)
     except ValueError:
-        raise BadRequest(f"{wanted!r} is no number") from None
+        raise BadRequest(f"{wanted!r} is not a number") from None
 
     def fits(value: str) -> bool:
         try:
@@ -102,10 +102,10 @@ def _range(vr: str, wanted: str) -> Matches:
         last = first
     low = first.ljust(width, "0")
     high = (last or "9").ljust(width, "9")
-    # What a key leaves out, such as the seconds, matches whatever the value has there.
+    # Parts that a key omits, such as seconds, match any value.
     return _any_of(lambda value: bool(value) and low <= _plain(value).ljust(width, "0") <= high)
 
 
 def _plain(value: str) -> str:
-    """Write dates and times without the separators of old editions of the standard."""
+    """Remove the separators that older editions of the standard allowed in dates and times."""
     return value.replace(":", "").replace(".", "").strip() if value[:1].isdigit() else value

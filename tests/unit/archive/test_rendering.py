@@ -17,7 +17,7 @@ from dcmweb.archive.representations.rendering import (
     Rendering,
     Viewport,
     Window,
-    parse_rendering,
+    parse_rendered_query,
     render,
     thumbnail,
 )
@@ -56,14 +56,14 @@ def pixels(path: Path, frame: int = 1, **asked: object) -> list[int]:
 )
 def test_nonsense_is_turned_down(name: str, text: str) -> None:
     with pytest.raises(BadRequest, match=name):
-        parse_rendering({name: text})
+        parse_rendered_query({name: text})
 
 
 def test_parameters_are_read() -> None:
     args = {"viewport": "20,10,,1,-3,", "window": "40,400,sigmoid", "quality": "7", "other": "x"}
     viewport = Viewport(20, 10, 0, 1, -3, None)
-    assert parse_rendering(args) == Rendering(viewport, Window(40, 400, "sigmoid"), 7)
-    assert parse_rendering({}) == Rendering()
+    assert parse_rendered_query(args) == Rendering(viewport, Window(40, 400, "sigmoid"), 7)
+    assert parse_rendered_query({}) == Rendering()
 
 
 @pytest.mark.parametrize("name", READABLE)
