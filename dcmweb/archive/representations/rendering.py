@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from PIL import Image
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+from pydicom.pixels.processing import apply_color_lut
 from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
 
 from dcmweb.archive.representations.frames import Array, Frames
+from dcmweb.archive.representations.luts import LookupTable, read_lut
 
 LARGEST_SIDE = 10_000
 THUMBNAIL_SIDE = 200
@@ -187,10 +188,8 @@ def _gray(array: Array, header: pydicom.Dataset, frame: int, window: Window | No
     values = _modality(array, header, frame)
     if window:
         return window.apply(values)
-    if header.get("VOILUTSequence"):
-        output = apply_voi(np.nan_to_num(values).astype(np.int64), header)
-        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
-        return np.asarray(np.clip(output / (2**bits - 1), 0, 1))
+    if table := _lut(header, "VOILUTSequence"):
+        return np.asarray(np.clip(table.apply(values) / table.maximum, 0, 1))
     voi = _group(header, frame, "FrameVOILUTSequence")
     center, width = _first(voi.get("WindowCenter")), _first(voi.get("WindowWidth"))
     if center is not None and width is not None and width > 0:
@@ -202,8 +201,8 @@ def _gray(array: Array, header: pydicom.Dataset, frame: int, window: Window | No
 
 
 def _modality(array: Array, header: pydicom.Dataset, frame: int) -> _Floats:
-    if header.get("ModalityLUTSequence"):
-        return np.asarray(apply_modality_lut(array, header), np.float64)
+    if table := _lut(header, "ModalityLUTSequence"):
+        return np.asarray(table.apply(array), np.float64)
     exact = array.dtype.itemsize > 2
     values: _Floats = array.astype(np.float64 if exact else np.float32)
     rescale = _group(header, frame, "PixelValueTransformationSequence")
@@ -211,8 +210,20 @@ def _modality(array: Array, header: pydicom.Dataset, frame: int) -> _Floats:
     return values * (1 if slope is None else slope) + (intercept or 0)
 
 
+def _lut(header: pydicom.Dataset, name: str) -> LookupTable | None:
+    items = header.get(name)
+    is_big_endian = getattr(header, "original_encoding", (None, True))[1] is False
+    return read_lut(items[0], is_big_endian=is_big_endian) if items else None
+
+
 def _stretched(values: _Floats, counted: npt.NDArray[np.bool_]) -> _Floats:
-    """Map the least of the counted values to 0, the greatest to 1."""
+    """Map the least of the counted values to 0, the greatest to 1.
+
+    Padding counts if there is only one other value: segmentations name their background so.
+    """
+    finite = np.isfinite(values)
+    if counted.any() and values[counted].min() == values[counted].max():
+        counted = finite
     if not counted.any():
         return np.zeros_like(values)
     low, high = values[counted].min(), values[counted].max()

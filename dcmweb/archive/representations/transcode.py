@@ -77,8 +77,11 @@ def _joined(start: bytes, value: _Value, end: bytes) -> Iterator[bytes]:
 
 
 def _start(frames: Frames, syntax: str, changes: dict[str, Any]) -> bytes:
-    """Write preamble, file meta information, and the data set before the pixel data."""
-    header = frames.header
+    """Write preamble, file meta information, and the data set before the pixel data.
+
+    The changes go into a header of its own: later frames are decoded by that of `frames`.
+    """
+    header = Frames(frames.path).header
     meta = copy.deepcopy(header.file_meta)
     if not isinstance(meta, FileMetaDataset):
         meta = FileMetaDataset(meta)

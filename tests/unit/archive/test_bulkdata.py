@@ -111,7 +111,7 @@ def test_values_are_found_in_little_endian(tmp_path: Path, syntax: UID) -> None:
 )  # fmt: skip
 def test_malformed_locations(location: str) -> None:
     path = get_testdata_file("CT_small.dcm", download=False)
-    with pytest.raises(BadRequest, match="no location"):
+    with pytest.raises(BadRequest, match="not a location"):
         find_bulkdata(str(path), location)
 
 

@@ -67,7 +67,7 @@ def test_what_is_not_served_is_named_once(tmp_path: Path) -> None:
         assert served(storage) == []
     assert lines == [
         "cut.dcm is not served: it ends inside element (7FE0,0010)",
-        "1 new files are not served: no DICOM instances",
+        "1 new files are not served: they are not DICOM instances",
         f"Serving 0 instances in {tmp_path}",
     ]
     lines.clear()

@@ -407,14 +407,14 @@ def test_bulk_data_and_references_must_match(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("syntax", "media_type", "words"),
     [
-        ("", "image/jpeg", "is image/jpeg, which tells no transfer syntax"),
+        ("", "image/jpeg", "is image/jpeg, which does not determine the transfer syntax"),
         (ExplicitVRLittleEndian, JPEG, f"is in transfer syntax {JPEGBaseline8Bit}, not in"),
         (JPEG2000Lossless, JPEG, "is in transfer syntax"),
         (JPEG2000Lossless, "image/jpeg", "is image/jpeg, which cannot be in transfer syntax"),
         (ExplicitVRLittleEndian, "image/jpeg", "is image/jpeg, which cannot be"),
         (JPEGBaseline8Bit, "application/octet-stream", "is in transfer syntax 1.2.840.10008.1.2.1"),
-        ("", "application/octet-stream; transfer-syntax=*", "no transfer syntax that is known"),
-        ("", "image/jpeg; transfer-syntax=1.2", "no transfer syntax that is known"),
+        ("", "application/octet-stream; transfer-syntax=*", "not a known transfer syntax"),
+        ("", "image/jpeg; transfer-syntax=1.2", "not a known transfer syntax"),
     ],
 )
 def test_transfer_syntaxes_must_agree(

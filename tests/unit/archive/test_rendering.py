@@ -94,6 +94,45 @@ def test_padding_does_not_count(tmp_path: Path) -> None:
     assert pixels(path)[13] == 255
 
 
+@pytest.mark.parametrize("low", [0, 1, 3])
+def test_segmentations_with_padding_are_seen(tmp_path: Path, low: int) -> None:
+    data = bytes([low, low, low + 1] * 5) + b"\0"
+    path = make(tmp_path / "a", data, PixelPaddingValue=low)
+    assert pixels(path) == [0, 0, 255] * 5
+
+
+def lut(data: Any, *, bits: int, vr: str = "US", first: int = 0, entries: int = 4) -> Sequence:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [entries, first, bits])
+    item.add_new("LUTData", vr, data)
+    return Sequence([item])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("VOILUTSequence", lut([0, 51, 102, 255], bits=8), [0, 51, 102, 255]),
+        ("VOILUTSequence", lut([0, 1024, 2048, 4095], bits=8), [0, 64, 128, 255]),
+        ("VOILUTSequence", lut([0, 1024, 2048, 4095], bits=12), [0, 64, 128, 255]),
+        ("VOILUTSequence", lut(b"\x00\x33\x66\xff", bits=8, vr="OW"), [0, 51, 102, 255]),
+        ("VOILUTSequence", lut([0, 65535], bits=16, first=1, entries=2), [0, 0, 255, 255]),
+        ("ModalityLUTSequence", lut([0, 1000, 2000, 4000], bits=8), [0, 64, 128, 255]),
+        ("ModalityLUTSequence", lut([0, 1000, 2000, 4000], bits=16), [0, 64, 128, 255]),
+    ],
+)
+def test_lookup_tables(tmp_path: Path, name: str, values: Sequence, expected: list[int]) -> None:
+    data = bytes([0, 1, 2, 3]) * 4
+    given: dict[str, Any] = {name: values}
+    path = make(tmp_path / "a", data, **given)
+    assert pixels(path)[:4] == expected
+
+
+def test_an_empty_lookup_table_cannot_be_applied(tmp_path: Path) -> None:
+    path = make(tmp_path / "a", RAMP, VOILUTSequence=lut(b"", bits=8, vr="OW"))
+    with pytest.raises(NotAcceptable, match="lookup table"):
+        pixels(path)
+
+
 def test_window_of_the_file_applies_to_rescaled_values(tmp_path: Path) -> None:
     values: dict[str, Any] = {"RescaleSlope": 2, "RescaleIntercept": -100}
     path = make(tmp_path / "a", RAMP, WindowCenter=0, WindowWidth=81, **values)
