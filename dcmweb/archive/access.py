@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Unauthorized
+from werkzeug.exceptions import HTTPException, Unauthorized
 from werkzeug.wrappers import Request, Response
 
 from dcmweb.archive.routes import LOOPBACK_NAMES
 
 _READABLE_HEADERS = "Content-Location, Warning, WWW-Authenticate"
+
+
+class MisdirectedRequest(HTTPException):
+    """The request is for another host (RFC 9110 section 15.5.20)."""
+
+    code = 421
 
 
 @dataclass(frozen=True)
@@ -23,9 +30,16 @@ class Access:
     password: str = ""
     token: str = ""
     origins: tuple[str, ...] = ()  # of web pages, beside those from this machine; `*` for all
+    is_local: bool = False  # whether only this machine can reach the archive
 
     def check(self, request: Request) -> None:
-        """Raise Unauthorized unless the request has valid credentials."""
+        """Raise Unauthorized unless the request has valid credentials.
+
+        Raises MisdirectedRequest if an archive that only this machine can reach is called by
+        another name: web pages do that to get around the same-origin policy (DNS rebinding).
+        """
+        if self.is_local and not self._knows_host(request):
+            raise MisdirectedRequest("this host is not served here; --allow-origin may name it")
         if not (self.user or self.token) or request.method == "OPTIONS":
             return
         given = request.authorization
@@ -57,9 +71,28 @@ class Access:
         )
 
     def _allows_origin(self, origin: str) -> bool:
-        return bool({"*", origin} & set(self.origins)) or (
-            urlsplit(origin).hostname in LOOPBACK_NAMES
-        )
+        return bool({"*", origin} & set(self.origins)) or _host_of(origin) in LOOPBACK_NAMES
+
+    def _knows_host(self, request: Request) -> bool:
+        host = _host_of(f"//{request.environ.get('HTTP_HOST', '')}")
+        if host in ("", *LOOPBACK_NAMES, *map(_host_of, self.origins)) or "*" in self.origins:
+            return True
+        return host.endswith(".localhost") or _is_loopback_address(host)
+
+
+def _host_of(url: str) -> str:
+    """Return the host of a URL, "" if it has none or is malformed."""
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _is_loopback_address(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _same(given: str | None, known: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,10 +28,10 @@ from dcmweb.archive.responses import as_xml_parts, json_response
 from dcmweb.archive.retrieve import Retrieve, parse_frames
 from dcmweb.archive.routes import (
     STANDARD_PATH,
-    URLS,
     base_url,
     dataset_name,
     is_google_path,
+    match,
     root_url,
 )
 from dcmweb.archive.search import IndexSearch, ParsedQuery
@@ -63,16 +64,30 @@ class Call:
 class Archive:
     """The application on a storage."""
 
-    def __init__(self, storage: Storage, access: Access | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        access: Access | None = None,
+        *,
+        notify: Callable[[str], None] = lambda _line: None,
+        is_strict: bool = False,
+        logs_requests: bool = False,
+    ) -> None:
         self._storage = storage
         self._access = access or Access()
+        self._notify = notify
+        self._is_strict = is_strict
+        self._logs_requests = logs_requests
         self._operations = Operations()
         self._standard, self._google = StandardDialect(), GoogleDialect(self._operations)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, as PEP 3333 says."""
         request = Request(environ)
+        started = time.monotonic()
         response = self._answer(request)
+        if self._logs_requests:
+            self._notify(_log_line(request, response.status_code, time.monotonic() - started))
         self._access.add_cors_headers(request, response)
         return response(environ, start_response)
 
@@ -84,7 +99,7 @@ class Archive:
             self._access.check(request)
             if request.method == "OPTIONS":
                 return Response(status=204)
-            endpoint, args = URLS.bind_to_environ(request.environ).match()
+            endpoint, args = match(request)
             call = Call(request, dialect, base_url(request, args), args)
             answer: Callable[[Call], Response] = getattr(self, f"_{endpoint}")
             return _with_first_piece(answer(call))
@@ -93,13 +108,20 @@ class Archive:
             if not (_has_length(request) and _read_rest(request)):
                 response.headers["Connection"] = "close"
             return response
-        except (NotDicom, BrokenDicom) as error:
-            return dialect.error(NotAcceptable(f"the instance cannot be read: {error}"), request)
-        except LocalError as error:
-            return dialect.error(ServiceUnavailable(str(error)), request)
-        except Exception:
-            traceback.print_exc(file=sys.stderr)
-            return dialect.error(InternalServerError("a defect of the archive"), request)
+        except Exception as error:
+            return dialect.error(self._translated(error, request), request)
+
+    def _translated(self, error: Exception, request: Request) -> HTTPException:
+        """Make an HTTP error, which never contains a path of this machine."""
+        if isinstance(error, (NotDicom, BrokenDicom)):
+            return NotAcceptable(f"the instance cannot be read: {error.message}")
+        if isinstance(error, FileNotFoundError):
+            return NotFound("the instance has been deleted meanwhile")
+        if isinstance(error, (LocalError, OSError)):
+            self._notify(f"{request.method} failed: {error}")
+            return ServiceUnavailable("the archive cannot use its folder; its log has the reason")
+        traceback.print_exc(file=sys.stderr)
+        return InternalServerError("a defect of the archive")
 
     def _home(self, call: Call) -> Response:
         text = f"A dcmweb archive. Its base URL is {root_url(call.request)}{STANDARD_PATH}\n"
@@ -166,6 +188,13 @@ class Archive:
         if report is None:
             raise NotFound("there is no such operation; those of an earlier run are not known")
         return json_answer(report)
+
+
+def _log_line(request: Request, status: int, seconds: float) -> str:
+    """Describe an answered request, without the values of its query: they may be of patients."""
+    names = ",".join(dict.fromkeys(request.args.keys()))
+    query = f"?{names}" if names else ""
+    return f"{request.method} {request.path}{query} {status} {seconds * 1000:.0f} ms"
 
 
 def _has_length(request: Request) -> bool:

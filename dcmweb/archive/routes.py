@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from werkzeug.routing import Map, Rule, RuleFactory, Submount
 from werkzeug.wrappers import Request
@@ -14,6 +14,8 @@ GOOGLE_VERSIONS = ("v1", "v1beta1")
 _DATASET = "projects/<project>/locations/<location>/datasets/<dataset>"
 _GOOGLE_PATH = f"/<any({', '.join(GOOGLE_VERSIONS)}):version>/{_DATASET}"
 _GOOGLE_STORE = "/dicomStores/<store>/dicomWeb"
+# Any names will do: all of them are the same store.
+GOOGLE_EXAMPLE_PATH = "/v1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb"
 
 
 def _dicomweb_rules() -> list[RuleFactory]:
@@ -67,6 +69,24 @@ URLS = Map(
 )
 
 
+def match(request: Request) -> tuple[str, dict[str, str]]:
+    """Find the endpoint of a URL, and its parameters with their percent-encoding decoded.
+
+    The path is split before it is decoded, so that `%2F` does not separate segments. Raises
+    HTTPException if there is no such resource, or no such method of it.
+    """
+    adapter = URLS.bind_to_environ(request.environ)
+    endpoint, args = adapter.match(path_info=_raw_path(request))
+    decoded = {name: unquote_to_bytes(text).decode(errors="replace") for name, text in args.items()}
+    return endpoint, decoded
+
+
+def _raw_path(request: Request) -> str:
+    """Return the path as the client sent it."""
+    uri = request.environ.get("REQUEST_URI") or quote(request.path)
+    return str(uri).partition("?")[0].encode("latin-1", "replace").decode(errors="replace")
+
+
 def is_google_path(request: Request) -> bool:
     """Return True if a request is in the Google dialect."""
     return request.path.startswith(tuple(f"/{version}/" for version in GOOGLE_VERSIONS))
@@ -76,14 +96,16 @@ def dataset_name(args: Mapping[str, str]) -> str:
     """Name the Google dataset of a URL; "" in the standard dialect."""
     if "project" not in args:
         return ""
-    return "projects/{project}/locations/{location}/datasets/{dataset}".format(**args)
+    names = {name: quote(text, safe="") for name, text in args.items()}
+    return "projects/{project}/locations/{location}/datasets/{dataset}".format(**names)
 
 
 def base_url(request: Request, args: Mapping[str, str]) -> str:
     """Return the base URL as the client wrote it."""
     path = STANDARD_PATH
     if "store" in args:
-        path = f"/{args['version']}/{dataset_name(args)}/dicomStores/{args['store']}/dicomWeb"
+        store = quote(args["store"], safe="")
+        path = f"/{args['version']}/{dataset_name(args)}/dicomStores/{store}/dicomWeb"
     return root_url(request) + path
 
 

@@ -17,8 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
+from werkzeug.exceptions import Forbidden
+
 from dcmweb.archive.storage.header import Header, read_header
 from dcmweb.archive.storage.index import DELETED, SERVED, Entry, Index
+from dcmweb.archive.storage.index_place import cache_folder, claim_index, is_writable
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.local.partial_files import (
@@ -55,15 +58,26 @@ class Received:
 class Storage:
     """A folder and its index; raises LocalError if it cannot be used."""
 
-    def __init__(self, folder: str, notify: Notify = lambda _line: None) -> None:
+    def __init__(
+        self, folder: str, notify: Notify = lambda _line: None, *, index_folder: str = ""
+    ) -> None:
         self.folder = os.path.abspath(folder)
-        self._own = os.path.join(self.folder, OWN_FOLDER)
         if not os.path.isdir(self.folder):
             raise LocalError("there is no such folder", path=folder)
-        with writing_into(self.folder):
+        self.is_read_only = not is_writable(self.folder)
+        if self.is_read_only and not index_folder:
+            index_folder = cache_folder(self.folder)
+            notify(f"The folder is read-only; its index is in {index_folder}")
+        self._own = os.path.abspath(index_folder or os.path.join(self.folder, OWN_FOLDER))
+        self._new_files = self.folder if index_folder else self._own  # on the same file system
+        with writing_into(self._own):
             os.makedirs(self._own, exist_ok=True)
             self._lock = self._locked()
         make_folder(self._own)
+        if index_folder:
+            claim_index(self._own, self.folder)
+        if not self.is_read_only:
+            make_folder(self._new_files)
         self.index = Index(os.path.join(self._own, _INDEX))
         self._finish_deletions()
         Scan(self, notify).run()
@@ -87,14 +101,21 @@ class Storage:
         self.index.close()
         self._lock.close()
 
+    @property
+    def index_folder(self) -> str:
+        """The folder of the index."""
+        return self._own
+
     def path(self, entry: Entry) -> str:
         """Return the path of a file."""
         return os.path.join(self.folder, entry.path)
 
     def new_file(self) -> PartialFile:
         """Open a partial file that lives until it is kept or discarded."""
-        with writing_into(self._own):
-            return PartialFile(self._own)
+        if self.is_read_only:
+            raise Forbidden("the archive serves a read-only folder: nothing can be stored")
+        with writing_into(self._new_files):
+            return PartialFile(self._new_files)
 
     @staticmethod
     def look_at(partial: PartialFile) -> Received:
@@ -153,14 +174,21 @@ class Storage:
         return sum(entry.note == SERVED for entry in gone)
 
     def _unlink(self, paths: Iterable[str]) -> None:
+        """Remove files, and folders that become empty, while nothing is being stored."""
         removed = list(paths)
-        for path in removed:
-            final = os.path.join(self.folder, path)
-            with suppress(FileNotFoundError):
-                os.unlink(final)
-            with suppress(OSError):  # the folder is not empty
-                os.removedirs(os.path.dirname(final))
-        self.index.forget_deleted(removed)
+        with self.index.locked():
+            for path in removed:
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self.folder, path))
+                self._remove_empty(os.path.dirname(path))
+            self.index.forget_deleted(removed)
+
+    def _remove_empty(self, folder: str) -> None:
+        """Remove a folder and those above it, as far as they are empty; never the top."""
+        with suppress(OSError):  # the folder is not empty, or already gone
+            while folder:
+                os.rmdir(os.path.join(self.folder, folder))
+                folder = os.path.dirname(folder)
 
 
 class Scan:
@@ -234,7 +262,7 @@ class Scan:
             return
         for found in ordered:
             path = os.path.join(below, found.name)
-            if is_internal(found.name):
+            if is_internal(found.name) or found.path == self._storage.index_folder:
                 continue
             if found.is_dir(follow_symlinks=False):
                 yield from self._files(path)

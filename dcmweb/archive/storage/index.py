@@ -117,6 +117,12 @@ class Index:
             connection.close()
 
     @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other threads from changing the index, and the files with it."""
+        with self._lock:
+            yield
+
+    @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Change the index in one durable transaction."""
         with self._lock:

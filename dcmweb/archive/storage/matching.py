@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import unicodedata
 from collections.abc import Callable
@@ -14,6 +15,7 @@ _DATE = r"[0-9]{4}\.?[0-9]{2}\.?[0-9]{2}"
 _TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]{1,6})?)?)?"
 _RANGED = {"DA": _DATE, "TM": _TIME, "DT": r"[0-9]{4,14}(?:\.[0-9]{1,6})?"}
 _WIDTHS = {"DA": 8, "TM": 13, "DT": 21}
+_LONGEST_KEY = 1024  # characters; longer than any value that is matched (PS3.5 table 6.2-1)
 _NUMBERS = ("IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "SV", "UV")
 
 
@@ -24,6 +26,8 @@ def matcher(vr: str, wanted: str, *, fuzzy: bool = False) -> Matches:
     """
     if wanted in ("", "*"):
         return lambda _value: True
+    if len(wanted) > _LONGEST_KEY and vr != "UI":
+        raise BadRequest(f"a search value is longer than {_LONGEST_KEY} characters")
     if vr in _RANGED:
         return _range(vr, wanted)
     if vr == "UI":
@@ -42,9 +46,13 @@ def _any_of(test: Callable[[str], bool]) -> Matches:
 
 
 def _wildcard(wanted: str, flags: int = 0) -> Callable[[str], bool]:
-    pattern = "".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in wanted)
-    compiled = re.compile(pattern, flags | re.DOTALL)
-    return lambda value: compiled.fullmatch(value) is not None
+    """Make a test for a value with `*` and `?`.
+
+    The pattern of fnmatch never goes back to an earlier `*`, so that the time of a search does
+    not grow exponentially with the number of wildcards.
+    """
+    compiled = re.compile(fnmatch.translate(wanted.replace("[", "[[]")), flags)
+    return lambda value: compiled.match(value) is not None
 
 
 def _name(wanted: str) -> Matches:
