@@ -24,6 +24,7 @@ from dcmweb.archive.access import Access
 from dcmweb.archive.dialects import Dialect, GoogleDialect, StandardDialect, json_answer
 from dcmweb.archive.negotiation import JSON_TYPES, accepted, not_acceptable
 from dcmweb.archive.operations import Operations
+from dcmweb.archive.query import ParsedQuery
 from dcmweb.archive.responses import as_xml_parts, json_response
 from dcmweb.archive.retrieve import Retrieve, parse_frames
 from dcmweb.archive.routes import (
@@ -34,7 +35,7 @@ from dcmweb.archive.routes import (
     match,
     root_url,
 )
-from dcmweb.archive.search import IndexSearch, ParsedQuery
+from dcmweb.archive.search import IndexSearch
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.store import Store
 from dcmweb.dicom.resources import Level, Resource
@@ -79,7 +80,8 @@ class Archive:
         self._is_strict = is_strict
         self._logs_requests = logs_requests
         self._operations = Operations()
-        self._standard, self._google = StandardDialect(), GoogleDialect(self._operations)
+        self._standard = StandardDialect()
+        self._google = GoogleDialect(self._operations, is_strict=is_strict)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, as PEP 3333 says."""
@@ -134,10 +136,9 @@ class Archive:
 
     def _search(self, call: Call) -> Response:
         arguments = call.request.args.items(multi=True)
-        query = ParsedQuery.parse(call.resource, Level(call.args["level"]), arguments)
-        search = IndexSearch(
-            self._storage, query, call.dialect.most(query), call.dialect.all_levels
-        )
+        rules = call.dialect.query_rules
+        query = ParsedQuery.parse(call.resource, Level(call.args["level"]), arguments, rules)
+        search = IndexSearch(self._storage, query, call.dialect.most(query), call.dialect.row_rules)
         entries = search.entries()
         if not entries:
             return call.dialect.nothing_found()
@@ -173,7 +174,8 @@ class Archive:
         return self._of(call).bulkdata(call.args["element"])
 
     def _of(self, call: Call) -> Retrieve:
-        return Retrieve(self._storage, call.request, call.resource, call.base_url)
+        with_meta = call.dialect.row_rules.file_meta
+        return Retrieve(self._storage, call.request, call.resource, call.base_url, with_meta)
 
     def _delete(self, call: Call) -> Response:
         count = self._storage.delete(call.resource)

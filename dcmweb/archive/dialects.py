@@ -15,7 +15,8 @@ from werkzeug.wrappers import Request, Response
 
 from dcmweb.archive.negotiation import accepted, choose_type
 from dcmweb.archive.operations import Operations
-from dcmweb.archive.search import ParsedQuery
+from dcmweb.archive.query import LENIENT, ParsedQuery, QueryRules
+from dcmweb.archive.search import RowRules
 from dcmweb.archive.store import DUPLICATE, Result
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.native_xml import write_native_xml
@@ -30,7 +31,8 @@ STORAGE_CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
 class Dialect(Protocol):
     """What differs between the dialects."""
 
-    all_levels: bool  # whether rows of a search have the attributes of the levels above
+    query_rules: QueryRules
+    row_rules: RowRules
 
     def check_store(self, request: Request) -> None:
         """Reject a store request by its header fields."""
@@ -57,7 +59,8 @@ class Dialect(Protocol):
 class StandardDialect:
     """Answers according to PS3.18."""
 
-    all_levels = True
+    query_rules = LENIENT
+    row_rules = RowRules()
     _MOST = 10_000
 
     def check_store(self, request: Request) -> None:
@@ -100,15 +103,50 @@ _DEFAULT_LIMITS = {Level.STUDIES: 100, Level.SERIES: 100, Level.INSTANCES: 1000}
 _LIMITS = {Level.STUDIES: 5000, Level.SERIES: 5000, Level.INSTANCES: 50_000}
 _MOST_OFFSET = 1_000_000
 _PROCESSING_FAILURE = 0x0110
+# What the DICOM conformance statement of the Cloud Healthcare API lists as search parameters.
+_STUDY_FILTERS = (
+    "StudyInstanceUID",
+    "PatientName",
+    "PatientID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "StudyDate",
+)
+_SERIES_FILTERS = (*_STUDY_FILTERS, "SeriesInstanceUID", "Modality")
+_STRICT_QUERIES = QueryRules(
+    is_literal=True,
+    filters={
+        Level.STUDIES: _STUDY_FILTERS,
+        Level.SERIES: _SERIES_FILTERS,
+        Level.INSTANCES: (*_SERIES_FILTERS, "SOPInstanceUID"),
+    },
+    # The system parameters of Google's APIs.
+    parameters=(
+        "$.xgafv",
+        "access_token",
+        "alt",
+        "callback",
+        "fields",
+        "key",
+        "oauth_token",
+        "prettyPrint",
+        "quotaUser",
+        "uploadType",
+        "upload_protocol",
+        "userProject",
+    ),
+)
 
 
 class GoogleDialect:
     """Answers as the Cloud Healthcare API does."""
 
-    all_levels = False
+    row_rules = RowRules(all_levels=False, empty_attributes=False, file_meta=True)
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, *, is_strict: bool = False) -> None:
         self._operations = operations
+        self._is_strict = is_strict
+        self.query_rules = _STRICT_QUERIES if is_strict else LENIENT
 
     def check_store(self, request: Request) -> None:
         """Check the storage class and the accepted media types."""

@@ -50,6 +50,7 @@ class Retrieve:
     request: Request
     resource: Resource
     base_url: str
+    with_file_meta: bool = False  # whether metadata has elements of group 0002
 
     def instances(self) -> Response:
         """Send the instances of a study or series, or one, as files."""
@@ -109,7 +110,9 @@ class Retrieve:
     def _metadata_of(self, entries: Iterable[Entry]) -> Iterator[Dataset]:
         for entry in entries:
             with suppress(FileNotFoundError):  # of what was deleted meanwhile
-                yield file_metadata(self.storage.path(entry), f"{self.base_url}/{entry.resource}")
+                url = f"{self.base_url}/{entry.resource}"
+                path = self.storage.path(entry)
+                yield file_metadata(path, url, with_meta=self.with_file_meta)
 
     def frames(self, numbers: Sequence[int]) -> Response:
         """Send frames: uncompressed, as stored, or rendered."""

@@ -1,16 +1,15 @@
-"""QIDO-RS: parsed queries and their results (PS3.18 section 10.6)."""
+"""QIDO-RS: the results of a search (PS3.18 section 10.6)."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from werkzeug.exceptions import BadRequest
-
-from dcmweb.archive.representations.metadata import file_metadata, read_elements
+from dcmweb.archive.query import Key, ParsedQuery
+from dcmweb.archive.representations.metadata import PIXEL_DATA, file_metadata, read_elements
 from dcmweb.archive.storage.attributes import (
     INDEXED,
     INSTANCE_LEVEL,
@@ -21,7 +20,7 @@ from dcmweb.archive.storage.attributes import (
     STUDY_LEVEL,
     QueryAttribute,
     added_by_all,
-    find_attribute,
+    required,
     returned,
 )
 from dcmweb.archive.storage.folder import Storage
@@ -30,80 +29,23 @@ from dcmweb.archive.storage.matching import Matches, matcher
 from dcmweb.dicom.json_model import Dataset, items, values
 from dcmweb.dicom.resources import Level, Resource
 
-_NOT_KEYS = ("limit", "offset", "includefield", "fuzzymatching", "accept", "charset")
 # Each row is a group of instances; the first of them represents it.
 _GROUP = {
     STUDY_LEVEL: "StudyInstanceUID",
     SERIES_LEVEL: "StudyInstanceUID, SeriesInstanceUID",
     INSTANCE_LEVEL: "id",
 }
-_INSTEAD = {MODALITIES_IN_STUDY.keyword: "Modality", SOP_CLASSES_IN_STUDY.keyword: "SOPClassUID"}
 _AVAILABILITY = ("00080056", "CS", ["ONLINE"])
 _CHARACTER_SET = ("00080005", "CS", ["ISO_IR 192"])
 
 
 @dataclass(frozen=True)
-class Key:
-    """A search key: an attribute, or one within the items of a sequence, and the wanted value."""
+class RowRules:
+    """What the rows of a search contain."""
 
-    path: tuple[QueryAttribute, ...]
-    wanted: str
-
-    @property
-    def column(self) -> str:
-        """The column of the index that holds it; "" if it has to be read from the files."""
-        keyword = _INSTEAD.get(self.path[0].keyword, self.path[0].keyword)
-        return keyword if len(self.path) == 1 and keyword in INDEXED else ""
-
-
-@dataclass(frozen=True)
-class ParsedQuery:
-    """A search; `limit` None means the maximum of the server."""
-
-    resource: Resource
-    level: Level
-    keys: Sequence[Key] = ()
-    include: Sequence[QueryAttribute] = ()
-    include_all: bool = False
-    limit: int | None = None
-    offset: int = 0
-    fuzzy: bool = False
-
-    @classmethod
-    def parse(
-        cls, resource: Resource, level: Level, args: Iterable[tuple[str, str]]
-    ) -> ParsedQuery:
-        """Read the query parameters; raises BadRequest for an invalid query."""
-        given = list(args)
-        single = {name: value for name, value in given if name in _NOT_KEYS}
-        names = [n for k, v in given if k == "includefield" for n in v.split(",") if n]
-        keys = [_key(name, value) for name, value in given if name not in _NOT_KEYS]
-        fuzzy = single.get("fuzzymatching", "false").lower() == "true"
-        for key in keys:
-            matcher(key.path[-1].vr, key.wanted, fuzzy=fuzzy)
-        return cls(
-            resource,
-            level,
-            keys,
-            [find_attribute(name.rpartition(".")[2]) for name in names if name != "all"],
-            "all" in names,
-            _number(single, "limit"),
-            _number(single, "offset") or 0,
-            fuzzy,
-        )
-
-
-def _key(name: str, wanted: str) -> Key:
-    return Key(tuple(find_attribute(part) for part in name.split(".")), wanted)
-
-
-def _number(args: Mapping[str, str], name: str) -> int | None:
-    text = args.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise BadRequest(f"{name} is not a number: {text!r}")
-    return int(text)
+    all_levels: bool = True  # whether they have the attributes of the levels above, too
+    empty_attributes: bool = True  # whether required attributes are there without a value
+    file_meta: bool = False  # whether they can have elements of group 0002
 
 
 @dataclass
@@ -113,7 +55,7 @@ class IndexSearch:
     storage: Storage
     query: ParsedQuery
     most: int  # rows that the server gives at most
-    all_levels: bool = True  # whether rows have the attributes of the levels above, too
+    rows_like: RowRules
     remaining: int = field(default=0, init=False)
 
     def entries(self) -> list[Entry]:
@@ -135,8 +77,12 @@ class IndexSearch:
         conditions, given = [where], list[object](parameters)
         for key in self.query.keys:
             if key.column:
-                conditions.append(f'fits("{key.column}", ?, ?, ?)')
-                given += [INDEXED[key.column].vr, key.wanted, self.query.fuzzy]
+                fits = f'fits("{key.column}", ?, ?, ?)'
+                if key.path[0] in (MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY):
+                    uid = '"StudyInstanceUID"'  # any instance of the study may have the value
+                    fits = f"{uid} IN (SELECT {uid} FROM instances WHERE {fits})"
+                conditions.append(fits)
+                given += [key.vr, key.wanted, self.query.how.value]
         return " AND ".join(conditions), given
 
     def _page(self, most: int) -> list[Entry]:
@@ -189,7 +135,7 @@ class IndexSearch:
         return all(_fits(there, key.path, self._matcher(key)) for key in keys)
 
     def _matcher(self, key: Key) -> Matches:
-        return matcher(key.path[-1].vr, key.wanted, fuzzy=self.query.fuzzy)
+        return matcher(key.vr, key.wanted, self.query.how)
 
     def rows(self, entries: Iterable[Entry], base_url: str) -> Iterator[Dataset]:
         """Make the data set that is returned for each row."""
@@ -202,7 +148,9 @@ class IndexSearch:
         """The levels whose attributes are returned: those not given in the path."""
         depth = LEVELS.index(self.query.level)
         given = {STUDY_LEVEL: self.query.resource.study, SERIES_LEVEL: self.query.resource.series}
-        above = [level for level in LEVELS[:depth] if self.all_levels and not given.get(level)]
+        above = [
+            level for level in LEVELS[:depth] if self.rows_like.all_levels and not given.get(level)
+        ]
         return [*above, self.query.level]
 
     @cached_property
@@ -216,14 +164,20 @@ class IndexSearch:
 
     def _row(self, one: Entry, base_url: str) -> Dataset:
         row: Dataset = {}
+        url = f"{base_url}/{one.resource}"
+        with_meta = self.rows_like.file_meta
+        if self.rows_like.empty_attributes:
+            row = {a.tag: {"vr": a.vr} for a in required(self._levels)}
         if self.query.include_all and self.query.level is INSTANCE_LEVEL:
-            row |= _without_bulk_data(file_metadata(self.storage.path(one), ""))
-        from_file = [a.tag for a in self._attributes if not a.is_indexed and a.tag not in row]
-        if from_file:
-            row |= _without_bulk_data(read_elements(self.storage.path(one), from_file))
+            row |= file_metadata(self.storage.path(one), url, with_meta=with_meta)
+        from_file = [a.tag for a in self._attributes if not a.is_indexed]
+        if missing := [tag for tag in from_file if tag not in row or "Value" not in row[tag]]:
+            row |= read_elements(self.storage.path(one), missing, url, with_meta=with_meta)
         for a in self._attributes:
             if a.is_indexed and a.keyword in one.values:
                 row[a.tag] = element(a.vr, one.values[a.keyword])
+        for tag in PIXEL_DATA:
+            row.pop(tag, None)
         for tag, vr, value in (_AVAILABILITY, _CHARACTER_SET):
             row[tag] = {"vr": vr, "Value": value}
         return row | self._counted(one) | self._retrieve_url(one, base_url)
@@ -307,7 +261,3 @@ def _as_text(value: object) -> str:
         groups = (str(value.get(name, "")) for name in ("Alphabetic", "Ideographic", "Phonetic"))
         return "=".join(groups).rstrip("=")
     return "" if value is None else str(value)
-
-
-def _without_bulk_data(dataset: Dataset) -> Dataset:
-    return {tag: found for tag, found in dataset.items() if "BulkDataURI" not in found}

@@ -30,6 +30,7 @@ from dcmweb.errors import BrokenDicom
 LARGEST_INLINE = 1024  # bytes of binary data that are sent within the metadata
 _DEFERRED = 64 * 1024  # bytes of values that are not read with the header
 
+PIXEL_DATA = tuple(f"{tag:08X}" for tag in TAGS.values())
 _PIXEL_DATA = dict(zip(TAGS.values(), ("OF", "OD", "OW"), strict=True))
 _AVAILABLE_TRANSFER_SYNTAX = "00083002"
 _CHARACTER_SET = "00080005"
@@ -39,7 +40,7 @@ _NUMBERS = ("DS", "FL", "FD")
 UNDEFINED = 0xFFFFFFFF
 
 
-def file_metadata(path: str, instance_url: str) -> Dataset:
+def file_metadata(path: str, instance_url: str, *, with_meta: bool = False) -> Dataset:
     """Read the metadata of a file; BulkDataURIs are below the URL of the instance.
 
     Pixel data, and other binary values of more than 1 KiB, become a BulkDataURI that ends in
@@ -48,22 +49,42 @@ def file_metadata(path: str, instance_url: str) -> Dataset:
     """
     with opened(path) as content:
         dataset = _Writer(f"{instance_url}/bulkdata", content).dataset(content.elements)
+        if with_meta:
+            dataset |= _file_meta(content)
     if content.transfer_syntax:
         syntax = {"vr": "UI", "Value": [content.transfer_syntax]}
         dataset[_AVAILABLE_TRANSFER_SYNTAX] = syntax
     return dict(sorted(dataset.items()))
 
 
-def read_elements(path: str, tags: Collection[str]) -> Dataset:
+def read_elements(
+    path: str, tags: Collection[str], instance_url: str = "", *, with_meta: bool = False
+) -> Dataset:
     """Read some elements of the top level, by their tags in hexadecimal digits.
 
-    Bulk data is without a value. Raises BrokenDicom if the file cannot be read.
+    Raises BrokenDicom if the file cannot be read.
     """
     with opened(path, tags) as content:
-        dataset = _Writer("", content).dataset(content.elements)
-    for element in dataset.values():
-        element.pop("BulkDataURI", None)
+        dataset = _Writer(f"{instance_url}/bulkdata", content).dataset(content.elements)
+        if with_meta:
+            dataset |= _file_meta(content)
+    if content.transfer_syntax:
+        syntax = {"vr": "UI", "Value": [content.transfer_syntax]}
+        dataset[_AVAILABLE_TRANSFER_SYNTAX] = syntax
     return {tag: dataset[tag] for tag in tags if tag in dataset}
+
+
+def _file_meta(content: OpenDataset) -> Dataset:
+    """Write the UIDs and texts of the file meta information, group 0002."""
+    meta = content.elements.file_meta
+    written = {
+        f"{tag:08X}": {"vr": str(meta[tag].VR), "Value": [str(meta[tag].value)]}
+        for tag in sorted(meta.keys())
+        if tag.group == 2 and meta[tag].VR in ("UI", "SH", "AE") and meta[tag].value
+    }
+    if content.transfer_syntax:
+        written["00020010"] = {"vr": "UI", "Value": [content.transfer_syntax]}
+    return written
 
 
 @dataclass(frozen=True)

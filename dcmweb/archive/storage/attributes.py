@@ -142,6 +142,37 @@ _ALL_FROM_FILES = {level: _attributes(_WITH_ALL.get(level, ())) for level in LEV
 
 MODALITIES_IN_STUDY = find_attribute("ModalitiesInStudy")
 SOP_CLASSES_IN_STUDY = find_attribute("SOPClassesInStudy")
+AVAILABLE_TRANSFER_SYNTAX = find_attribute("AvailableTransferSyntaxUID")
+TRANSFER_SYNTAX_COLUMN = "transfer_syntax"
+_REQUIRED = {
+    STUDY_LEVEL: (
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyID",
+    ),
+    SERIES_LEVEL: (
+        "Modality",
+        "SeriesDescription",
+        "SeriesNumber",
+        "PerformedProcedureStepStartDate",
+        "PerformedProcedureStepStartTime",
+        "RequestAttributesSequence",
+    ),
+    INSTANCE_LEVEL: ("InstanceNumber",),
+}
+_REQUIRED_AT = {level: _attributes(_REQUIRED[level]) for level in LEVELS}
+
+
+def required(levels: Sequence[Level]) -> list[QueryAttribute]:
+    """List what the rows of a search have even if it is empty (PS3.18 tables 10.6.3-3 to -5)."""
+    last = levels[-1]
+    return [a for lv in levels for a in _REQUIRED_AT[lv] if lv is last or a.is_indexed]
 
 
 def returned(levels: Sequence[Level]) -> list[QueryAttribute]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from dcmweb.archive.storage.attributes import INDEXED
 from dcmweb.archive.storage.header import Header
-from dcmweb.archive.storage.matching import Matches, matcher
+from dcmweb.archive.storage.matching import How, Matches, matcher
 from dcmweb.dicom.resources import Resource
 
 _VERSION = 1  # of the schema: an index of another version is rebuilt
@@ -239,10 +239,10 @@ def entry(row: sqlite3.Row) -> Entry:
     )
 
 
-def _fits(value: str | None, vr: str, wanted: str, fuzzy: int) -> bool:
-    return _matcher(vr, wanted, bool(fuzzy))(value)
+def _fits(value: str | None, vr: str, wanted: str, how: int) -> bool:
+    return _matcher(vr, wanted, how)(value)
 
 
 @functools.lru_cache(maxsize=256)
-def _matcher(vr: str, wanted: str, fuzzy: bool) -> Matches:
-    return matcher(vr, wanted, fuzzy=fuzzy)
+def _matcher(vr: str, wanted: str, how: int) -> Matches:
+    return matcher(vr, wanted, How(how))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fnmatch
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import Flag, auto
 
 from werkzeug.exceptions import BadRequest
 
@@ -19,25 +20,54 @@ _LONGEST_KEY = 1024  # characters; longer than any value that is matched (PS3.5 
 _NUMBERS = ("IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "SV", "UV")
 
 
-def matcher(vr: str, wanted: str, *, fuzzy: bool = False) -> Matches:
+class How(Flag):
+    """How values are matched; by default, as PS3.4 section C.2.2.2 says."""
+
+    PLAIN = 0
+    FUZZY = auto()  # names by the beginnings of their words
+    LITERAL = auto()  # no wildcards, no lists
+    EMPTY_VALUES = auto()  # `""` matches what has no value (PS3.4 section C.2.2.2.7)
+    MULTIPLE_VALUES = auto()  # a backslash separates values (PS3.4 section C.2.2.2.8)
+
+
+def matcher(vr: str, wanted: str, how: How = How.PLAIN) -> Matches:
     """Make the test for a search key; values are in the form of the index.
 
     Raises BadRequest for a malformed key, such as an invalid date.
     """
-    if wanted in ("", "*"):
+    if wanted == "" or (wanted == "*" and not how & How.LITERAL):
         return lambda _value: True
+    if wanted == '""' and how & How.EMPTY_VALUES:
+        return lambda value: not value
     if len(wanted) > _LONGEST_KEY and vr != "UI":
         raise BadRequest(f"a search value is longer than {_LONGEST_KEY} characters")
+    if vr == "UI":
+        uids = {wanted} if how & How.LITERAL else set(re.split(r"[,\\]", wanted))
+        return _any_of(lambda value: value in uids)
+    if "\\" in wanted and how & How.MULTIPLE_VALUES:
+        return _alternatives(vr, wanted.split("\\"), how)
+    if vr == "CS" and re.search(r"[,\\]", wanted) and not how & How.LITERAL:
+        # No value of VR CS has a comma: OHIF 3 sends ModalitiesInStudy=CT,MR.
+        return _alternatives(vr, re.split(r"[,\\]", wanted), how)
+    return _single_value(vr, wanted, how)
+
+
+def _alternatives(vr: str, wanted: Iterable[str], how: How) -> Matches:
+    tests = [_single_value(vr, part, how) for part in wanted if part]
+    return lambda value: any(test(value) for test in tests)
+
+
+def _single_value(vr: str, wanted: str, how: How) -> Matches:
     if vr in _RANGED:
         return _range(vr, wanted)
-    if vr == "UI":
-        uids = set(re.split(r"[,\\]", wanted))
-        return _any_of(lambda value: value in uids)
-    if vr == "PN":
-        return _fuzzy_name(wanted) if fuzzy else _name(wanted)
+    if vr == "PN" and how & How.FUZZY:
+        return _fuzzy_name(wanted)
     if vr in _NUMBERS:
         return _number(wanted)
-    return _any_of(_wildcard(wanted))
+    if how & How.LITERAL:
+        groups = "=" if vr == "PN" else "\\"
+        return _any_of(lambda value: wanted in (value, *value.split(groups)))
+    return _name(wanted) if vr == "PN" else _any_of(_wildcard(wanted))
 
 
 def _any_of(test: Callable[[str], bool]) -> Matches:
