@@ -74,8 +74,11 @@ class Access:
         return bool({"*", origin} & set(self.origins)) or _host_of(origin) in LOOPBACK_NAMES
 
     def _knows_host(self, request: Request) -> bool:
-        host = _host_of(f"//{request.environ.get('HTTP_HOST', '')}")
-        if host in ("", *LOOPBACK_NAMES, *map(_host_of, self.origins)) or "*" in self.origins:
+        given = request.environ.get("HTTP_HOST", "")
+        if not given or "*" in self.origins:
+            return True
+        host = _host_of(f"//{given}")
+        if host and host in (*LOOPBACK_NAMES, *map(_host_of, self.origins)):
             return True
         return host.endswith(".localhost") or _is_loopback_address(host)
 

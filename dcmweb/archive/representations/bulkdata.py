@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset as Elements
 from pydicom.encaps import generate_frames
-from pydicom.sequence import Sequence
+from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag
 from werkzeug.exceptions import BadRequest, NotFound
 
+from dcmweb.archive.negotiation import MediaRange
 from dcmweb.archive.representations.frames import VIDEO, FileRanges, Frames, Swapped
 from dcmweb.archive.representations.metadata import (
     UNDEFINED,
@@ -23,6 +24,7 @@ from dcmweb.archive.representations.metadata import (
     opened,
     vr_of,
 )
+from dcmweb.archive.representations.transcode import TARGETS
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_to_part10 import WORDS, swapped
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
@@ -78,6 +80,47 @@ def find_bulkdata(path: str, location: str) -> list[Bulk]:
         return [Bulk(_NATIVE, _source(path, content, raw))]
 
 
+def choose_form(path: str, stored: Sequence[Bulk], wanted: MediaRange) -> Sequence[Bulk]:
+    """Choose what a media range lets bulk data be sent as; empty if nothing.
+
+    Frames that are stored compressed are sent so, or uncompressed as one stream of bytes. Raises
+    NotAcceptable if they cannot be decoded.
+    """
+    syntax = wanted.transfer_syntax
+    own_type = stored[0].media_type
+    own_syntax = own_type.parameters["transfer-syntax"]
+    if own_type.name == OCTET_STREAM:
+        fits = syntax in ("", "*", *TARGETS) and wanted.covers(OCTET_STREAM)
+        return stored if fits else ()
+    if syntax in ("", "*", own_syntax) and wanted.covers(own_type.name):
+        return stored
+    if not wanted.covers(OCTET_STREAM):
+        return ()
+    if syntax in ("*", own_syntax):
+        as_bytes = MediaType(OCTET_STREAM, own_type.parameters)
+        return [Bulk(as_bytes, one.source) for one in stored]
+    return [Bulk(_NATIVE, Decoded(path))] if syntax in ("", *TARGETS) else ()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """All frames of a file, uncompressed."""
+
+    path: str
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+        frames = Frames(self.path)
+        return -(-frames.frame_bits // 8) * frames.count
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield frame by frame; raises NotAcceptable if one cannot be decoded."""
+        frames = Frames(self.path)
+        for number in range(1, frames.count + 1):
+            yield frames.native(number)
+
+
 def _element(elements: Elements, tag: str) -> RawDataElement | DataElement:
     number = BaseTag(int(tag, 16))
     if number not in elements:
@@ -93,7 +136,7 @@ def _item(content: OpenDataset, elements: Elements, tag: str, number: int) -> El
     with suppress(Exception):  # pydicom raises errors of any kind on malformed values
         content.raw(elements, place)
         items = elements[place].value
-        if isinstance(items, Sequence) and number <= len(items):
+        if isinstance(items, Items) and number <= len(items):
             item: Elements = items[number - 1]
             return item
     raise NotFound(f"there is no item {number} of element {tag.upper()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
@@ -23,6 +24,7 @@ _CHARACTER_SET = 0x00080005
 _KEYWORDS = {int(a.tag, 16): a.keyword for a in INDEXED.values()}
 _WANTED = frozenset([*_KEYWORDS, _CHARACTER_SET])
 _UIDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}
+_SYNTAX = re.compile(r"[0-9.]{1,64}")
 _PN_AND_TEXT_DELIMITERS = {0x5C, 0x5E, 0x3D}  # where ISO 2022 returns to the first character set
 
 
@@ -53,12 +55,21 @@ def read_header(file: BinaryIO) -> Header:
     for keyword, name in _UIDS.items():
         if not getattr(resource, name):
             raise BrokenDicom(f"it has no {keyword}")
+    if "\ufffd" in f"{resource.study}{resource.series}{resource.instance}":
+        raise BrokenDicom("its UIDs are not ASCII")
+    if not is_syntax(identity.transfer_syntax):
+        raise BrokenDicom("its Transfer Syntax UID (0002,0010) is malformed")
     if not identity.sop_class:
         raise BrokenDicom("it has no SOPClassUID")
     values = _decoded(read_values(file, _WANTED), identity.transfer_syntax)
     values.update({keyword: getattr(resource, name) for keyword, name in _UIDS.items()})
     values["SOPClassUID"] = identity.sop_class
     return Header(identity, *fingerprint(file.fileno()), values)
+
+
+def is_syntax(text: str) -> bool:
+    """Return True if a transfer syntax can stand in a header field: digits and dots."""
+    return bool(_SYNTAX.fullmatch(text))
 
 
 def _decoded(raw: Mapping[int, bytes], transfer_syntax: str) -> dict[str, str]:

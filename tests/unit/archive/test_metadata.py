@@ -253,9 +253,9 @@ def test_some_elements() -> None:
     assert read_elements(path, []) == {}
     path = sample("MR_small_implicit.dcm")
     tags = ["00280106", "7FE00010", "FFFCFFFC"]
-    found = read_elements(path, tags)
+    found = read_elements(path, tags, "http://h/i")
     assert found["00280106"] == read(path)["00280106"]
-    assert found["7FE00010"] == {"vr": "OW"}
+    assert found["7FE00010"] == {"vr": "OW", "BulkDataURI": "http://h/i/bulkdata/7FE00010"}
 
 
 @pytest.mark.filterwarnings("ignore")
