@@ -63,7 +63,7 @@ class Access:
         response.headers.update(
             {
                 "Access-Control-Allow-Origin": origin,
-                "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
+                "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
                 "Access-Control-Allow-Headers": wanted or "*",
                 "Access-Control-Expose-Headers": _READABLE_HEADERS,
                 "Vary": "Origin",

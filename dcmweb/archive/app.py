@@ -22,6 +22,8 @@ from werkzeug.wrappers import Request, Response
 
 from dcmweb.archive.access import Access
 from dcmweb.archive.dialects import Dialect, GoogleDialect, StandardDialect, json_answer
+from dcmweb.archive.google_resources import GoogleResources
+from dcmweb.archive.json_patch import LONGEST_PATCH, parse_patch
 from dcmweb.archive.negotiation import JSON_TYPES, accepted, not_acceptable
 from dcmweb.archive.operations import Operations
 from dcmweb.archive.query import ParsedQuery
@@ -32,12 +34,15 @@ from dcmweb.archive.routes import (
     base_url,
     dataset_name,
     is_google_path,
+    location_name,
     match,
     root_url,
+    store_name,
 )
 from dcmweb.archive.search import IndexSearch
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.store import Store
+from dcmweb.archive.update import patch_instances
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.http import media_types
@@ -80,6 +85,7 @@ class Archive:
         self._is_strict = is_strict
         self._logs_requests = logs_requests
         self._operations = Operations()
+        self._resources = GoogleResources()
         self._standard = StandardDialect()
         self._google = GoogleDialect(self._operations, is_strict=is_strict)
 
@@ -102,6 +108,7 @@ class Archive:
             if request.method == "OPTIONS":
                 return Response(status=204)
             endpoint, args = match(request)
+            dialect.check(endpoint, request, args)
             call = Call(request, dialect, base_url(request, args), args)
             answer: Callable[[Call], Response] = getattr(self, f"_{endpoint}")
             return _with_first_piece(answer(call))
@@ -129,10 +136,49 @@ class Archive:
         text = f"A dcmweb archive. Its base URL is {root_url(call.request)}{STANDARD_PATH}\n"
         return Response(text, content_type="text/plain")
 
-    def _store(self, call: Call) -> Response:
+    def _store(self, call: Call, *, replaces: bool = False) -> Response:
         call.dialect.check_store(call.request)
-        results = Store(self._storage, call.resource.study).run(call.request)
+        policy = call.dialect.store_policy(replaces=replaces)
+        results = Store(self._storage, call.resource.study, policy).run(call.request)
         return call.dialect.stored(call.request, results, call.base_url)
+
+    def _update(self, call: Call) -> Response:
+        return self._store(call, replaces=True)
+
+    def _patch(self, call: Call) -> Response:
+        operations = parse_patch(call.request.stream.read(LONGEST_PATCH + 1))
+        count = patch_instances(self._storage, call.resource, operations)
+        if call.resource.level is Level.INSTANCES:
+            return json_answer({})
+        method = "UpdateSeriesMetadata" if call.resource.series else "UpdateStudyMetadata"
+        return json_answer({"name": self._operations.add(dataset_name(call.args), method, count)})
+
+    def _dataset_collection(self, call: Call) -> Response:
+        parent = location_name(call.args)
+        if call.request.method == "GET":
+            return json_answer(self._resources.list(parent, "datasets"))
+        created = self._resources.create(parent, "datasets", call.request)
+        operation = self._operations.add(created["name"], "CreateDataset", 1, created)
+        return json_answer({"name": operation})
+
+    def _store_collection(self, call: Call) -> Response:
+        parent = dataset_name(call.args)
+        if call.request.method == "GET":
+            return json_answer(self._resources.list(parent, "dicomStores"))
+        return json_answer(self._resources.create(parent, "dicomStores", call.request))
+
+    def _dataset_resource(self, call: Call) -> Response:
+        return self._resource(call, dataset_name(call.args))
+
+    def _store_resource(self, call: Call) -> Response:
+        return self._resource(call, store_name(call.args))
+
+    def _resource(self, call: Call, name: str) -> Response:
+        if call.request.method == "GET":
+            return json_answer(self._resources.get(name))
+        if call.request.method == "PATCH":
+            return json_answer(self._resources.update(name, call.request))
+        return json_answer(self._resources.delete(name))
 
     def _search(self, call: Call) -> Response:
         arguments = call.request.args.items(multi=True)
@@ -174,8 +220,14 @@ class Archive:
         return self._of(call).bulkdata(call.args["element"])
 
     def _of(self, call: Call) -> Retrieve:
-        with_meta = call.dialect.row_rules.file_meta
-        return Retrieve(self._storage, call.request, call.resource, call.base_url, with_meta)
+        return Retrieve(
+            self._storage,
+            call.request,
+            call.resource,
+            call.base_url,
+            call.dialect.row_rules.file_meta,
+            call.dialect.rendered_types,
+        )
 
     def _delete(self, call: Call) -> Response:
         count = self._storage.delete(call.resource)

@@ -7,17 +7,24 @@ conformance statement, its error model, and recorded answers.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Request, Response
 
+from dcmweb.archive.google_strict import (
+    RENDERED_TYPES,
+    STRICT_QUERIES,
+    check_endpoint,
+    check_metadata,
+)
 from dcmweb.archive.negotiation import accepted, choose_type
 from dcmweb.archive.operations import Operations
 from dcmweb.archive.query import LENIENT, ParsedQuery, QueryRules
+from dcmweb.archive.representations.rendering import RENDERED
 from dcmweb.archive.search import RowRules
-from dcmweb.archive.store import DUPLICATE, Result
+from dcmweb.archive.store import DUPLICATE, Result, StorePolicy
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.native_xml import write_native_xml
 from dcmweb.dicom.resources import Level, Resource
@@ -33,6 +40,13 @@ class Dialect(Protocol):
 
     query_rules: QueryRules
     row_rules: RowRules
+    rendered_types: Sequence[str]
+
+    def check(self, endpoint: str, request: Request, args: Mapping[str, str]) -> None:
+        """Reject a transaction that the server does not have."""
+
+    def store_policy(self, *, replaces: bool) -> StorePolicy:
+        """Return what a store request, or one that replaces instances, may do."""
 
     def check_store(self, request: Request) -> None:
         """Reject a store request by its header fields."""
@@ -61,7 +75,15 @@ class StandardDialect:
 
     query_rules = LENIENT
     row_rules = RowRules()
+    rendered_types: Sequence[str] = RENDERED
     _MOST = 10_000
+
+    def check(self, endpoint: str, request: Request, args: Mapping[str, str]) -> None:
+        """Accept everything that has a URL."""
+
+    def store_policy(self, *, replaces: bool) -> StorePolicy:
+        """Accept what can be stored."""
+        return StorePolicy(replaces=replaces)
 
     def check_store(self, request: Request) -> None:
         """Check that the answer is available in an accepted media type."""
@@ -103,39 +125,6 @@ _DEFAULT_LIMITS = {Level.STUDIES: 100, Level.SERIES: 100, Level.INSTANCES: 1000}
 _LIMITS = {Level.STUDIES: 5000, Level.SERIES: 5000, Level.INSTANCES: 50_000}
 _MOST_OFFSET = 1_000_000
 _PROCESSING_FAILURE = 0x0110
-# What the DICOM conformance statement of the Cloud Healthcare API lists as search parameters.
-_STUDY_FILTERS = (
-    "StudyInstanceUID",
-    "PatientName",
-    "PatientID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyDate",
-)
-_SERIES_FILTERS = (*_STUDY_FILTERS, "SeriesInstanceUID", "Modality")
-_STRICT_QUERIES = QueryRules(
-    is_literal=True,
-    filters={
-        Level.STUDIES: _STUDY_FILTERS,
-        Level.SERIES: _SERIES_FILTERS,
-        Level.INSTANCES: (*_SERIES_FILTERS, "SOPInstanceUID"),
-    },
-    # The system parameters of Google's APIs.
-    parameters=(
-        "$.xgafv",
-        "access_token",
-        "alt",
-        "callback",
-        "fields",
-        "key",
-        "oauth_token",
-        "prettyPrint",
-        "quotaUser",
-        "uploadType",
-        "upload_protocol",
-        "userProject",
-    ),
-)
 
 
 class GoogleDialect:
@@ -146,7 +135,24 @@ class GoogleDialect:
     def __init__(self, operations: Operations, *, is_strict: bool = False) -> None:
         self._operations = operations
         self._is_strict = is_strict
-        self.query_rules = _STRICT_QUERIES if is_strict else LENIENT
+        self.query_rules = STRICT_QUERIES if is_strict else LENIENT
+        self.rendered_types: Sequence[str] = RENDERED_TYPES if is_strict else RENDERED
+
+    def check(self, endpoint: str, request: Request, args: Mapping[str, str]) -> None:
+        """Reject what the API does not have, if the archive is strict."""
+        if self._is_strict:
+            check_endpoint(endpoint, request, args)
+
+    def store_policy(self, *, replaces: bool) -> StorePolicy:
+        """Replace instances by DICOM files only; check JSON if the archive is strict."""
+        if replaces:
+            return StorePolicy(replaces=True, media_types=(media_types.DICOM,))
+        if self._is_strict:
+            return StorePolicy(
+                media_types=(media_types.DICOM, media_types.DICOM_JSON),
+                check_metadata=check_metadata,
+            )
+        return StorePolicy()
 
     def check_store(self, request: Request) -> None:
         """Check the storage class and the accepted media types."""
@@ -160,7 +166,8 @@ class GoogleDialect:
         name = choose_type(accepted(request), _GOOGLE_ANSWERS)
         status = 200 if all(result.is_stored for result in results) else 409
         is_json = name == media_types.DICOM_JSON
-        module = response_module(results, base_url, self._json_detail if is_json else self._detail)
+        detail = self._json_detail if is_json else self._detail
+        module = response_module(results, base_url, detail, names_failed=not self._is_strict)
         return _module_response(module, name, status)
 
     def _json_detail(self, result: Result) -> Dataset:
@@ -232,17 +239,27 @@ _GOOGLE_STATUSES = {
 }
 
 
-def response_module(results: Sequence[Result], base_url: str, failure: Any) -> Dataset:
-    """Make the store response module (PS3.18 table I.2.1-1); `failure` describes why one failed."""
+def response_module(
+    results: Sequence[Result], base_url: str, failure: Any, *, names_failed: bool = True
+) -> Dataset:
+    """Make the store response module (PS3.18 table I.2.1-1); `failure` describes why one failed.
+
+    Google's failed items have no UIDs, and there are no other failures (an answer recorded in
+    dcmjs-org/dcmjs#249): so it is if `names_failed` is False.
+    """
     stored = [r for r in results if r.is_stored]
-    failed = [r for r in results if not r.is_stored and r.resource.instance]
-    others = [r for r in results if not r.is_stored and not r.resource.instance]
+    not_stored = [r for r in results if not r.is_stored]
+    failed = [r for r in not_stored if r.resource.instance or not names_failed]
+    others = [r for r in not_stored if names_failed and not r.resource.instance]
     module: Dataset = {}
     studies = {r.resource.study for r in stored}
     if len(studies) == 1:
         module["00081190"] = _url(f"{base_url}/{Resource(studies.pop())}")
     for tag, items in (
-        ("00081198", [{**_reference(r), **failure(r)} for r in failed]),
+        (
+            "00081198",
+            [{**(_reference(r) if names_failed else {}), **failure(r)} for r in failed],
+        ),
         (
             "00081199",
             [_reference(r) | {"00081190": _url(f"{base_url}/{r.resource}")} for r in stored],

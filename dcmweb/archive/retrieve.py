@@ -52,6 +52,7 @@ class Retrieve:
     resource: Resource
     base_url: str
     with_file_meta: bool = False  # whether metadata has elements of group 0002
+    rendered_types: Sequence[str] = RENDERED
 
     def instances(self) -> Response:
         """Send the instances of a study or series, or one, as files."""
@@ -131,7 +132,9 @@ class Retrieve:
             if choice:
                 return self._send_frames(wanted, choice, numbers, frames, entry)
         stored = frame_media_type(frames.transfer_syntax)
-        raise not_acceptable([_multipart(media_types.OCTET_STREAM), _multipart(stored), *RENDERED])
+        raise not_acceptable(
+            [_multipart(media_types.OCTET_STREAM), _multipart(stored), *self.rendered_types]
+        )
 
     def _frame_choice(self, wanted: MediaRange, frames: Frames) -> MediaType | None:
         """Choose the media type of frames; None if the media range does not match."""
@@ -150,7 +153,7 @@ class Retrieve:
                 )
         if wanted.covers(stored_type) and (as_stored or not syntax):
             return MediaType(stored_type, stored)
-        rendered = [name for name in RENDERED if wanted.covers(name)]
+        rendered = [name for name in self.rendered_types if wanted.covers(name)]
         return MediaType(rendered[0]) if rendered and syntax in ("", _ANY_SYNTAX) else None
 
     def _send_frames(
@@ -200,12 +203,14 @@ class Retrieve:
         wanted = [(entry, number) for entry in entries for number in numbers or (1,)]
         ranges = accepted(self.request)
         if len(wanted) == 1 and any(r.is_single for r in ranges):
-            name = choose_type(ranges, RENDERED)
+            name = choose_type(ranges, self.rendered_types)
             picture = self._rendered(*wanted[0], name)
             return as_single(MediaType(name), [picture], len(picture))
-        name = next((n for r in ranges for n in RENDERED if r.is_multipart and r.covers(n)), "")
+        name = next(
+            (n for r in ranges for n in self.rendered_types if r.is_multipart and r.covers(n)), ""
+        )
         if not name:
-            raise not_acceptable([_multipart(n) for n in RENDERED])
+            raise not_acceptable([_multipart(n) for n in self.rendered_types])
         return as_parts(self._pictures(wanted, name), MediaType(name))
 
     def _pictures(
@@ -223,7 +228,7 @@ class Retrieve:
     def thumbnail(self, numbers: Sequence[int] = ()) -> Response:
         """Send a small image of the first instance that can be rendered."""
         asked = parse_rendered_query(self.request.args)
-        name = choose_type(accepted(self.request), RENDERED)
+        name = choose_type(accepted(self.request), self.rendered_types)
         for entry in self._entries():
             try:
                 picture = thumbnail(

@@ -14,6 +14,7 @@ GOOGLE_VERSIONS = ("v1", "v1beta1")
 _DATASET = "projects/<project>/locations/<location>/datasets/<dataset>"
 _GOOGLE_PATH = f"/<any({', '.join(GOOGLE_VERSIONS)}):version>/{_DATASET}"
 _GOOGLE_STORE = "/dicomStores/<store>/dicomWeb"
+_DATASETS = f"/<any({', '.join(GOOGLE_VERSIONS)}):version>/projects/<project>/locations/<location>"
 # Any names will do: all of them are the same store.
 GOOGLE_EXAMPLE_PATH = "/v1/projects/p/locations/l/datasets/d/dicomStores/s/dicomWeb"
 
@@ -56,12 +57,38 @@ def _dicomweb_rules() -> list[RuleFactory]:
     return [*rules]
 
 
+def _update_rules() -> list[RuleFactory]:
+    """List how instances are updated in v1beta1 of Google's API."""
+    levels = ("/studies/<study>", "/series/<series>", "/instances/<instance>")
+    paths = ["".join(levels[:depth]) for depth in (1, 2, 3)]
+    return [
+        Rule("/studies", endpoint="update", methods=["PUT"]),
+        Rule("/studies/<study>", endpoint="update", methods=["PUT"]),
+        *[Rule(f"{path}/metadata", endpoint="patch", methods=["PATCH"]) for path in paths],
+    ]
+
+
+def _resource_rules(collection: str, name: str) -> list[RuleFactory]:
+    """List how the resources of a collection are managed."""
+    return [
+        Rule(collection, endpoint=f"{name}_collection", methods=["GET", "POST"]),
+        Rule(
+            f"{collection}/<{name}>",
+            endpoint=f"{name}_resource",
+            methods=["GET", "PATCH", "DELETE"],
+        ),
+    ]
+
+
 URLS = Map(
     [
         Rule("/", endpoint="home", methods=["GET"]),
         Submount(STANDARD_PATH, _dicomweb_rules()),
         Submount(_GOOGLE_PATH + _GOOGLE_STORE, _dicomweb_rules()),
+        Submount(_GOOGLE_PATH + _GOOGLE_STORE, _update_rules()),
         Rule(f"{_GOOGLE_PATH}/operations/<operation>", endpoint="operation", methods=["GET"]),
+        *_resource_rules(f"{_DATASETS}/datasets", "dataset"),
+        *_resource_rules(f"{_GOOGLE_PATH}/dicomStores", "store"),
     ],
     strict_slashes=False,
     merge_slashes=False,
@@ -96,16 +123,26 @@ def dataset_name(args: Mapping[str, str]) -> str:
     """Name the Google dataset of a URL; "" in the standard dialect."""
     if "project" not in args:
         return ""
-    names = {name: quote(text, safe="") for name, text in args.items()}
-    return "projects/{project}/locations/{location}/datasets/{dataset}".format(**names)
+    return f"{location_name(args)}/datasets/{quote(args['dataset'], safe='')}"
+
+
+def store_name(args: Mapping[str, str]) -> str:
+    """Name the Google DICOM store of a URL."""
+    return f"{dataset_name(args)}/dicomStores/{quote(args['store'], safe='')}"
+
+
+def location_name(args: Mapping[str, str]) -> str:
+    """Name the project and location of a URL."""
+    return (
+        f"projects/{quote(args['project'], safe='')}/locations/{quote(args['location'], safe='')}"
+    )
 
 
 def base_url(request: Request, args: Mapping[str, str]) -> str:
     """Return the base URL as the client wrote it."""
     path = STANDARD_PATH
     if "store" in args:
-        store = quote(args["store"], safe="")
-        path = f"/{args['version']}/{dataset_name(args)}/dicomStores/{store}/dicomWeb"
+        path = f"/{args['version']}/{store_name(args)}/dicomWeb"
     return root_url(request) + path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -66,12 +66,24 @@ class _Stream:
         return bool(getattr(self._stream, "remaining", 0))
 
 
+@dataclass(frozen=True)
+class StorePolicy:
+    """What a store request may do."""
+
+    replaces: bool = False  # whether instances with other bytes are replaced
+    media_types: Sequence[str] = (media_types.DICOM, *_METADATA_TYPES)  # of its parts
+    check_metadata: Callable[[Dataset], None] | None = None  # raises BadRequest
+
+
 class Store:
     """One store request; `study` is set where the request names one."""
 
-    def __init__(self, storage: Storage, study: str = "") -> None:
+    def __init__(
+        self, storage: Storage, study: str = "", policy: StorePolicy | None = None
+    ) -> None:
         self._storage = storage
         self._study = study
+        self._policy = policy or StorePolicy()
         self._results: list[Result] = []
         self._waiting: list[Received] = []
         self._files = ExitStack()  # discards files without a final name
@@ -106,13 +118,13 @@ class Store:
         inner = parse(content_type.parameters.get("type", media_types.DICOM)).name
         boundary = content_type.parameters.get("boundary", "")
         parts = read_parts(stream.read, boundary)
+        if inner not in self._policy.media_types:
+            raise UnsupportedMediaType(_wanted(content_type))
         if inner == media_types.DICOM:
             for part in parts:
                 self._take_part(part)
-        elif inner in _METADATA_TYPES:
-            self._take_metadata(parts)
         else:
-            raise UnsupportedMediaType(_wanted(content_type))
+            self._take_metadata(parts)
 
     def _take_part(self, part: Part) -> None:
         if part.media_type.name not in ("", media_types.DICOM, media_types.OCTET_STREAM):
@@ -152,7 +164,8 @@ class Store:
 
     def _keep(self) -> None:
         """Give the received files their final names."""
-        for received, kept in zip(self._waiting, self._storage.keep(self._waiting), strict=True):
+        results = self._storage.keep(self._waiting, replace=self._policy.replaces)
+        for received, kept in zip(self._waiting, results, strict=True):
             identity = received.header.identity
             if kept is Kept.DIFFERENT:
                 detail = "an instance with these UIDs and other content already exists"
@@ -198,6 +211,8 @@ class Store:
     def _compose(self, metadata: Dataset, bulk: dict[str, BulkFile]) -> None:
         partial = self._files.enter_context(self._new_file())
         try:
+            if self._policy.check_metadata:
+                self._policy.check_metadata(metadata)
             write_instance(metadata, bulk, partial.write)
         except BadRequest as error:
             partial.discard()
@@ -242,6 +257,7 @@ def _bulk_names(dataset: Dataset) -> Iterator[str]:
             continue
         if isinstance(element.get("BulkDataURI"), str):
             yield element["BulkDataURI"]
-        for item in element.get("Value") or ():
+        items = element.get("Value")
+        for item in items if isinstance(items, list) else ():
             if isinstance(item, dict) and element.get("vr") == "SQ":
                 yield from _bulk_names(item)

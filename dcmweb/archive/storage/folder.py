@@ -129,16 +129,22 @@ class Storage:
         partial.file.close()
         return Received(partial, header)
 
-    def keep(self, received: Iterable[Received]) -> list[Kept]:
-        """Give files their final names and index them; they are durable afterwards."""
+    def keep(self, received: Iterable[Received], *, replace: bool = False) -> list[Kept]:
+        """Give files their final names and index them; they are durable afterwards.
+
+        Instances with other bytes are replaced if that is wanted: their files are treated as if
+        they were deleted.
+        """
+        replaced: list[Entry] = []
         with writing_into(self.folder), self.index.writing():
             folders: set[str] = set()
-            kept = [self._keep(one, folders) for one in received]
+            kept = [self._keep(one, folders, replaced if replace else None) for one in received]
             for folder in folders:
                 _sync_folder(folder)
+        self._unlink(entry.path for entry in replaced if entry.own)
         return kept
 
-    def _keep(self, received: Received, folders: set[str]) -> Kept:
+    def _keep(self, received: Received, folders: set[str], replaced: list[Entry] | None) -> Kept:
         header = received.header
         there = self.index.find(header.identity.resource)
         if there and not os.path.exists(self.path(there)):
@@ -146,8 +152,10 @@ class Storage:
             there = None
         if there:
             same = filecmp.cmp(received.partial.path, self.path(there), shallow=False)
-            received.partial.discard()
-            return Kept.SAME if same else Kept.DIFFERENT
+            if same or replaced is None:
+                received.partial.discard()
+                return Kept.SAME if same else Kept.DIFFERENT
+            replaced += self.index.mark_deleted(header.identity.resource)
         path = self._free_path(header.identity.resource)
         final = received.partial.move_to(os.path.join(self.folder, path))
         folders.update(_folders_between(self.folder, os.path.dirname(final)))

@@ -1,0 +1,110 @@
+"""What the Cloud Healthcare API refuses and this archive otherwise accepts: `serve --strict`.
+
+Sources: the DICOM conformance statement of the Cloud Healthcare API (sections Store, Search,
+Retrieve), its REST reference for the system parameters, and its guide to updating DICOM data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from werkzeug.exceptions import BadRequest, NotFound
+from werkzeug.wrappers import Request
+
+from dcmweb.archive.query import QueryRules
+from dcmweb.dicom.element_walk import DEFLATED, EXPLICIT_VR_BIG_ENDIAN
+from dcmweb.dicom.json_model import Dataset, text, values
+from dcmweb.dicom.resources import Level
+
+_STUDY_FILTERS = (
+    "StudyInstanceUID",
+    "PatientName",
+    "PatientID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+    "StudyDate",
+)
+_SERIES_FILTERS = (*_STUDY_FILTERS, "SeriesInstanceUID", "Modality")
+_SYSTEM_PARAMETERS = (
+    "$.xgafv",
+    "access_token",
+    "alt",
+    "callback",
+    "fields",
+    "key",
+    "oauth_token",
+    "prettyPrint",
+    "quotaUser",
+    "uploadType",
+    "upload_protocol",
+    "userProject",
+)
+STRICT_QUERIES = QueryRules(
+    is_literal=True,
+    filters={
+        Level.STUDIES: _STUDY_FILTERS,
+        Level.SERIES: _SERIES_FILTERS,
+        Level.INSTANCES: (*_SERIES_FILTERS, "SOPInstanceUID"),
+    },
+    parameters=_SYSTEM_PARAMETERS,
+)
+RENDERED_TYPES = ("image/jpeg", "image/png")
+
+_REQUIRED = {
+    "00080005": "SpecificCharacterSet",
+    "00020010": "TransferSyntaxUID",
+    "00080016": "SOPClassUID",
+    "0020000D": "StudyInstanceUID",
+    "0020000E": "SeriesInstanceUID",
+    "00080018": "SOPInstanceUID",
+}
+_BULK_VRS = ("OB", "OW", "UN")
+_PIXEL_DATA = "7FE00010"
+
+
+def check_endpoint(endpoint: str, request: Request, args: Mapping[str, str]) -> None:
+    """Reject transactions that the API does not have."""
+    if endpoint == "thumbnail":
+        raise NotFound("thumbnails are not supported")
+    if endpoint in ("update", "patch") and args["version"] != "v1beta1":
+        raise NotFound("updating instances is part of v1beta1 only")
+    if endpoint != "rendered":
+        return
+    if "instance" not in args:
+        raise NotFound("rendering is supported for instances and frames only")
+    others = request.args.keys() - {"viewport", "accept", *_SYSTEM_PARAMETERS}
+    if others:
+        raise BadRequest(f"unsupported parameters of a rendered image: {', '.join(sorted(others))}")
+
+
+def check_metadata(metadata: Dataset) -> None:
+    """Check an instance that is stored as JSON; raises BadRequest with the reason."""
+    for tag, keyword in _REQUIRED.items():
+        if not text(metadata, tag):
+            raise BadRequest(f"{keyword} is required")
+    if values(metadata, "00080005") != ["ISO_IR 192"]:
+        raise BadRequest("SpecificCharacterSet must be ISO_IR 192")
+    syntax = text(metadata, "00020010")
+    if syntax in (EXPLICIT_VR_BIG_ENDIAN, DEFLATED):
+        raise BadRequest(f"transfer syntax {syntax} is not supported for JSON metadata")
+    references = list(_bulk_references(metadata))
+    if len(references) > 1:
+        raise BadRequest("an instance can have one BulkDataURI only")
+    if any(vr not in _BULK_VRS for vr in references):
+        raise BadRequest(f"a BulkDataURI must have one of the VRs {', '.join(_BULK_VRS)}")
+    if "InlineBinary" in metadata.get(_PIXEL_DATA, {}):
+        raise BadRequest("PixelData must be a BulkDataURI, not InlineBinary")
+
+
+def _bulk_references(dataset: Dataset) -> Iterator[str]:
+    """Yield the VR of each element with a BulkDataURI."""
+    for element in dataset.values():
+        if not isinstance(element, dict):
+            continue
+        if "BulkDataURI" in element:
+            yield str(element.get("vr", ""))
+        nested: Collection[Any] = element.get("Value") or ()
+        for item in nested if isinstance(nested, list) else ():
+            if isinstance(item, dict):
+                yield from _bulk_references(item)
