@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -51,7 +52,7 @@ def _operation(step: Any) -> Operation:
     if name != "remove" and "value" not in step:
         raise BadRequest(f"operation {name} needs a value")
     path = [part.replace("~1", "/").replace("~0", "~") for part in step["path"].split("/")[1:]]
-    if not path or len(path[0]) != 8:
+    if not path or not re.fullmatch("[0-9A-Fa-f]{8}", path[0]):
         raise BadRequest("the path of an operation begins with a tag: /00100010")
     tag = path[0].upper()
     if name != "test" and (tag in _FIXED or tag < "00080000"):
@@ -67,7 +68,7 @@ def patched(metadata: Dataset, operations: Sequence[Operation]) -> Dataset:
         try:
             for part in path[:-1]:
                 parent = parent[int(part)] if isinstance(parent, list) else parent[part]
-            _apply(parent, name, path[-1], value)
+            _apply(parent, name, path[-1], copy.deepcopy(value))
         except (LookupError, TypeError, ValueError):
             where = "/".join(path)
             raise BadRequest(f"operation {name} cannot be applied to /{where}") from None
@@ -128,8 +129,7 @@ def _change(dataset: Elements, tag: str, element: Any) -> None:
         return
     if not isinstance(element, dict) or set(element) - {"vr", "Value", "InlineBinary"}:
         raise BadRequest(f"element {tag} is not in the DICOM JSON model")
-    values = Elements.from_json({tag: element}) if element.get("vr") else None
-    changed: DataElement = _checked(tag, lambda: next(iter(values or ())))
+    changed: DataElement = _checked(tag, lambda: Elements.from_json({tag: element})[int(tag, 16)])
     dataset[changed.tag] = changed
 
 
