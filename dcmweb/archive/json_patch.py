@@ -129,7 +129,9 @@ def _change(dataset: Elements, tag: str, element: Any) -> None:
         return
     if not isinstance(element, dict) or set(element) - {"vr", "Value", "InlineBinary"}:
         raise BadRequest(f"element {tag} is not in the DICOM JSON model")
-    changed: DataElement = _checked(tag, lambda: Elements.from_json({tag: element})[int(tag, 16)])
+    changed: DataElement = _checked(
+        f"element {tag}", lambda: Elements.from_json({tag: element})[int(tag, 16)]
+    )
     dataset[changed.tag] = changed
 
 
@@ -138,5 +140,4 @@ def _checked(what: str, action: Callable[[], Any]) -> Any:
     try:
         return action()
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadRequest(f"{what} cannot be written: {reason}") from error
+        raise BadRequest(f"{what} cannot be written ({type(error).__name__})") from error

@@ -6,6 +6,7 @@ Only the header is read into memory; pixel data is located by its offset in the 
 from __future__ import annotations
 
 import bisect
+import os
 import struct
 import tempfile
 import warnings
@@ -13,17 +14,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options
-from pydicom.uid import UID
 from werkzeug.exceptions import NotAcceptable, NotFound
 
+from dcmweb.archive.representations.decoder_pool import decode
+from dcmweb.archive.representations.decoding import Array
 from dcmweb.dicom.element_walk import (
     DEFLATED,
     EXPLICIT_VR_BIG_ENDIAN,
@@ -43,11 +43,12 @@ _UNDEFINED = 0xFFFFFFFF
 ITEM = b"\xfe\xff\x00\xe0"
 VIDEO = frozenset(s for s, name in FRAME_MEDIA_TYPES.items() if name.startswith("video/"))
 _LARGEST_IN_MEMORY = 16 * 1024 * 1024
+_LARGEST_INFLATED = 64 * 1024 * 1024  # bytes, or
+_MOST_INFLATION = 50  # times the size of the deflated file, if that is more
 _TAIL = 10  # bytes at the end of a codestream that may hold its end marker and padding
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000
 
 ByteRange = tuple[int, int]
-Array = npt.NDArray[Any]
 
 
 def open_plain(path: str) -> IO[bytes]:
@@ -71,8 +72,12 @@ def open_plain(path: str) -> IO[bytes]:
             meta.replace(DEFLATED.encode(), EXPLICIT_VR_LITTLE_ENDIAN.ljust(length, "\0").encode())
         )
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        limit = max(_LARGEST_INFLATED, _MOST_INFLATION * os.fstat(file.fileno()).st_size)
         while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(PIECE)):
             plain.write(inflater.decompress(piece, 4 * PIECE))
+            if plain.tell() > limit:
+                plain.close()
+                raise BrokenDicom("its data set is too large when inflated", path=path)
         plain.write(inflater.flush())
     plain.seek(0)
     return plain
@@ -178,8 +183,14 @@ class Frames:
         self.path = path
         with open_plain(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-            self.plain_syntax = self._syntax()
+            try:
+                self.header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+                self.plain_syntax = self._syntax()
+            except OSError:
+                raise
+            except Exception as error:  # pydicom raises errors of any kind on malformed files
+                kind = type(error).__name__  # the text of the error may be of a patient
+                raise NotAcceptable(f"the header is malformed ({kind})") from error
             self.element = self._find_element(file)
         with open(path, "rb") as source:
             meta = read_meta(source) if skip_preamble(source) else {}
@@ -274,13 +285,11 @@ class Frames:
                 options = as_pixel_options(
                     self.header, number_of_frames=1, pixel_keyword=element.keyword
                 )
-                options.pop("extended_offsets", None)
-                decoder = get_decoder(UID(syntax))
-                array, facts = decoder.as_array(source, index=0, **options)
+            options.pop("extended_offsets", None)
+            return decode(source, syntax, options)
         except Exception as error:  # decoders raise errors of any kind
             reason = " ".join(str(error).split())
             raise NotAcceptable(f"frame {number} cannot be decoded: {reason}") from error
-        return array, str(facts["photometric_interpretation"])
 
     @property
     def swap_width(self) -> int:
@@ -290,6 +299,8 @@ class Frames:
         if self.element.keyword != "PixelData":
             return 4 if self.element.keyword == "FloatPixelData" else 8
         allocated = int(self.header.get("BitsAllocated") or 8)
+        if allocated > 8 and allocated not in (16, 32, 64):
+            raise NotAcceptable(f"Bits Allocated is {allocated}: its words cannot be swapped")
         return allocated // 8 if allocated > 8 else 2 if self.element.vr == "OW" else 1
 
     def _present(self, number: int) -> PixelElement:

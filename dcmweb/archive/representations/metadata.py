@@ -138,7 +138,8 @@ def opened(path: str, tags: Collection[str] = ()) -> Iterator[OpenDataset]:
         except OSError:
             raise
         except Exception as error:  # pydicom raises errors of any kind on malformed values
-            raise BrokenDicom(f"it cannot be read: {error}", path=path) from None
+            kind = type(error).__name__  # the text of the error may be of a patient
+            raise BrokenDicom(f"its header is malformed ({kind})", path=path) from None
         is_big_endian = found.original_encoding[1] is False
         yield OpenDataset(file, found, _transfer_syntax(path), is_big_endian)
 

@@ -16,7 +16,8 @@ from PIL import Image
 from pydicom.pixels.processing import apply_color_lut
 from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
 
-from dcmweb.archive.representations.frames import Array, Frames
+from dcmweb.archive.representations.decoding import Array
+from dcmweb.archive.representations.frames import Frames
 from dcmweb.archive.representations.luts import LookupTable, read_lut
 
 LARGEST_SIDE = 10_000

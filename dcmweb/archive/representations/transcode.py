@@ -6,6 +6,7 @@ Only the header is held in memory, and of the pixel data a piece or a frame.
 from __future__ import annotations
 
 import copy
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -64,8 +65,9 @@ def transcoded(path: str, transfer_syntax: str) -> Iterator[bytes]:
             start = _start(frames, transfer_syntax, changes)
             end = _end(frames, transfer_syntax)
     except Exception as error:  # pydicom raises errors of any kind on malformed values
-        reason = " ".join(str(error).split())
-        raise NotAcceptable(f"the instance cannot be transcoded: {reason}") from error
+        match = re.search(r"\([0-9A-F]{4},[0-9A-F]{4}\)", str(error), re.IGNORECASE)
+        where = f"element {match[0]}" if match else "its header"
+        raise NotAcceptable(f"the instance cannot be transcoded: {where} is malformed") from error
     return _joined(start, value, end)
 
 
