@@ -128,7 +128,7 @@ class Archive:
             return NotFound("the instance has been deleted meanwhile")
         if isinstance(error, (LocalError, OSError)):
             self._notify(f"{request.method} failed: {error}")
-            return ServiceUnavailable("the archive cannot use its folder; its log has the reason")
+            return ServiceUnavailable(f"the archive cannot use its folder: {_reason(error)}")
         traceback.print_exc(file=sys.stderr)
         return InternalServerError("a defect of the archive")
 
@@ -242,6 +242,12 @@ class Archive:
         if report is None:
             raise NotFound("there is no such operation; those of an earlier run are not known")
         return json_answer(report)
+
+
+def _reason(error: Exception) -> str:
+    """Return what the system says of an error, without the path that it is about."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return (cause.strerror if isinstance(cause, OSError) else None) or "its log has the reason"
 
 
 def _log_line(request: Request, status: int, seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -244,7 +245,12 @@ def _read_metadata(part: Part) -> list[Dataset]:
             raise BadRequest("the metadata is too long")
     if part.media_type.name == media_types.DICOM_XML:
         return [parse_native_xml(bytes(body))]
-    return parse_json(bytes(body))
+    datasets = parse_json(bytes(body))
+    try:
+        json.dumps(datasets, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRequest("the metadata contains an unpaired surrogate") from None
+    return datasets
 
 
 def _bulk_of(dataset: Dataset, bulk: dict[str, BulkFile]) -> dict[str, BulkFile]:

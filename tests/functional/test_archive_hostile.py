@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,11 +19,16 @@ from tests.functional.archives import (
     LONG,
     STANDARD,
     Running,
+    bodies,
+    body_of,
+    changed,
+    multipart,
     new_series,
     path_of,
     post,
     rows_of,
     running,
+    sample,
 )
 
 WAITING = 70  # more than the threads that the archive begins with
@@ -160,6 +167,74 @@ def test_a_named_origin_may_call_the_archive_by_its_name(tmp_path: Path) -> None
             assert server.get("studies", headers={"Host": host}).status_code == status
     with running(tmp_path / "b", "--host", "0.0.0.0") as server:
         assert server.get("studies", headers={"Host": "other.example"}).status_code == 204
+
+
+def test_a_frame_that_makes_its_decoder_crash_is_not_acceptable(tmp_path: Path) -> None:
+    good = sample("SC_rgb_small_odd_jpeg.dcm")
+    bad = bytearray(changed(good, SOPInstanceUID="1.2.3.9"))
+    bad[bad.index(b"\xff\xc0") + 10] = 0x54  # the identifier of the first component
+    with running(tmp_path / "folder") as server:
+        assert post(server, [good, bytes(bad)]).status_code == 200
+        for below in ("", "/rendered", "/thumbnail", "/frames/1"):
+            assert server.get(path_of(bytes(bad)) + below).status_code == 406
+            assert server.get(path_of(good) + below).status_code == 200
+        assert server.get(path_of(bytes(bad)), AS_STORED).content == bad
+        assert len(bodies(server.get(path_of(good, 1)))) == 2
+
+
+@pytest.mark.parametrize("where", ["uid", "transfer syntax"])
+def test_line_breaks_in_uids_do_not_get_into_header_fields(tmp_path: Path, where: str) -> None:
+    (data,) = new_series()
+    syntax, uid = b"1.2.840.10008.1.2.1", path_of(data).rpartition("/")[2].encode()
+    old = syntax if where == "transfer syntax" else uid
+    broken = data.replace(old, old[:1] + b"\r\n" + old[3:])
+    with running(tmp_path / "folder") as server:
+        assert post(server, [broken]).status_code == 409
+        assert rows_of(server.get("instances")) == []
+
+
+ODD_METADATA: list[Any] = [
+    {"0020000D": {"vr": "UI", "Value": "1.2"}},
+    {"0020000D": {"vr": "UI", "Value": {"a": 1}}},
+    {"0020000D": "1.2"},
+    {"0020000D": {"vr": 7, "Value": [1]}},
+    {"0020000D": None},
+    {"00400275": {"vr": "SQ", "Value": 5}},
+    {"00400275": {"vr": "SQ", "Value": [[]]}},
+    {"00420011": {"vr": "OB", "BulkDataURI": ["a"]}},
+    {"00420011": {"vr": "OB", "InlineBinary": 5}},
+    {"00420011": {"vr": "OB", "InlineBinary": "?"}},
+    {"00280010": {"vr": "US", "Value": [1e300]}},
+    {"00280010": {"vr": "US", "Value": [True]}},
+    {"00100010": {"vr": "PN", "Value": [{"Alphabetic": 5}]}},
+    {"00100010": {"vr": "PN", "Value": [{"Alphabetic": "\ud800"}]}},
+    {"": {}},
+    {},
+]
+
+
+@pytest.mark.parametrize("metadata", ODD_METADATA)
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
+def test_odd_metadata_is_refused_in_words(
+    server: Running, dialect: str, metadata: dict[str, Any]
+) -> None:
+    whole = {
+        "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.7"]},
+        "00080018": {"vr": "UI", "Value": ["8.1.1.1"]},
+        "0020000E": {"vr": "UI", "Value": ["8.1.1"]},
+        **({"0020000D": {"vr": "UI", "Value": ["8.1"]}} if metadata else {}),
+        **metadata,
+    }
+    body = body_of([({"Content-Type": "application/dicom+json"}, json.dumps([whole]).encode())])
+    response = server(
+        "POST",
+        f"{dialect}/studies",
+        "application/dicom+json",
+        data=body,
+        headers=multipart("application/dicom+json"),
+    )
+    assert response.status_code in (400, 409), response.text
+    assert response.text
 
 
 def test_storing_into_a_study_that_is_being_deleted_loses_nothing(tmp_path: Path) -> None:
