@@ -15,7 +15,8 @@ from pydicom.tag import BaseTag
 from werkzeug.exceptions import BadRequest, NotFound
 
 from dcmweb.archive.negotiation import MediaRange
-from dcmweb.archive.representations.frames import VIDEO, FileRanges, Frames, Swapped
+from dcmweb.archive.representations.byte_ranges import FileRanges, Swapped, check_end
+from dcmweb.archive.representations.frames import VIDEO, Frames
 from dcmweb.archive.representations.metadata import (
     UNDEFINED,
     OpenDataset,
@@ -24,7 +25,7 @@ from dcmweb.archive.representations.metadata import (
     opened,
     vr_of,
 )
-from dcmweb.archive.representations.transcode import TARGETS
+from dcmweb.archive.representations.transcode import TARGETS, decoded_frames
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_to_part10 import WORDS, swapped
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
@@ -115,10 +116,8 @@ class Decoded:
         return -(-frames.frame_bits // 8) * frames.count
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield frame by frame; raises NotAcceptable if one cannot be decoded."""
-        frames = Frames(self.path)
-        for number in range(1, frames.count + 1):
-            yield frames.native(number)
+        """Yield all frames; raises NotAcceptable if one cannot be decoded."""
+        return decoded_frames(Frames(self.path))
 
 
 def _element(elements: Elements, tag: str) -> RawDataElement | DataElement:
@@ -163,6 +162,8 @@ def _frames(path: str, content: OpenDataset, raw: RawDataElement | DataElement) 
 def _source(path: str, content: OpenDataset, raw: RawDataElement | DataElement) -> Source:
     vr = vr_of(raw)
     if isinstance(raw, RawDataElement) and is_deferred(raw):
+        content.file.seek(raw.value_tell)
+        check_end(content.file, raw.length)
         source: Source = FileRanges(path, ((raw.value_tell, raw.length),))
         word = WORDS.get(vr, 1) if content.is_big_endian else 1
         return Swapped(source, word, 0, raw.length) if word > 1 else source

@@ -6,15 +6,11 @@ Only the header is read into memory; pixel data is located by its offset in the 
 from __future__ import annotations
 
 import bisect
-import os
 import struct
-import tempfile
 import warnings
-import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 import pydicom
@@ -22,10 +18,18 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import as_pixel_options
 from werkzeug.exceptions import NotAcceptable, NotFound
 
+from dcmweb.archive.representations.byte_ranges import (
+    ByteRange,
+    FileRanges,
+    PackedBits,
+    Swapped,
+    check_end,
+    open_plain,
+    walk_items,
+)
 from dcmweb.archive.representations.decoder_pool import decode
 from dcmweb.archive.representations.decoding import Array
 from dcmweb.dicom.element_walk import (
-    DEFLATED,
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
@@ -33,54 +37,26 @@ from dcmweb.dicom.element_walk import (
     read_meta,
     skip_preamble,
 )
-from dcmweb.errors import BrokenDicom
 from dcmweb.http.media_types import FRAME_MEDIA_TYPES
-from dcmweb.http.multipart import PIECE, Source
+from dcmweb.http.multipart import Source
 
 _KINDS = ("FloatPixelData", "DoubleFloatPixelData", "PixelData")
 TAGS = dict(zip(_KINDS, (0x7FE00008, 0x7FE00009, 0x7FE00010), strict=True))
 _UNDEFINED = 0xFFFFFFFF
-ITEM = b"\xfe\xff\x00\xe0"
 VIDEO = frozenset(s for s, name in FRAME_MEDIA_TYPES.items() if name.startswith("video/"))
-_LARGEST_IN_MEMORY = 16 * 1024 * 1024
-_LARGEST_INFLATED = 64 * 1024 * 1024  # bytes, or
-_MOST_INFLATION = 50  # times the size of the deflated file, if that is more
+_PIXEL_DESCRIPTION = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PlanarConfiguration",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "NumberOfFrames",
+)
 _TAIL = 10  # bytes at the end of a codestream that may hold its end marker and padding
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000
-
-ByteRange = tuple[int, int]
-
-
-def open_plain(path: str) -> IO[bytes]:
-    """Open a DICOM file for reading; a deflated one is inflated.
-
-    Large inflated files are written to a temporary file.
-    """
-    file = open(path, "rb")  # noqa: SIM115
-    syntax = read_meta(file).get(META_SYNTAX) if skip_preamble(file) else None
-    if syntax != DEFLATED:
-        file.seek(0)
-        return file
-    spool = tempfile.SpooledTemporaryFile(max_size=_LARGEST_IN_MEMORY)  # noqa: SIM115
-    plain = cast("IO[bytes]", spool)
-    with file:
-        meta = bytearray(file.tell())
-        file.seek(0)
-        file.readinto(meta)
-        length = len(DEFLATED)
-        plain.write(
-            meta.replace(DEFLATED.encode(), EXPLICIT_VR_LITTLE_ENDIAN.ljust(length, "\0").encode())
-        )
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        limit = max(_LARGEST_INFLATED, _MOST_INFLATION * os.fstat(file.fileno()).st_size)
-        while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(PIECE)):
-            plain.write(inflater.decompress(piece, 4 * PIECE))
-            if plain.tell() > limit:
-                plain.close()
-                raise BrokenDicom("its data set is too large when inflated", path=path)
-        plain.write(inflater.flush())
-    plain.seek(0)
-    return plain
 
 
 @dataclass(frozen=True)
@@ -101,78 +77,6 @@ class PixelElement:
         return self.length == _UNDEFINED
 
 
-@dataclass(frozen=True)
-class FileRanges:
-    """Bytes of a file, by offset and length in it."""
-
-    path: str
-    ranges: tuple[ByteRange, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-        return sum(length for _, length in self.ranges)
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes; raises BrokenDicom if the file is shorter."""
-        with open_plain(self.path) as file:
-            for start, length in self.ranges:
-                file.seek(start)
-                left = length
-                while left:
-                    piece = file.read(min(left, PIECE))
-                    if not piece:
-                        raise BrokenDicom("it ends inside its pixel data", path=self.path)
-                    left -= len(piece)
-                    yield piece
-
-
-@dataclass(frozen=True)
-class PackedBits:
-    """A frame of one bit per sample that need not begin with a byte (PS3.5 section 8.1.1).
-
-    Yielded with its first pixel in the lowest bit of the first byte, unused bits of the last zero.
-    """
-
-    data: Source
-    shift: int  # bits of the first byte that belong to the frame before
-    bits: int
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-        return -(-self.bits // 8)
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the frame, which is small, at once."""
-        packed = np.frombuffer(b"".join(self.data.pieces()) + b"\0", np.uint8)
-        shifted = packed[:-1] >> self.shift | packed[1:].astype(np.uint16) << (8 - self.shift)
-        frame = shifted.astype(np.uint8)[: self.size]
-        if self.bits % 8:
-            frame[-1] &= (1 << self.bits % 8) - 1
-        yield frame.tobytes()
-
-
-@dataclass(frozen=True)
-class Swapped:
-    """A source of words of so many bytes in the other byte order; `skip` and `size` cut it."""
-
-    data: Source
-    width: int
-    skip: int
-    size: int
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes in the other order."""
-        skip, left = self.skip, self.size
-        for piece in self.data.pieces():
-            whole = piece + b"\0" * (-len(piece) % self.width)
-            swapped = np.frombuffer(whole, f"u{self.width}").byteswap().tobytes()
-            cut = swapped[skip : skip + left]
-            skip, left = 0, left - len(cut)
-            yield cut
-
-
 class Frames:
     """The frames of one file, counted from 1; `header` is its data set before the pixel data.
 
@@ -185,6 +89,8 @@ class Frames:
             warnings.simplefilter("ignore")
             try:
                 self.header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+                for keyword in _PIXEL_DESCRIPTION:
+                    self.header.get(keyword)  # raises what its conversion raises
                 self.plain_syntax = self._syntax()
             except OSError:
                 raise
@@ -223,6 +129,8 @@ class Frames:
         if keyword is None or len(long) < 4:
             return None
         (length,) = struct.unpack(order + "L", long)
+        if length != _UNDEFINED:
+            check_end(file, length)
         return PixelElement(keyword, vr, file.tell(), length) if length else None
 
     @property
@@ -374,12 +282,3 @@ class Frames:
         self._offsets = list(struct.unpack(f"<{len(table) // 4}L", table))
         self._fragments = found[1:]
         return self._fragments
-
-
-def walk_items(file: IO[bytes]) -> Iterator[ByteRange]:
-    """Yield the items of encapsulated pixel data; leaves the file position after the last."""
-    while len(head := file.read(8)) == 8 and head[:4] == ITEM:
-        (length,) = struct.unpack("<L", head[4:])
-        start = file.tell()
-        yield start, length
-        file.seek(start + length)

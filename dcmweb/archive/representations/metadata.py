@@ -21,7 +21,8 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
 
-from dcmweb.archive.representations.frames import TAGS, open_plain, walk_items
+from dcmweb.archive.representations.byte_ranges import open_plain, walk_items
+from dcmweb.archive.representations.frames import TAGS
 from dcmweb.dicom.element_walk import META_SYNTAX, read_meta, skip_preamble
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_to_part10 import BINARY, swapped

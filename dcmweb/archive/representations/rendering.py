@@ -26,6 +26,15 @@ _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
 RENDERED = tuple(_FORMATS)  # media types, the one that is sent by default first
 _FUNCTIONS = ("linear", "linear-exact", "sigmoid")
 _DEFAULT_QUALITY = 90
+# What malformed values lead to; RuntimeError is pydicom's for unknown VRs.
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -163,7 +172,7 @@ def _picture(path: str, frame: int, window: Window | None) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shown = _shown(array, colours, frames.header, frame, window)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise NotAcceptable(f"frame {frame} cannot be rendered: {error}") from error
     return Image.fromarray(np.ascontiguousarray(shown))
 

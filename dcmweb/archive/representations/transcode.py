@@ -8,8 +8,10 @@ from __future__ import annotations
 import copy
 import re
 import struct
+import tempfile
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from typing import IO, Any, BinaryIO, cast
 
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -19,28 +21,22 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID
 from werkzeug.exceptions import NotAcceptable
 
-from dcmweb.archive.representations.frames import (
-    TAGS,
-    VIDEO,
-    FileRanges,
-    Frames,
-    PixelElement,
-    Swapped,
-    open_plain,
-    walk_items,
-)
+from dcmweb.archive.representations.byte_ranges import FileRanges, Swapped, open_plain, walk_items
+from dcmweb.archive.representations.frames import TAGS, VIDEO, Frames, PixelElement
 from dcmweb.dicom.element_walk import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
 from dcmweb.dicom.json_to_part10 import BINARY, swapped
-from dcmweb.http.multipart import Source
+from dcmweb.http.multipart import PIECE, Source
 
 TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
 _OFFSET_TABLES = (0x7FE00001, 0x7FE00002, 0x7FE00003)  # only valid with fragments
 _LONGEST = 2**32 - 2
+_LARGEST_SPOOLED = 256 * 1024 * 1024  # bytes that are decoded before any of them is sent
+_LARGEST_IN_MEMORY = 16 * 1024 * 1024
 _Value = tuple[bytes, Iterator[bytes]]
 
 
@@ -48,7 +44,7 @@ def transcoded(path: str, transfer_syntax: str) -> Iterator[bytes]:
     """Yield the Part 10 file in Explicit or Implicit VR Little Endian.
 
     Raises NotAcceptable before the first byte for another transfer syntax and for pixel data that
-    cannot be decoded. A later frame may raise it while the file is yielded.
+    cannot be decoded; but a later frame of a large image may raise it while the file is yielded.
     """
     if transfer_syntax not in TARGETS:
         raise NotAcceptable(f"instances are not available in transfer syntax {transfer_syntax}")
@@ -168,26 +164,45 @@ def _pixel_data(
         changes["PhotometricInterpretation"] = colours
     if frames.header.SamplesPerPixel > 1 and "PlanarConfiguration" not in frames.header:
         changes["PlanarConfiguration"] = 0
-    first = frames.native(1)
-    _check(first, size, 1)
     head = _element_head(frames, element, syntax, length + length % 2)
-    return (head, _decoded(frames, first)), changes
+    padding = [b"\0"] * (length % 2)  # PS3.5 section 8.1.1
+    return (head, chain(decoded_frames(frames), padding)), changes
 
 
-def _decoded(frames: Frames, first: bytes) -> Iterator[bytes]:
-    """Yield the uncompressed frames, padded to an even length (PS3.5 section 8.1.1)."""
-    yield first
-    for number in range(2, frames.count + 1):
+def decoded_frames(frames: Frames) -> Iterator[bytes]:
+    """Decode all frames, and yield them; raises NotAcceptable if one cannot be decoded.
+
+    They are all decoded before the first is sent, so that the error still has a status, unless
+    together they are so large that a client would have to wait for long.
+    """
+    size = -(-frames.frame_bits // 8)
+    decoded = _each_frame(frames, size)
+    if size * frames.count > _LARGEST_SPOOLED:
+        first = next(decoded)
+        return chain([first], decoded)
+    spool = tempfile.SpooledTemporaryFile(max_size=_LARGEST_IN_MEMORY)  # noqa: SIM115
+    try:
+        for frame in decoded:
+            spool.write(frame)
+    except BaseException:
+        spool.close()
+        raise
+    spool.seek(0)
+    return _read(spool)
+
+
+def _each_frame(frames: Frames, size: int) -> Iterator[bytes]:
+    for number in range(1, frames.count + 1):
         frame = frames.native(number)
-        _check(frame, len(first), number)
+        if len(frame) != size:
+            raise NotAcceptable(f"frame {number} has {len(frame)} bytes instead of {size}")
         yield frame
-    if len(first) * frames.count % 2:
-        yield b"\0"
 
 
-def _check(frame: bytes, size: int, number: int) -> None:
-    if len(frame) != size:
-        raise NotAcceptable(f"frame {number} has {len(frame)} bytes instead of {size}")
+def _read(spool: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
+    with spool:
+        while piece := spool.read(PIECE):
+            yield piece
 
 
 def _element_head(frames: Frames, element: PixelElement, syntax: str, length: int) -> bytes:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit
 from werkzeug.exceptions import NotAcceptable
 
 from dcmweb.archive.representations import decoder_pool
+from dcmweb.archive.representations.bulkdata import find_bulkdata
 from dcmweb.archive.representations.frames import Frames
 from dcmweb.archive.representations.transcode import transcoded
+from dcmweb.dicom.element_walk import read_meta, skip_preamble
 from dcmweb.errors import BrokenDicom
 from tests.unit.archive.test_frames import SHIPPED, make
 
@@ -124,8 +129,8 @@ def test_what_inflates_to_too_much_is_not_read(
 ) -> None:
     path = SHIPPED / "image_dfl.dcm"
     assert Frames(str(path)).count == 1
-    monkeypatch.setattr("dcmweb.archive.representations.frames._LARGEST_INFLATED", 1000)
-    monkeypatch.setattr("dcmweb.archive.representations.frames._MOST_INFLATION", 1)
+    monkeypatch.setattr("dcmweb.archive.representations.byte_ranges._LARGEST_INFLATED", 1000)
+    monkeypatch.setattr("dcmweb.archive.representations.byte_ranges._MOST_INFLATION", 1)
     with pytest.raises(BrokenDicom, match="too large"):
         Frames(str(path))
 
@@ -151,3 +156,69 @@ def test_odd_file_meta_information_is_not_acceptable(
     path.write_bytes(start + data[128 + 300 :])
     with pytest.raises(NotAcceptable, match="malformed"):
         transcoded(str(path), "1.2.840.10008.1.2")
+
+
+# What breaks off late.
+
+
+def short_deflated(folder: Path) -> Path:
+    """Write a deflated file, complete in itself, whose pixel data is shorter than its length."""
+    dataset = pydicom.dcmread(SHIPPED / "image_dfl.dcm")
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    data = buffer.getvalue()
+    stream = zlib.decompress(data[_start_of_dataset(data) :], -zlib.MAX_WBITS)
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = deflater.compress(stream[:-500]) + deflater.flush()
+    path = folder / "short.dcm"
+    path.write_bytes(data[: _start_of_dataset(data)] + body)
+    return path
+
+
+def _start_of_dataset(data: bytes) -> int:
+    file = io.BytesIO(data)
+    skip_preamble(file)
+    read_meta(file)
+    return file.tell()
+
+
+def test_pixel_data_that_ends_early_is_noticed_before_anything_is_sent(tmp_path: Path) -> None:
+    path = str(short_deflated(tmp_path))
+    with pytest.raises(NotAcceptable, match="ends before"):
+        transcoded(path, "1.2.840.10008.1.2.1")
+    with pytest.raises(NotAcceptable, match="ends before"):
+        find_bulkdata(path, "7FE00010")
+
+
+@pytest.mark.parametrize("largest", [0, 10**9], ids=["streamed", "spooled"])
+def test_a_later_frame_that_cannot_be_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    monkeypatch.setattr("dcmweb.archive.representations.transcode._LARGEST_SPOOLED", largest)
+    dataset = pydicom.dcmread(SHIPPED / "SC_rgb_rle_2frame.dcm")
+    first, second = generate_frames(dataset.PixelData, number_of_frames=2)
+    dataset.PixelData = encapsulate([first, second[:-200]])
+    path = tmp_path / "a"
+    dataset.save_as(path)
+    if largest:
+        with pytest.raises(NotAcceptable, match="frame 2"):
+            transcoded(str(path), "1.2.840.10008.1.2.1")
+    else:
+        pieces = transcoded(str(path), "1.2.840.10008.1.2.1")
+        with pytest.raises(NotAcceptable, match="frame 2"):
+            list(pieces)
+    dataset.PixelData = encapsulate([first, second])
+    dataset.save_as(path)
+    data = b"".join(transcoded(str(path), "1.2.840.10008.1.2.1"))
+    expected = pydicom.dcmread(path).pixel_array
+    assert np.array_equal(pydicom.dcmread(io.BytesIO(data)).pixel_array, expected)
+
+
+@pytest.mark.parametrize("tag", [b"\x28\0\x00\x01US", b"\x28\0\x04\0CS", b"\x28\0\x02\0US"])
+def test_unknown_vrs_in_the_description_of_the_pixels(tmp_path: Path, tag: bytes) -> None:
+    data = (SHIPPED / "CT_small.dcm").read_bytes()
+    assert tag in data
+    path = tmp_path / "a"
+    path.write_bytes(data.replace(tag, tag[:4] + b"YS"))
+    with pytest.raises(NotAcceptable, match="malformed"):
+        Frames(str(path))
