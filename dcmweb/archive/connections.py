@@ -87,13 +87,13 @@ class Gateway(Gateway_10):
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Any:
-        """Take the status and the header fields of an answer."""
+        """Start an answer with its status and header fields."""
         if ("Connection", "close") in headers or not self._read_rest():
             self.req.close_connection = True
         return super().start_response(status, headers, exc_info)
 
     def _read_rest(self) -> bool:
-        """Read a short rest of a chunked body, behind which the next request stands."""
+        """Read a short rest of a chunked body, so that the next request can be read."""
         if self._chunked and not self._chunked.is_done:
             with suppress(ValueError, OSError):
                 self._chunked.read(_LONGEST_REST)
@@ -136,7 +136,7 @@ class _Workers(ThreadPool):
     """Threads whose number grows, up to the maximum, while all of them are busy."""
 
     def put(self, obj: Any) -> None:
-        """Take a connection on which a request arrives."""
+        """Queue a connection on which a request arrives."""
         if self.idle <= self.qsize:
             self.grow(_FIRST_WORKERS)
         super().put(obj)
@@ -179,6 +179,7 @@ class ArchiveServer(Server):
         self.max_request_header_size = _LONGEST_HEADER
         self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
         self._being_read: dict[Any, float] = {}
+        self._stopped = threading.Event()
         self._lock = threading.Lock()
 
     def reading(self, connection: Any) -> _Reading:
@@ -195,12 +196,26 @@ class ArchiveServer(Server):
 
     def process_conn(self, conn: Any) -> None:
         """Hand a connection to a thread, a new one only when something has arrived on it."""
-        self._cut_overdue()
         if conn in self._seen:
             super().process_conn(conn)
         else:
             self._seen.add(conn)
             self.put_conn(conn)
+
+    def serve(self) -> None:
+        """Answer requests until the server is stopped."""
+        threading.Thread(target=self._watch, daemon=True).start()
+        super().serve()
+
+    def stop(self) -> None:
+        """Stop answering."""
+        self._stopped.set()
+        super().stop()
+
+    def _watch(self) -> None:
+        """Cut connections whose header fields take too long, which may hold all threads."""
+        while not self._stopped.wait(1):
+            self._cut_overdue()
 
     def _cut_overdue(self) -> None:
         limit = time.monotonic() - _HEADER_TIMEOUT

@@ -31,6 +31,7 @@ from tests.functional.archives import (
     sample,
 )
 
+MOST = 270  # more than the threads that it has at most
 WAITING = 70  # more than the threads that the archive begins with
 
 

@@ -159,7 +159,7 @@ class Frames:
         return self._plain(element, number, 1)
 
     def native(self, number: int) -> bytes:
-        """Give a frame uncompressed, in little endian.
+        """Return a frame uncompressed, in little endian.
 
         Samples are arranged as the header's Planar Configuration says. Colours of compressed
         frames are RGB whatever the header says, as `PhotometricInterpretation` of `decoded`.
@@ -176,7 +176,7 @@ class Frames:
         return array.astype(array.dtype.newbyteorder("<")).tobytes()
 
     def decoded(self, number: int) -> tuple[Array, str]:
-        """Give a frame as an array, and its Photometric Interpretation: never one of YBR_*.
+        """Return a frame as an array, and its Photometric Interpretation: never one of YBR_*.
 
         Its shape is rows, columns and, if there are several, samples; errors as for `native`.
         """

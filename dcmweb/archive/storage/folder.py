@@ -183,7 +183,7 @@ class Storage:
 
     def _unlink(self, paths: Iterable[str]) -> None:
         """Remove files, and folders that become empty, while nothing is being stored."""
-        removed = list(paths)
+        removed = [] if self.is_read_only else list(paths)
         with self.index.locked():
             for path in removed:
                 with suppress(FileNotFoundError):
