@@ -76,6 +76,17 @@ def test_requests_that_stop_half_way_hold_nobody_up(server: Running, beginning: 
         assert response.status_code == 204
 
 
+def test_header_fields_that_never_end_are_cut(server: Running) -> None:
+    """They hold all threads there are, until their time is over."""
+    with ExitStack() as stack:
+        waiting = [stack.enter_context(connect(server)) for _ in range(MOST)]
+        for connection in waiting:
+            connection.sendall(BEGINNINGS["header fields"])
+        response = server.session.get(f"{server.url}/studies", timeout=LONG)
+        assert response.status_code == 204
+        assert waiting[0].recv(100)[:12] in (b"", b"HTTP/1.1 408")
+
+
 REQUEST = (
     b"POST /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n"
 )
