@@ -16,6 +16,7 @@ from werkzeug.wrappers import Request, Response
 from dcmweb.archive.google_strict import (
     RENDERED_TYPES,
     STRICT_QUERIES,
+    STRICT_ROWS,
     check_endpoint,
     check_metadata,
 )
@@ -125,17 +126,17 @@ _DEFAULT_LIMITS = {Level.STUDIES: 100, Level.SERIES: 100, Level.INSTANCES: 1000}
 _LIMITS = {Level.STUDIES: 5000, Level.SERIES: 5000, Level.INSTANCES: 50_000}
 _MOST_OFFSET = 1_000_000
 _PROCESSING_FAILURE = 0x0110
+_ROWS = RowRules(all_levels=False, empty_attributes=False, file_meta=True)
 
 
 class GoogleDialect:
     """Answers as the Cloud Healthcare API does."""
 
-    row_rules = RowRules(all_levels=False, empty_attributes=False, file_meta=True)
-
     def __init__(self, operations: Operations, *, is_strict: bool = False) -> None:
         self._operations = operations
         self._is_strict = is_strict
         self.query_rules = STRICT_QUERIES if is_strict else LENIENT
+        self.row_rules = STRICT_ROWS if is_strict else _ROWS
         self.rendered_types: Sequence[str] = RENDERED_TYPES if is_strict else RENDERED
 
     def check(self, endpoint: str, request: Request, args: Mapping[str, str]) -> None:

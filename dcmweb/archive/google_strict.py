@@ -13,6 +13,7 @@ from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Request
 
 from dcmweb.archive.query import QueryRules
+from dcmweb.archive.search import RowRules
 from dcmweb.dicom.element_walk import DEFLATED, EXPLICIT_VR_BIG_ENDIAN
 from dcmweb.dicom.json_model import Dataset, text, values
 from dcmweb.dicom.resources import Level
@@ -48,6 +49,56 @@ STRICT_QUERIES = QueryRules(
         Level.INSTANCES: (*_SERIES_FILTERS, "SOPInstanceUID"),
     },
     parameters=_SYSTEM_PARAMETERS,
+)
+_STUDY_ATTRIBUTES = (
+    "SpecificCharacterSet",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "InstanceAvailability",
+    "ReferringPhysicianName",
+    "TimezoneOffsetFromUTC",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyID",
+)
+_SERIES_ATTRIBUTES = (
+    "SpecificCharacterSet",
+    "Modality",
+    "TimezoneOffsetFromUTC",
+    "SeriesDescription",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+    "RequestAttributesSequence",
+)
+_INSTANCE_ATTRIBUTES = (
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "InstanceAvailability",
+    "TimezoneOffsetFromUTC",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "InstanceNumber",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "NumberOfFrames",
+)
+STRICT_ROWS = RowRules(
+    all_levels=False,
+    empty_attributes=False,
+    file_meta=True,
+    by_default={
+        Level.STUDIES: _STUDY_ATTRIBUTES,
+        Level.SERIES: _SERIES_ATTRIBUTES,
+        Level.INSTANCES: _INSTANCE_ATTRIBUTES,
+    },
 )
 RENDERED_TYPES = ("image/jpeg", "image/png")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +20,7 @@ from dcmweb.archive.storage.attributes import (
     STUDY_LEVEL,
     QueryAttribute,
     added_by_all,
+    find_attribute,
     required,
     returned,
 )
@@ -46,6 +47,8 @@ class RowRules:
     all_levels: bool = True  # whether they have the attributes of the levels above, too
     empty_attributes: bool = True  # whether required attributes are there without a value
     file_meta: bool = False  # whether they can have elements of group 0002
+    # Keywords of what they have unless more is asked for, by level; None for all there is.
+    by_default: Mapping[Level, Collection[str]] | None = None
 
 
 @dataclass
@@ -180,7 +183,17 @@ class IndexSearch:
             row.pop(tag, None)
         for tag, vr, value in (_AVAILABILITY, _CHARACTER_SET):
             row[tag] = {"vr": vr, "Value": value}
-        return row | self._counted(one) | self._retrieve_url(one, base_url)
+        return self._limited(row | self._counted(one)) | self._retrieve_url(one, base_url)
+
+    def _limited(self, row: Dataset) -> Dataset:
+        """Leave out what the server does not return unless it is asked for."""
+        if self.rows_like.by_default is None or self.query.include_all:
+            return row
+        named = {key.path[0].tag for key in self.query.keys}
+        named |= {attribute.tag for attribute in self.query.include}
+        keywords = self.rows_like.by_default[self.query.level]
+        tags = named | {find_attribute(keyword).tag for keyword in keywords}
+        return {tag: found for tag, found in row.items() if tag in tags}
 
     def _retrieve_url(self, one: Entry, base_url: str) -> Dataset:
         url = f"{base_url}/{self._at_level(one.resource)}"

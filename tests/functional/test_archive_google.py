@@ -315,6 +315,23 @@ def test_strict_searches_are_literal(strict: Running) -> None:
             assert len(rows_of(response)) == count, query
 
 
+def test_strict_rows_have_few_attributes(strict: Running) -> None:
+    data = changed(make_instance("5.3", "5.3.1", "5.3.1.1"), StudyDescription="A", SeriesNumber=3)
+    assert post(strict, [data]).status_code == 200
+    for path, uid, wanted in (
+        ("studies", "StudyInstanceUID=5.3", "00081030"),
+        ("series", "SeriesInstanceUID=5.3.1", "00200011"),
+        ("instances", "SOPInstanceUID=5.3.1.1", "00081030"),
+    ):
+        (row,) = rows_of(strict("GET", f"{GOOGLE}/{path}?{uid}"))
+        assert not {"00081030", "00080061", "00200011", "00201206", "00201208"} & row.keys()
+        assert {"0020000D", "00081190"} <= row.keys()
+        (row,) = rows_of(strict("GET", f"{GOOGLE}/{path}?{uid}&includefield={wanted}"))
+        assert wanted in row
+        (row,) = rows_of(strict("GET", f"{GOOGLE}/{path}?{uid}&includefield=all"))
+        assert wanted in row
+
+
 @pytest.mark.parametrize(
     ("below", "accept", "status"),
     [

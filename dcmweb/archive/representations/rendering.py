@@ -182,7 +182,10 @@ def _shown(
 ) -> npt.NDArray[np.uint8]:
     if colours == "PALETTE COLOR":
         palette = apply_color_lut(array, header)
-        return (palette if palette.dtype == np.uint8 else palette >> 8).astype(np.uint8)
+        bits = int(header.RedPaletteColorLookupTableDescriptor[2])
+        # Entries of 8 bits may stand in words of 16 (PS3.3 section C.7.6.3.1.6).
+        is_narrow = palette.dtype == np.uint8 or (bits == 8 and palette.max(initial=0) < 256)
+        return (palette if is_narrow else palette >> 8).astype(np.uint8)
     if array.ndim == 3:
         stored = int(header.get("BitsStored") or 8)
         whole = array if stored == 8 else array * (255 / (2**stored - 1)) + 0.5

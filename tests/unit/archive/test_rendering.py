@@ -127,6 +127,20 @@ def test_lookup_tables(tmp_path: Path, name: str, values: Sequence, expected: li
     assert pixels(path)[:4] == expected
 
 
+@pytest.mark.parametrize(
+    ("bits", "width", "entries", "expected"),
+    [(8, 1, [0, 51, 102, 255], 51), (8, 2, [0, 51, 102, 255], 51), (16, 2, [0, 13107, 0, 1], 51)],
+)
+def test_palettes(tmp_path: Path, bits: int, width: int, entries: list[int], expected: int) -> None:
+    table = np.array(entries, f"<u{width}").tobytes()
+    values: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for name in ("Red", "Green", "Blue"):
+        values[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, bits]
+        values[f"{name}PaletteColorLookupTableData"] = table
+    path = make(tmp_path / "a", bytes([0, 1, 2, 3]) * 4, **values)
+    assert pixels(path)[:6] == [0, 0, 0] + [expected] * 3
+
+
 def test_an_empty_lookup_table_cannot_be_applied(tmp_path: Path) -> None:
     path = make(tmp_path / "a", RAMP, VOILUTSequence=lut(b"", bits=8, vr="OW"))
     with pytest.raises(NotAcceptable, match="lookup table"):
