@@ -53,7 +53,7 @@ _LONGEST_UNREAD = 256 * 1024 * 1024  # bytes of a rejected body that are read an
 
 @dataclass(frozen=True)
 class Call:
-    """A request, and what its URL says."""
+    """A request, and the parameters of its URL."""
 
     request: Request
     dialect: Dialect
@@ -82,7 +82,6 @@ class Archive:
         self._storage = storage
         self._access = access or Access()
         self._notify = notify
-        self._is_strict = is_strict
         self._logs_requests = logs_requests
         self._operations = Operations()
         self._resources = GoogleResources()
@@ -111,14 +110,15 @@ class Archive:
             dialect.check(endpoint, request, args)
             call = Call(request, dialect, base_url(request, args), args)
             answer: Callable[[Call], Response] = getattr(self, f"_{endpoint}")
-            return _with_first_piece(answer(call))
+            return self._with_first_piece(answer(call))
         except HTTPException as error:
-            response = dialect.error(error, request)
-            if not (_has_length(request) and _read_rest(request)):
-                response.headers["Connection"] = "close"
-            return response
+            failure = error
         except Exception as error:
-            return dialect.error(self._translated(error, request), request)
+            failure = self._translated(error, request)
+        response = dialect.error(failure, request)
+        if not (_has_length(request) and _read_rest(request)):
+            response.headers["Connection"] = "close"
+        return response
 
     def _translated(self, error: Exception, request: Request) -> HTTPException:
         """Make an HTTP error, which never contains a path of this machine."""
@@ -131,6 +131,24 @@ class Archive:
             return ServiceUnavailable(f"the archive cannot use its folder: {_reason(error)}")
         traceback.print_exc(file=sys.stderr)
         return InternalServerError("a defect of the archive")
+
+    def _with_first_piece(self, response: Response) -> Response:
+        """Make the first piece of a body while an error can still be answered with a status."""
+        pieces = iter(response.response)
+        first = next(pieces, b"")
+        response.response = self._report_errors(chain([first], pieces))
+        return response
+
+    def _report_errors(self, pieces: Iterable[Any]) -> Iterator[Any]:
+        """Report the error that ends a body early; the client sees that the body is incomplete."""
+        try:
+            yield from pieces
+        except (HTTPException, LocalError) as error:
+            self._notify(f"An answer broke off: {error}")
+            raise
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            raise
 
     def _home(self, call: Call) -> Response:
         text = f"A dcmweb archive. Its base URL is {root_url(call.request)}{STANDARD_PATH}\n"
@@ -272,25 +290,6 @@ def _read_rest(request: Request) -> bool:
     except (ValueError, OSError):
         pass
     return False
-
-
-def _with_first_piece(response: Response) -> Response:
-    """Make the first piece of a body while an error can still be answered with a status."""
-    pieces = iter(response.response)
-    first = next(pieces, b"")
-    response.response = _report_errors(chain([first], pieces))
-    return response
-
-
-def _report_errors(pieces: Iterable[Any]) -> Iterator[Any]:
-    """Print the error that ends a body early; the client sees that the body is incomplete."""
-    try:
-        yield from pieces
-    except GeneratorExit:
-        raise
-    except BaseException:
-        traceback.print_exc(file=sys.stderr)
-        raise
 
 
 def _frames_of(call: Call) -> list[int]:

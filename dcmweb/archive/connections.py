@@ -20,7 +20,7 @@ _IDLE_TIMEOUT = 60  # seconds
 _HEADER_TIMEOUT = 10  # seconds in which a request line and header fields have to arrive
 _KEPT_CONNECTIONS = 1000
 _LONGEST_HEADER = 64 * 1024  # bytes
-_LONGEST_REST = 64 * 1024  # bytes of a chunked body that are read to keep a connection
+_LONGEST_REST = 64 * 1024  # bytes of an unread body that are read to keep a connection
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _LONGEST_LINE = 4096
 
@@ -93,11 +93,16 @@ class Gateway(Gateway_10):
         return super().start_response(status, headers, exc_info)
 
     def _read_rest(self) -> bool:
-        """Read a short rest of a chunked body, so that the next request can be read."""
-        if self._chunked and not self._chunked.is_done:
+        """Read a short rest of a body, so that the next request can be read; False if it is long.
+
+        Cheroot 11.1 would read the rest of a body of known length into memory.
+        """
+        if not self._chunked:
+            return getattr(self.req.rfile, "remaining", 0) <= _LONGEST_REST
+        if not self._chunked.is_done:
             with suppress(ValueError, OSError):
                 self._chunked.read(_LONGEST_REST)
-        return not self._chunked or self._chunked.is_done
+        return self._chunked.is_done
 
 
 class _Request(HTTPRequest):

@@ -173,6 +173,15 @@ def test_an_archive_of_this_machine_is_not_called_by_other_names(
     assert (response.status_code == 204) == is_known
 
 
+def test_a_body_that_nobody_reads_ends_the_connection(server: Running) -> None:
+    length = b"Content-Length: 500000\r\n\r\n"
+    request = b"GET /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\n" + length
+    answer = exchange(server, request + b"x" * 100)
+    assert answer.startswith(b"HTTP/1.1 204 ")
+    short = request.replace(b"500000", b"3") + b"abc" + SECOND
+    assert exchange(server, short).count(b"HTTP/1.1 204 ") == 2
+
+
 def test_a_named_origin_may_call_the_archive_by_its_name(tmp_path: Path) -> None:
     with running(tmp_path / "a", "--allow-origin", "https://viewer.example") as server:
         for host, status in (("viewer.example", 204), ("other.example", 421)):
