@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import time
 import traceback
@@ -126,7 +127,7 @@ class Archive:
             return NotAcceptable(f"the instance cannot be read: {error.message}")
         if isinstance(error, FileNotFoundError):
             return NotFound("the instance has been deleted meanwhile")
-        if isinstance(error, (LocalError, OSError)):
+        if isinstance(error, (LocalError, OSError, sqlite3.OperationalError)):
             self._notify(f"{request.method} failed: {error}")
             return ServiceUnavailable(f"the archive cannot use its folder: {_reason(error)}")
         traceback.print_exc(file=sys.stderr)

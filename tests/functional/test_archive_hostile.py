@@ -283,3 +283,26 @@ def test_storing_into_a_study_that_is_being_deleted_loses_nothing(tmp_path: Path
         post(server, study)
         assert len(rows_of(server.get("studies/7.1/instances"))) == len(study)
         assert server.partial_files() == []
+
+
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
+def test_answers_name_no_path_of_this_machine(tmp_path: Path, dialect: str) -> None:
+    (stored,), (other,) = new_series(), new_series()
+    folder = tmp_path / "folder"
+    with running(folder) as server:
+        assert post(server, [stored], f"{dialect}/studies").status_code == 200
+        folder.rename(tmp_path / "moved")
+        try:
+            answers = [post(server, [other], f"{dialect}/studies")]
+            answers += [
+                server(method, f"{dialect}/{path_of(stored)}{below}")
+                for method, below in (("GET", ""), ("GET", "/metadata"), ("GET", "/frames/1"))
+            ]
+        finally:
+            (tmp_path / "moved").rename(folder)
+        assert answers[0].status_code == 503
+        assert {answer.status_code for answer in answers[1:]} <= {404, 503}
+        for answer in answers:
+            assert str(tmp_path) not in answer.text + str(answer.headers)
+        assert "No such file" in answers[0].text
+        assert server("GET", f"{dialect}/{path_of(stored)}", AS_STORED).content == stored
