@@ -55,6 +55,7 @@ _PIXEL_DESCRIPTION = (
     "PixelRepresentation",
     "NumberOfFrames",
 )
+_PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _TAIL = 10  # bytes at the end of a codestream that may hold its end marker and padding
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000
 
@@ -124,7 +125,9 @@ class Frames:
             return None
         group, element = struct.unpack(order + "HH", head[:4])
         keyword = {tag: name for name, tag in TAGS.items()}.get(group << 16 | element)
-        vr = "" if self.plain_syntax == IMPLICIT_VR_LITTLE_ENDIAN else head[4:6].decode("latin-1")
+        is_explicit = self.plain_syntax != IMPLICIT_VR_LITTLE_ENDIAN
+        # Some files in Implicit VR say that they are in a compressed transfer syntax.
+        vr = head[4:6].decode("latin-1") if is_explicit and head[4:6] in _PIXEL_VRS else ""
         long = file.read(4) if vr else head[4:]
         if keyword is None or len(long) < 4:
             return None

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import IO, Any, BinaryIO, cast
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -123,6 +124,7 @@ def _skip(file: IO[bytes], element: PixelElement) -> None:
 
 def _written(dataset: Dataset, frames: Frames, syntax: str) -> bytes:
     """Encode a data set; pydicom does not swap words of big endian values."""
+    _look_up_vrs(dataset)
     if frames.plain_syntax == EXPLICIT_VR_BIG_ENDIAN:
         _swap_words(dataset)
     buffer = DicomBytesIO()
@@ -131,6 +133,14 @@ def _written(dataset: Dataset, frames: Frames, syntax: str) -> bytes:
     charset = frames.header.original_character_set
     write_dataset(buffer, dataset, charset if isinstance(charset, str) else list(charset))
     return buffer.getvalue()
+
+
+def _look_up_vrs(dataset: Dataset) -> None:
+    """Find the VRs of elements in Implicit VR, as pydicom only does if the file says so."""
+    for tag in list(dataset.keys()):
+        raw = dataset.get_item(tag)
+        if isinstance(raw, RawDataElement) and raw.VR is None:
+            dataset[tag] = dataset[tag]
 
 
 def _swap_words(dataset: Dataset) -> None:
