@@ -81,7 +81,6 @@ def test_a_signal_ends_the_command_too(tmp_path: Path, number: int, code: int) -
         deadline = time.monotonic() + LONG
         while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        time.sleep(0.1)  # until the file is written
         pid = int((tmp_path / "pid").read_text())
         process.send_signal(number)
         assert process.wait(LONG) == code

@@ -72,7 +72,7 @@ def test_requests_that_stop_half_way_hold_nobody_up(server: Running, beginning: 
         for _ in range(WAITING):
             connection = stack.enter_context(connect(server))
             connection.sendall(BEGINNINGS[beginning])
-        response = server.session.get(f"{server.url}/studies", timeout=8)
+        response = server.session.get(f"{server.url}/studies", timeout=LONG)
         assert response.status_code == 204
 
 
