@@ -67,7 +67,8 @@ def test_a_command_that_a_signal_ends(dcmweb: Dcmweb, tmp_path: Path) -> None:
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
 )
 def test_a_signal_ends_the_command_too(tmp_path: Path, number: int, code: int) -> None:
-    script = "import os, time, pathlib\npathlib.Path('new').write_text(str(os.getpid()))\nos.rename('new', 'pid')\ntime.sleep(60)"
+    script = "import os, time, pathlib\npathlib.Path('new').write_text(str(os.getpid()))\n"
+    script += "os.rename('new', 'pid')\ntime.sleep(60)"
     (tmp_path / "in").mkdir()
     process = subprocess.Popen(
         [*DCMWEB, "serve", "in", "--port", "0", "--", *PYTHON, script],
