@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import subprocess
-import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from dcmweb.cli.options import Run
-from dcmweb.errors import ExitCode, Interrupted, UsageError
+from dcmweb.errors import UsageError
+from dcmweb.transfer.stop import Stop
 
+_BETWEEN_LOOKS = 0.1  # seconds
 _GRACE = 10  # seconds for which a command may go on after a signal
 
 
@@ -107,6 +110,7 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
     )
     command: Sequence[str] = ctx.meta["command"]
     with server.serving(folder, how, access, run.console.line) as urls:
+        run.stop.is_watched = True  # from here on, signals are looked for by this thread
         if command:
             run.console.line(f"The base URL is {urls.standard}")
         else:
@@ -119,15 +123,14 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
             )
         if command:
             environment = {"DCMWEB_URL": urls.standard, "DCMWEB_GOOGLE_URL": urls.google}
-            return _exit_code_of(command, environment)
-        try:
-            threading.Event().wait()  # until a signal, which is how a server ends
-        except Interrupted as interruption:
-            return interruption.exit_code
-    return ExitCode.OK
+            return _exit_code_of(command, environment, run.stop)
+        # A wait without a timeout would miss a signal that comes just before it begins.
+        while run.stop.cause is None:
+            time.sleep(_BETWEEN_LOOKS)
+        return run.stop.cause.exit_code
 
 
-def _exit_code_of(command: Sequence[str], environment: dict[str, str]) -> int:
+def _exit_code_of(command: Sequence[str], environment: dict[str, str], stop: Stop) -> int:
     """Run a command to its end and return its exit code; pass signals on to it."""
     try:
         process = subprocess.Popen(  # noqa: S603 - the command that the user wrote
@@ -136,13 +139,13 @@ def _exit_code_of(command: Sequence[str], environment: dict[str, str]) -> int:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError(f"the command {command[0]} cannot be run: {reason}") from None
-    try:
-        code = process.wait()
-    except Interrupted as interruption:
-        process.send_signal(interruption.exit_code - 128)
-        _wait_or_kill(process)
-        return interruption.exit_code
-    return 128 - code if code < 0 else code
+    while stop.cause is None:
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(_BETWEEN_LOOKS)
+            return 128 - code if code < 0 else code
+    process.send_signal(stop.cause.exit_code - 128)
+    _wait_or_kill(process)
+    return stop.cause.exit_code
 
 
 def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
