@@ -1,22 +1,31 @@
-"""The two faces of the archive: what answers to the same request look like.
+"""The two dialects of the archive: how answers to the same request differ.
 
-`Standard` is PS3.18. `Google` is the Cloud Healthcare API, as its conformance statement, its
-error model and answers of its own say.
+`StandardDialect` follows PS3.18. `GoogleDialect` follows the Cloud Healthcare API: its DICOM
+conformance statement, its error model, and recorded answers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.wrappers import Request, Response
 
-from dcmweb.archive.negotiation import accepted, choose
+from dcmweb.archive.google_strict import (
+    RENDERED_TYPES,
+    STRICT_QUERIES,
+    STRICT_ROWS,
+    check_endpoint,
+    check_metadata,
+)
+from dcmweb.archive.negotiation import accepted, choose_type
 from dcmweb.archive.operations import Operations
-from dcmweb.archive.search import Query
-from dcmweb.archive.store import DUPLICATE, Result
+from dcmweb.archive.query import LENIENT, ParsedQuery, QueryRules
+from dcmweb.archive.representations.rendering import RENDERED
+from dcmweb.archive.search import RowRules
+from dcmweb.archive.store import DUPLICATE, Result, StorePolicy
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.native_xml import write_native_xml
 from dcmweb.dicom.resources import Level, Resource
@@ -40,53 +49,70 @@ _GOOGLE_ANSWERS = (media_types.DICOM_XML, media_types.DICOM_JSON)
 STORAGE_CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
 
 
-class Face(Protocol):
-    """What depends on whom the archive plays."""
+class Dialect(Protocol):
+    """What differs between the dialects."""
 
-    all_levels: bool  # whether rows of a search have the attributes of the levels above
+    query_rules: QueryRules
+    row_rules: RowRules
+    rendered_types: Sequence[str]
+
+    def check(self, endpoint: str, request: Request, args: Mapping[str, str]) -> None:
+        """Reject a transaction that the server does not have."""
+
+    def store_policy(self, *, replaces: bool) -> StorePolicy:
+        """Return what a store request, or one that replaces instances, may do."""
 
     def check_store(self, request: Request) -> None:
-        """Turn a store request away because of its header."""
+        """Reject a store request by its header fields."""
 
     def stored(self, request: Request, results: Sequence[Result], base_url: str) -> Response:
-        """Say what became of each instance."""
+        """Report the result of each instance."""
 
-    def most(self, query: Query) -> int:
-        """Tell how many rows a search may have; raises BadRequest for one that asks for more."""
+    def most(self, query: ParsedQuery) -> int:
+        """Return the most rows of a search; raise BadRequest if it asks for too many."""
 
     def nothing_found(self) -> Response:
         """Answer a search without results."""
 
     def remaining(self, response: Response, base_url: str, count: int) -> None:
-        """Say that there are more results than were sent."""
+        """Report that there are more results than were sent."""
 
     def deleted(self, resource: Resource, count: int, dataset: str) -> Response:
-        """Say that a resource is gone, with a number of instances."""
+        """Report that a resource with so many instances was deleted."""
 
     def error(self, error: HTTPException, request: Request) -> Response:
-        """Say what went wrong."""
+        """Report an error."""
 
 
-class Standard:
-    """Answers as PS3.18 says."""
+class StandardDialect:
+    """Answers according to PS3.18."""
 
-    all_levels = True
+    query_rules = LENIENT
+    row_rules = RowRules()
+    rendered_types: Sequence[str] = RENDERED
     _MOST = 10_000
 
+    def check(self, endpoint: str, request: Request, args: Mapping[str, str]) -> None:
+        """Accept everything that has a URL."""
+
+    def store_policy(self, *, replaces: bool) -> StorePolicy:
+        """Accept what can be stored."""
+        return StorePolicy(replaces=replaces)
+
     def check_store(self, request: Request) -> None:
-        """Make sure that the answer can be had as it is wanted."""
-        choose(accepted(request), _STANDARD_ANSWERS)
+        """Check that the answer is available in an accepted media type."""
+        choose_type(accepted(request), _STANDARD_ANSWERS)
 
     def stored(self, request: Request, results: Sequence[Result], base_url: str) -> Response:
         """Answer 200 for all, 202 for some, 409 for none (PS3.18 section 10.5.3)."""
-        name = choose(accepted(request), _STANDARD_ANSWERS)
+        name = choose_type(accepted(request), _STANDARD_ANSWERS)
         stored = sum(result.is_stored for result in results)
         status = 200 if stored == len(results) else 202 if stored else 409
         module = response_module(results, base_url, _standard_detail)
         return _module_response(module, name, status)
 
-    def most(self, query: Query) -> int:
-        """Cap what is asked for; the rest is told of by a Warning."""
+    def most(self, query: ParsedQuery) -> int:
+        """Cap the number of rows; a Warning reports the rest."""
         return self._MOST
 
     def nothing_found(self) -> Response:
@@ -113,29 +139,49 @@ _DEFAULT_LIMITS = {Level.STUDIES: 100, Level.SERIES: 100, Level.INSTANCES: 1000}
 _LIMITS = {Level.STUDIES: 5000, Level.SERIES: 5000, Level.INSTANCES: 50_000}
 _MOST_OFFSET = 1_000_000
 _PROCESSING_FAILURE = 0x0110
+_ROWS = RowRules(all_levels=False, empty_attributes=False, file_meta=True)
 
 
-class Google:
-    """Answers as the Cloud Healthcare API gives them."""
+class GoogleDialect:
+    """Answers as the Cloud Healthcare API does."""
 
-    all_levels = False
-
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, *, is_strict: bool = False) -> None:
         self._operations = operations
+        self._is_strict = is_strict
+        self.query_rules = STRICT_QUERIES if is_strict else LENIENT
+        self.row_rules = STRICT_ROWS if is_strict else _ROWS
+        self.rendered_types: Sequence[str] = RENDERED_TYPES if is_strict else RENDERED
+
+    def check(self, endpoint: str, request: Request, args: Mapping[str, str]) -> None:
+        """Reject what the API does not have, if the archive is strict."""
+        if self._is_strict:
+            check_endpoint(endpoint, request, args)
+
+    def store_policy(self, *, replaces: bool) -> StorePolicy:
+        """Replace instances by DICOM files only; check JSON if the archive is strict."""
+        if replaces:
+            return StorePolicy(replaces=True, media_types=(media_types.DICOM,))
+        if self._is_strict:
+            return StorePolicy(
+                media_types=(media_types.DICOM, media_types.DICOM_JSON),
+                check_metadata=check_metadata,
+            )
+        return StorePolicy()
 
     def check_store(self, request: Request) -> None:
-        """Know the storage class, if one is named, and how the answer is wanted."""
-        choose(accepted(request), _GOOGLE_ANSWERS)
+        """Check the storage class and the accepted media types."""
+        choose_type(accepted(request), _GOOGLE_ANSWERS)
         name = request.headers.get("Storage-Class")
         if name is not None and name not in STORAGE_CLASSES:
-            raise BadRequest(f"Storage-Class {name} is none of {', '.join(STORAGE_CLASSES)}")
+            raise BadRequest(f"Storage-Class {name} is not one of {', '.join(STORAGE_CLASSES)}")
 
     def stored(self, request: Request, results: Sequence[Result], base_url: str) -> Response:
         """Answer 200 for all, 409 if any failed; XML unless JSON is asked for."""
-        name = choose(accepted(request), _GOOGLE_ANSWERS)
+        name = choose_type(accepted(request), _GOOGLE_ANSWERS)
         status = 200 if all(result.is_stored for result in results) else 409
         is_json = name == media_types.DICOM_JSON
-        module = response_module(results, base_url, self._json_detail if is_json else self._detail)
+        detail = self._json_detail if is_json else self._detail
+        module = response_module(results, base_url, detail, names_failed=not self._is_strict)
         return _module_response(module, name, status)
 
     def _json_detail(self, result: Result) -> Dataset:
@@ -151,8 +197,8 @@ class Google:
             tag: {"vr": "LT", "Value": [result.detail], "privateCreator": "GOOGLE"},
         }
 
-    def most(self, query: Query) -> int:
-        """Use the default where no limit is given; turn away what is over the limits."""
+    def most(self, query: ParsedQuery) -> int:
+        """Use the default if no limit is given; reject what is over the limits."""
         most = _LIMITS[query.level]
         if query.limit is not None and query.limit > most:
             raise BadRequest(
@@ -163,11 +209,11 @@ class Google:
         return most if query.limit is not None else _DEFAULT_LIMITS[query.level]
 
     def nothing_found(self) -> Response:
-        """Answer 204, as Google's own clients expect it."""
+        """Answer 204, as Google's client EZ-WSI-DICOMweb expects."""
         return Response(status=204)
 
     def remaining(self, response: Response, base_url: str, count: int) -> None:
-        """Say nothing: a client has to ask on."""
+        """Add nothing: Google sends no Warning."""
 
     def deleted(self, resource: Resource, count: int, dataset: str) -> Response:
         """Answer `{}` for an instance, an operation for a study or a series."""
@@ -178,7 +224,9 @@ class Google:
 
     def error(self, error: HTTPException, request: Request) -> Response:
         """Answer with Google's error object; reading requests get it in an array."""
-        code = 400 if error.code == 415 else error.code or 500  # as its documentation has it
+        code = (
+            400 if error.code == 415 else error.code or 500
+        )  # the conformance statement has no 415
         body: Any = {
             "error": {
                 "code": code,
@@ -205,17 +253,27 @@ _GOOGLE_STATUSES = {
 }
 
 
-def response_module(results: Sequence[Result], base_url: str, failure: Any) -> Dataset:
-    """Make the store response module (PS3.18 table I.2.1-1); `failure` words why one failed."""
+def response_module(
+    results: Sequence[Result], base_url: str, failure: Any, *, names_failed: bool = True
+) -> Dataset:
+    """Make the store response module (PS3.18 table I.2.1-1); `failure` describes why one failed.
+
+    Google's failed items have no UIDs, and there are no other failures (an answer recorded in
+    dcmjs-org/dcmjs#249): so it is if `names_failed` is False.
+    """
     stored = [r for r in results if r.is_stored]
-    failed = [r for r in results if not r.is_stored and r.resource.instance]
-    others = [r for r in results if not r.is_stored and not r.resource.instance]
+    not_stored = [r for r in results if not r.is_stored]
+    failed = [r for r in not_stored if r.resource.instance or not names_failed]
+    others = [r for r in not_stored if names_failed and not r.resource.instance]
     module: Dataset = {}
     studies = {r.resource.study for r in stored}
     if len(studies) == 1:
         module[RETRIEVE_URL] = _url(f"{base_url}/{Resource(studies.pop())}")
     for tag, items in (
-        (FAILED_SOP_SEQUENCE, [{**_reference(r), **failure(r)} for r in failed]),
+        (
+            FAILED_SOP_SEQUENCE,
+            [{**(_reference(r) if names_failed else {}), **failure(r)} for r in failed],
+        ),
         (
             REFERENCED_SOP_SEQUENCE,
             [_reference(r) | {RETRIEVE_URL: _url(f"{base_url}/{r.resource}")} for r in stored],
@@ -239,7 +297,7 @@ def _url(url: str) -> dict[str, Any]:
 
 
 def _standard_detail(result: Result) -> Dataset:
-    """Give the reason, and in words an Error Comment, where Azure has it and PS3.18 nothing."""
+    """Add the reason, and an Error Comment in the place where Azure DICOM service v2 has it."""
     return {
         FAILURE_REASON: {"vr": "US", "Value": [result.reason]},
         FAILED_ATTRIBUTES_SEQUENCE: {
@@ -257,14 +315,14 @@ def _module_response(module: Dataset, name: str, status: int) -> Response:
 
 
 def _without_creators(value: Any) -> Any:
-    """Leave out private creators, which the JSON model has no place for."""
+    """Leave out private creators, which do not exist in the JSON model."""
     if isinstance(value, dict):
         return {k: _without_creators(v) for k, v in value.items() if k != "privateCreator"}
     return [_without_creators(v) for v in value] if isinstance(value, list) else value
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
-    """Answer with JSON that is no DICOM JSON."""
+    """Answer with JSON other than DICOM JSON."""
     body = json.dumps(content, indent=2) + "\n"
     return Response(body, status, content_type="application/json; charset=utf-8")
 

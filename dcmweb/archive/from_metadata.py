@@ -33,7 +33,7 @@ Write = Callable[[bytes], None]
 
 @dataclass(frozen=True)
 class BulkFile:
-    """Bulk data that came: the file it is in, its size in bytes, what it is."""
+    """Received bulk data: its file, its size in bytes, its media type."""
 
     path: str
     size: int
@@ -41,7 +41,7 @@ class BulkFile:
 
     @property
     def transfer_syntax(self) -> str:
-        """The transfer syntax it is said to be in; "" if nothing tells (PS3.18 section 8.7.3)."""
+        """The transfer syntax its media type names; "" if unknown (PS3.18 section 8.7.3)."""
         default = EXPLICIT_VR_LITTLE_ENDIAN if self.media_type.name == OCTET_STREAM else ""
         return self.media_type.parameters.get("transfer-syntax", default).strip()
 
@@ -52,12 +52,12 @@ class BulkFile:
             yield from read_range(source, 0, self.size, too_short)
 
 
-def compose(metadata: Dataset, bulk: Mapping[str, BulkFile], write: Write) -> None:
+def write_instance(metadata: Dataset, bulk: Mapping[str, BulkFile], write: Write) -> None:
     """Write an instance as a DICOM file; `bulk` is named as in the BulkDataURIs.
 
     The transfer syntax is that of the metadata (0002,0010), or else of the pixel data, or else
     Explicit VR Little Endian. Compressed pixel data becomes one fragment, text UTF-8. Raises
-    BadRequest for what makes up no instance, maybe when a part of it has been written.
+    BadRequest for an invalid instance, possibly after a part of it has been written.
     """
     try:
         is_ascii = json.dumps(metadata, ensure_ascii=False).isascii()
@@ -91,14 +91,16 @@ def _check_names(metadata: Dataset, bulk: Mapping[str, BulkFile]) -> None:
 
 
 def _transfer_syntax(told: str, dataset: Dataset, bulk: Mapping[str, BulkFile]) -> str:
-    """Find the one transfer syntax: as told, if it is, and as the pixel data is in."""
+    """Find the transfer syntax: the one in the metadata, or else that of the pixel data."""
     pixels = bulk.get(dataset.get(PIXEL_DATA, {}).get("BulkDataURI", ""))
     syntax = told or (pixels.transfer_syntax if pixels else "")
     if not syntax and pixels and pixels.media_type.name:
-        raise wrong(PIXEL_DATA, f"is {pixels.media_type}, which tells no transfer syntax")
+        raise wrong(
+            PIXEL_DATA, f"is {pixels.media_type}, which does not determine the transfer syntax"
+        )
     syntax = syntax or EXPLICIT_VR_LITTLE_ENDIAN
     if not (is_uid(syntax) and _uid(syntax).is_transfer_syntax):
-        raise wrong(TRANSFER_SYNTAX_UID, f"is no transfer syntax that is known: {syntax!r}")
+        raise wrong(TRANSFER_SYNTAX_UID, f"is not a known transfer syntax: {syntax!r}")
     if pixels:
         _check_pixels(pixels, syntax)
         frames = number(dataset, NUMBER_OF_FRAMES) or 1
@@ -106,7 +108,7 @@ def _transfer_syntax(told: str, dataset: Dataset, bulk: Mapping[str, BulkFile]) 
         if _is_compressed(syntax) and frames > 1 and not is_video:
             raise wrong(NUMBER_OF_FRAMES, f"is {frames}, but a part in {syntax} is one frame")
     elif _is_compressed(syntax) and PIXEL_DATA in dataset:
-        raise wrong(PIXEL_DATA, f"is no bulk data, as it has to be in transfer syntax {syntax}")
+        raise wrong(PIXEL_DATA, f"must be bulk data in transfer syntax {syntax}")
     return syntax
 
 
@@ -123,7 +125,7 @@ def _check_pixels(pixels: BulkFile, syntax: str) -> None:
 def _encapsulated(
     dataset: Dataset, bulk: Mapping[str, BulkFile], syntax: str
 ) -> dict[str, BulkData]:
-    """Tell how bulk data is to be written; pixel data of items may be native in any case."""
+    """Decide how bulk data is written; pixel data of items may be native in any case."""
     compressed = set()
     for tag, element in with_bulk_data(dataset):
         file = bulk[element["BulkDataURI"]]
@@ -137,7 +139,7 @@ def _encapsulated(
 
 
 def _is_compressed(syntax: str) -> bool:
-    """Tell whether pixel data is encapsulated; in syntaxes nobody knows it may be."""
+    """Return True if pixel data is encapsulated; assume so for unknown transfer syntaxes."""
     uid = _uid(syntax)
     return not uid.is_transfer_syntax or (uid.is_compressed and syntax != DEFLATED)
 

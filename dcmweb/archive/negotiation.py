@@ -1,4 +1,4 @@
-"""What a client accepts, and which of it is sent (PS3.18 section 8.7, RFC 9110 section 12.5.1)."""
+"""Content negotiation (PS3.18 section 8.7, RFC 9110 section 12.5.1)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from werkzeug.wrappers import Request
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
 
-ANY = "*/*"
+ANY_TYPE = "*/*"
 JSON_TYPES = (media_types.DICOM_JSON, "application/json")
 
 
 @dataclass(frozen=True)
-class Range:
-    """One of the media ranges of an Accept header; of a multipart one, that of its parts."""
+class MediaRange:
+    """A media range of an Accept header; for multipart, `name` is that of the parts."""
 
     name: str
     is_multipart: bool
@@ -27,19 +27,19 @@ class Range:
     quality: float = 1.0
 
     def covers(self, name: str) -> bool:
-        """Tell whether a media type is within this range."""
+        """Return True if a media type is within this range."""
         kind = self.name.partition("/")[0]
-        return self.name in (ANY, name) or (
+        return self.name in (ANY_TYPE, name) or (
             self.name.endswith("/*") and name.startswith(f"{kind}/")
         )
 
 
-def accepted(request: Request) -> list[Range]:
-    """Read what a request accepts, the most wanted first; anything if it says nothing.
+def accepted(request: Request) -> list[MediaRange]:
+    """Read the media ranges that a request accepts, preferred ones first; default to any.
 
-    The query parameter `accept` goes before the header (PS3.18 section 8.3.3.1).
+    The query parameter `accept` takes precedence over the header (PS3.18 section 8.3.3.1).
     """
-    text = request.args.get("accept") or request.headers.get("Accept") or ANY
+    text = request.args.get("accept") or request.headers.get("Accept") or ANY_TYPE
     ranges = [_range(parse(part)) for part in _split(text)]
     wanted = [r for r in ranges if r.quality > 0]
     return sorted(wanted, key=lambda r: -r.quality)
@@ -51,7 +51,7 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in found if part.strip()]
 
 
-def _range(media_type: MediaType) -> Range:
+def _range(media_type: MediaType) -> MediaRange:
     parameters = media_type.parameters
     syntax = parameters.get("transfer-syntax", "")
     try:
@@ -60,16 +60,16 @@ def _range(media_type: MediaType) -> Range:
         quality = 1.0
     if media_type.name in (MULTIPART_RELATED, "multipart/*"):
         # Older clients put the transfer syntax inside the quotes of the type.
-        inner = parse(parameters.get("type", ANY))
+        inner = parse(parameters.get("type", ANY_TYPE))
         syntax = syntax or inner.parameters.get("transfer-syntax", "")
-        return Range(inner.name or ANY, True, False, syntax, quality)
-    return Range(media_type.name, media_type.name == ANY, True, syntax, quality)
+        return MediaRange(inner.name or ANY_TYPE, True, False, syntax, quality)
+    return MediaRange(media_type.name, media_type.name == ANY_TYPE, True, syntax, quality)
 
 
-def choose(ranges: Sequence[Range], offered: Sequence[str]) -> str:
+def choose_type(ranges: Sequence[MediaRange], offered: Sequence[str]) -> str:
     """Choose a media type that is sent as a single body; raises NotAcceptable if none fits.
 
-    Of what a range covers, the first offered wins.
+    If a range covers several types, the first one offered is chosen.
     """
     for wanted in ranges:
         for name in offered:
@@ -79,5 +79,5 @@ def choose(ranges: Sequence[Range], offered: Sequence[str]) -> str:
 
 
 def not_acceptable(offered: Sequence[str]) -> NotAcceptable:
-    """Make the error that says what could be had."""
-    return NotAcceptable(f"this is to be had as {', '.join(offered)}")
+    """Make the error that lists the available media types."""
+    return NotAcceptable(f"this is available as {', '.join(offered)}")

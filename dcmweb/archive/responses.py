@@ -1,4 +1,4 @@
-"""Answers in the forms of PS3.18: DICOM JSON, native XML, and multipart bodies, as streams."""
+"""Answer bodies of PS3.18: DICOM JSON, native XML, and multipart bodies, as streams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOGETHER = 100  # data sets to a piece of a body
 
 
 def file_pieces(path: str) -> Iterator[bytes]:
-    """Give the bytes of a file, which is opened at once; raises OSError if it is not there."""
+    """Yield the bytes of a file, which is opened at once; raise OSError if it is missing."""
     return _pieces(open(path, "rb", buffering=0))
 
 
@@ -29,7 +29,7 @@ def _pieces(file: RawIOBase) -> Iterator[bytes]:
             yield piece
 
 
-def as_json(datasets: Iterable[Dataset]) -> Response:
+def json_response(datasets: Iterable[Dataset]) -> Response:
     """Answer with an array of data sets in the DICOM JSON model."""
     return Response(_json_pieces(datasets), content_type=media_types.DICOM_JSON)
 
@@ -66,7 +66,7 @@ def as_parts(
 
 
 def as_single(media_type: MediaType, pieces: Iterable[bytes], size: int | None) -> Response:
-    """Answer with one body; its size in bytes is told if it is known."""
+    """Answer with one body; its size in bytes is sent if known."""
     response = Response(pieces, content_type=str(media_type))
     if size is not None:
         response.content_length = size

@@ -10,14 +10,27 @@ from dataclasses import dataclass
 from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
 from werkzeug.wrappers import Request, Response
 
-from dcmweb.archive.negotiation import ANY, JSON_TYPES, Range, accepted, choose, not_acceptable
-from dcmweb.archive.representations.bulkdata import find_bulkdata
+from dcmweb.archive.negotiation import (
+    ANY_TYPE,
+    JSON_TYPES,
+    MediaRange,
+    accepted,
+    choose_type,
+    not_acceptable,
+)
+from dcmweb.archive.representations.bulkdata import choose_form, find_bulkdata
 from dcmweb.archive.representations.frames import Frames
-from dcmweb.archive.representations.metadata import read_metadata
-from dcmweb.archive.representations.rendering import RENDERED, parse_rendering, render, thumbnail
+from dcmweb.archive.representations.metadata import file_metadata
+from dcmweb.archive.representations.rendering import (
+    RENDERED,
+    parse_rendered_query,
+    render,
+    thumbnail,
+)
 from dcmweb.archive.representations.transcode import TARGETS, transcoded
-from dcmweb.archive.responses import as_json, as_parts, as_single, as_xml_parts, file_pieces
+from dcmweb.archive.responses import as_parts, as_single, as_xml_parts, file_pieces, json_response
 from dcmweb.archive.storage.folder import Storage
+from dcmweb.archive.storage.header import is_syntax
 from dcmweb.archive.storage.index import Entry
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_model import Dataset
@@ -38,6 +51,8 @@ class Retrieve:
     request: Request
     resource: Resource
     base_url: str
+    with_file_meta: bool = False  # whether metadata has elements of group 0002
+    rendered_types: Sequence[str] = RENDERED
 
     def instances(self) -> Response:
         """Send the instances of a study or series, or one, as files."""
@@ -74,8 +89,12 @@ class Retrieve:
                 continue  # it was deleted meanwhile
             sent = entry.transfer_syntax
             if syntax != entry.transfer_syntax:
-                with suppress(NotAcceptable):  # better as it is than not at all: the part tells
+                try:
                     pieces, sent = transcoded(path, str(syntax)), str(syntax)
+                except NotAcceptable:
+                    if self.resource.level is Level.INSTANCES:
+                        raise
+                    # Send it as stored: the part names its transfer syntax.
             yield {"Content-Type": str(_dicom(sent)), **self._location(entry)}, pieces
 
     def _location(self, entry: Entry) -> dict[str, str]:
@@ -87,7 +106,7 @@ class Retrieve:
         datasets = self._metadata_of(entries)
         for wanted in accepted(self.request):
             if wanted.is_single and any(map(wanted.covers, JSON_TYPES)):
-                return as_json(datasets)
+                return json_response(datasets)
             if wanted.is_multipart and wanted.covers(media_types.DICOM_XML):
                 return as_xml_parts(datasets)
         raise not_acceptable([media_types.DICOM_JSON, _multipart(media_types.DICOM_XML)])
@@ -95,14 +114,16 @@ class Retrieve:
     def _metadata_of(self, entries: Iterable[Entry]) -> Iterator[Dataset]:
         for entry in entries:
             with suppress(FileNotFoundError):  # of what was deleted meanwhile
-                yield read_metadata(self.storage.path(entry), f"{self.base_url}/{entry.resource}")
+                url = f"{self.base_url}/{entry.resource}"
+                path = self.storage.path(entry)
+                yield file_metadata(path, url, with_meta=self.with_file_meta)
 
     def frames(self, numbers: Sequence[int]) -> Response:
-        """Send frames: uncompressed, as they are stored, or as pictures."""
+        """Send frames: uncompressed, as stored, or rendered."""
         entry = self._entries()[0]
         frames = Frames(self.storage.path(entry))
         for number in numbers:
-            frames.stored(number)  # all of them must be there
+            frames.stored(number)  # raises NotFound if one is missing
         ranges = accepted(self.request)
         for wanted in ranges:
             if not (wanted.is_multipart or len(numbers) == 1):
@@ -111,15 +132,17 @@ class Retrieve:
             if choice:
                 return self._send_frames(wanted, choice, numbers, frames, entry)
         stored = frame_media_type(frames.transfer_syntax)
-        raise not_acceptable([_multipart(media_types.OCTET_STREAM), _multipart(stored), *RENDERED])
+        raise not_acceptable(
+            [_multipart(media_types.OCTET_STREAM), _multipart(stored), *self.rendered_types]
+        )
 
-    def _frame_choice(self, wanted: Range, frames: Frames) -> MediaType | None:
-        """Choose what frames are sent as, if a media range lets them be sent at all."""
+    def _frame_choice(self, wanted: MediaRange, frames: Frames) -> MediaType | None:
+        """Choose the media type of frames; None if the media range does not match."""
         syntax = wanted.transfer_syntax
         stored = {"transfer-syntax": frames.transfer_syntax}
         stored_type = frame_media_type(frames.transfer_syntax)
         as_stored = syntax in (_ANY_SYNTAX, frames.transfer_syntax)
-        if wanted.name == ANY and syntax == _ANY_SYNTAX:
+        if wanted.name == ANY_TYPE and syntax == _ANY_SYNTAX:
             return MediaType(stored_type, stored)
         if wanted.covers(media_types.OCTET_STREAM):
             if as_stored:
@@ -130,12 +153,12 @@ class Retrieve:
                 )
         if wanted.covers(stored_type) and (as_stored or not syntax):
             return MediaType(stored_type, stored)
-        rendered = [name for name in RENDERED if wanted.covers(name)]
+        rendered = [name for name in self.rendered_types if wanted.covers(name)]
         return MediaType(rendered[0]) if rendered and syntax in ("", _ANY_SYNTAX) else None
 
     def _send_frames(
         self,
-        wanted: Range,
+        wanted: MediaRange,
         media_type: MediaType,
         numbers: Sequence[int],
         frames: Frames,
@@ -170,22 +193,24 @@ class Retrieve:
         )
 
     def _rendered(self, entry: Entry, number: int, name: str) -> bytes:
-        asked = parse_rendering(self.request.args)
+        asked = parse_rendered_query(self.request.args)
         return render(self.storage.path(entry), number, name, asked)
 
     def rendered(self, numbers: Sequence[int] = ()) -> Response:
-        """Send pictures: one of an instance or frame, several as parts."""
+        """Send rendered images: one for an instance or frame, several as parts."""
         entries = self._entries()
-        parse_rendering(self.request.args)
+        parse_rendered_query(self.request.args)
         wanted = [(entry, number) for entry in entries for number in numbers or (1,)]
         ranges = accepted(self.request)
         if len(wanted) == 1 and any(r.is_single for r in ranges):
-            name = choose(ranges, RENDERED)
+            name = choose_type(ranges, self.rendered_types)
             picture = self._rendered(*wanted[0], name)
             return as_single(MediaType(name), [picture], len(picture))
-        name = next((n for r in ranges for n in RENDERED if r.is_multipart and r.covers(n)), "")
+        name = next(
+            (n for r in ranges for n in self.rendered_types if r.is_multipart and r.covers(n)), ""
+        )
         if not name:
-            raise not_acceptable([_multipart(n) for n in RENDERED])
+            raise not_acceptable([_multipart(n) for n in self.rendered_types])
         return as_parts(self._pictures(wanted, name), MediaType(name))
 
     def _pictures(
@@ -197,13 +222,13 @@ class Retrieve:
             except (NotFound, NotAcceptable):
                 if self.resource.level is Level.INSTANCES:
                     raise
-                continue  # documents have no picture
+                continue  # documents cannot be rendered
             yield {"Content-Type": name, **self._location(entry)}, [picture]
 
     def thumbnail(self, numbers: Sequence[int] = ()) -> Response:
-        """Send a small picture of the first instance that has one."""
-        asked = parse_rendering(self.request.args)
-        name = choose(accepted(self.request), RENDERED)
+        """Send a small image of the first instance that can be rendered."""
+        asked = parse_rendered_query(self.request.args)
+        name = choose_type(accepted(self.request), self.rendered_types)
         for entry in self._entries():
             try:
                 picture = thumbnail(
@@ -214,26 +239,26 @@ class Retrieve:
                     raise
                 continue
             return as_single(MediaType(name), [picture], len(picture))
-        raise NotFound("there is no instance with a picture")
+        raise NotFound("no instance can be rendered")
 
     def bulkdata(self, location: str) -> Response:
         """Send the value of one element."""
-        bulk = find_bulkdata(self.storage.path(self._entries()[0]), location)
-        names = [media_types.OCTET_STREAM, *{one.media_type.name for one in bulk}]
+        path = self.storage.path(self._entries()[0])
+        stored = find_bulkdata(path, location)
         for wanted in accepted(self.request):
-            if not any(map(wanted.covers, names)):
-                continue
-            if wanted.is_single and len(bulk) == 1:
+            bulk = choose_form(path, stored, wanted)
+            if bulk and wanted.is_single and len(bulk) == 1:
                 return as_single(bulk[0].media_type, bulk[0].source.pieces(), bulk[0].source.size)
-            if wanted.is_multipart:
+            if bulk and wanted.is_multipart:
                 parts = (
                     ({"Content-Type": str(one.media_type)}, one.source.pieces()) for one in bulk
                 )
                 return as_parts(parts, bulk[0].media_type)
+        names = dict.fromkeys([media_types.OCTET_STREAM, *(one.media_type.name for one in stored)])
         raise not_acceptable([*names, *map(_multipart, names)])
 
     def _entries(self) -> list[Entry]:
-        """Find what is served of the resource; raises NotFound if that is nothing."""
+        """Find the files of the resource; raises NotFound if there are none."""
         found = self.storage.index.entries(self.resource)
         entries = [entry for entry in found if os.path.exists(self.storage.path(entry))]
         if not entries:
@@ -242,9 +267,9 @@ class Retrieve:
 
 
 def _syntax(entry: Entry, wanted: str) -> str | None:
-    """Tell the transfer syntax to send an instance in, None if that cannot be.
+    """Choose the transfer syntax to send an instance in, None if it is not available.
 
-    Without a word about it, that is Explicit VR Little Endian (PS3.18 section 8.7.3.5.2).
+    The default is Explicit VR Little Endian (PS3.18 section 8.7.3.5.2).
     """
     if wanted in (_ANY_SYNTAX, entry.transfer_syntax):
         return entry.transfer_syntax
@@ -253,7 +278,8 @@ def _syntax(entry: Entry, wanted: str) -> str | None:
 
 
 def _dicom(syntax: str) -> MediaType:
-    return MediaType(media_types.DICOM, {"transfer-syntax": syntax})
+    """Make the media type of a file; a malformed transfer syntax would split the header field."""
+    return MediaType(media_types.DICOM, {"transfer-syntax": syntax} if is_syntax(syntax) else {})
 
 
 def _multipart(name: str) -> str:
@@ -261,8 +287,8 @@ def _multipart(name: str) -> str:
 
 
 def parse_frames(text: str) -> list[int]:
-    """Read a frame list (PS3.18 section 10.1.1.4); raises BadRequest for what is none."""
+    """Read a frame list (PS3.18 section 10.1.1.4); raises BadRequest if it is malformed."""
     numbers = text.split(",")
     if not all(n.isascii() and n.isdigit() and 0 < int(n) < 10**9 for n in numbers):
-        raise BadRequest(f"{text!r} is no list of frame numbers, which count from 1")
+        raise BadRequest(f"{text!r} is not a list of frame numbers, which count from 1")
     return [int(number) for number in numbers]

@@ -17,6 +17,6 @@ _NAMES = (
 
 
 def sample_files() -> list[str]:
-    """Return the paths of the files, none of which has to be downloaded."""
+    """Return the paths of the files, which are part of pydicom and not downloaded."""
     found = (get_testdata_file(name, download=False) for name in _NAMES)
     return [str(path) for path in found if path]

@@ -1,16 +1,15 @@
-"""QIDO-RS: a search as it was asked for, and its rows (PS3.18 section 10.6)."""
+"""QIDO-RS: the results of a search (PS3.18 section 10.6)."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from werkzeug.exceptions import BadRequest
-
-from dcmweb.archive.representations.metadata import read_elements, read_metadata
+from dcmweb.archive.query import Key, ParsedQuery
+from dcmweb.archive.representations.metadata import PIXEL_DATA_TAGS, file_metadata, read_elements
 from dcmweb.archive.storage.attributes import (
     INDEXED,
     INSTANCE_LEVEL,
@@ -19,9 +18,10 @@ from dcmweb.archive.storage.attributes import (
     SERIES_LEVEL,
     SOP_CLASSES_IN_STUDY,
     STUDY_LEVEL,
-    Attribute,
+    QueryAttribute,
     added_by_all,
-    attribute,
+    find_attribute,
+    required,
     returned,
 )
 from dcmweb.archive.storage.folder import Storage
@@ -39,88 +39,35 @@ from dcmweb.dicom.tags import (
     SPECIFIC_CHARACTER_SET,
 )
 
-_NOT_KEYS = ("limit", "offset", "includefield", "fuzzymatching", "accept", "charset")
-# What there is one of for each row: the first of its instances stands for it.
+# Each row is a group of instances; the first of them represents it.
 _GROUP = {
     STUDY_LEVEL: "StudyInstanceUID",
     SERIES_LEVEL: "StudyInstanceUID, SeriesInstanceUID",
     INSTANCE_LEVEL: "id",
 }
-_INSTEAD = {MODALITIES_IN_STUDY.keyword: "Modality", SOP_CLASSES_IN_STUDY.keyword: "SOPClassUID"}
 _AVAILABILITY = (INSTANCE_AVAILABILITY, "CS", ["ONLINE"])
 _CHARACTER_SET = (SPECIFIC_CHARACTER_SET, "CS", ["ISO_IR 192"])
 
 
 @dataclass(frozen=True)
-class Key:
-    """A search key: the attribute, or one within the items of a sequence, and what it must be."""
+class RowRules:
+    """What the rows of a search contain."""
 
-    path: tuple[Attribute, ...]
-    wanted: str
-
-    @property
-    def column(self) -> str:
-        """The column of the index that answers it; "" if the files have to."""
-        keyword = _INSTEAD.get(self.path[0].keyword, self.path[0].keyword)
-        return keyword if len(self.path) == 1 and keyword in INDEXED else ""
-
-
-@dataclass(frozen=True)
-class Query:
-    """A search; `limit` None is as many as the server gives."""
-
-    resource: Resource
-    level: Level
-    keys: Sequence[Key] = ()
-    include: Sequence[Attribute] = ()
-    include_all: bool = False
-    limit: int | None = None
-    offset: int = 0
-    fuzzy: bool = False
-
-    @classmethod
-    def parse(cls, resource: Resource, level: Level, args: Iterable[tuple[str, str]]) -> Query:
-        """Read the query parameters; raises BadRequest for what cannot be searched for."""
-        given = list(args)
-        single = {name: value for name, value in given if name in _NOT_KEYS}
-        names = [n for k, v in given if k == "includefield" for n in v.split(",") if n]
-        keys = [_key(name, value) for name, value in given if name not in _NOT_KEYS]
-        fuzzy = single.get("fuzzymatching", "false").lower() == "true"
-        for key in keys:
-            matcher(key.path[-1].vr, key.wanted, fuzzy=fuzzy)
-        return cls(
-            resource,
-            level,
-            keys,
-            [attribute(name.rpartition(".")[2]) for name in names if name != "all"],
-            "all" in names,
-            _number(single, "limit"),
-            _number(single, "offset") or 0,
-            fuzzy,
-        )
-
-
-def _key(name: str, wanted: str) -> Key:
-    return Key(tuple(attribute(part) for part in name.split(".")), wanted)
-
-
-def _number(args: Mapping[str, str], name: str) -> int | None:
-    text = args.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise BadRequest(f"{name} is no number: {text!r}")
-    return int(text)
+    all_levels: bool = True  # whether they have the attributes of the levels above, too
+    empty_attributes: bool = True  # whether required attributes are there without a value
+    file_meta: bool = False  # whether they can have elements of group 0002
+    # Keywords of what they have unless more is asked for, by level; None for all there is.
+    by_default: Mapping[Level, Collection[str]] | None = None
 
 
 @dataclass
-class Search:
-    """The rows of a query; `remaining` is known once all rows are read."""
+class IndexSearch:
+    """The rows of a query; `remaining` is known after `entries`."""
 
     storage: Storage
-    query: Query
+    query: ParsedQuery
     most: int  # rows that the server gives at most
-    all_levels: bool = True  # whether rows have the attributes of the levels above, too
+    rows_like: RowRules
     remaining: int = field(default=0, init=False)
 
     def entries(self) -> list[Entry]:
@@ -137,13 +84,17 @@ class Search:
         return f"SELECT MIN(id) FROM instances WHERE {where} GROUP BY {group}", given
 
     def _conditions(self) -> tuple[str, list[object]]:
-        """Make the SQL of all conditions that the index can answer."""
+        """Make the SQL of all conditions on the index."""
         where, parameters = below(self.query.resource)
         conditions, given = [where], list[object](parameters)
         for key in self.query.keys:
             if key.column:
-                conditions.append(f'fits("{key.column}", ?, ?, ?)')
-                given += [INDEXED[key.column].vr, key.wanted, self.query.fuzzy]
+                fits = f'fits("{key.column}", ?, ?, ?)'
+                if key.path[0] in (MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY):
+                    uid = '"StudyInstanceUID"'  # any instance of the study may have the value
+                    fits = f"{uid} IN (SELECT {uid} FROM instances WHERE {fits})"
+                conditions.append(fits)
+                given += [key.vr, key.wanted, self.query.how.value]
         return " AND ".join(conditions), given
 
     def _page(self, most: int) -> list[Entry]:
@@ -159,9 +110,9 @@ class Search:
         return [entry(row) for row in rows]
 
     def _page_with_files(self, most: int) -> list[Entry]:
-        """Find the rows where keys are not in the index: ask the files of all candidates.
+        """Find the rows if keys are not in the index: read the files of all candidates.
 
-        The first instance that fits stands for its study or series.
+        The first matching instance represents its study or series.
         """
         where, given = self._conditions()
         found: list[Entry] = []
@@ -179,7 +130,7 @@ class Search:
         return found
 
     def _at_level(self, whole: Resource) -> Resource:
-        """Name the study, series or instance that a row stands for."""
+        """Return the study, series or instance that a row represents."""
         depth = LEVELS.index(self.query.level)
         return Resource(
             whole.study,
@@ -196,24 +147,26 @@ class Search:
         return all(_fits(there, key.path, self._matcher(key)) for key in keys)
 
     def _matcher(self, key: Key) -> Matches:
-        return matcher(key.path[-1].vr, key.wanted, fuzzy=self.query.fuzzy)
+        return matcher(key.vr, key.wanted, self.query.how)
 
     def rows(self, entries: Iterable[Entry], base_url: str) -> Iterator[Dataset]:
         """Make the data set that is returned for each row."""
         for one in entries:
-            with suppress(FileNotFoundError):  # of what was deleted meanwhile
+            with suppress(FileNotFoundError):  # it has been deleted meanwhile
                 yield dict(sorted(self._row(one, base_url).items()))
 
     @cached_property
     def _levels(self) -> list[Level]:
-        """The levels whose attributes are returned: those that the path does not tell."""
+        """The levels whose attributes are returned: those not given in the path."""
         depth = LEVELS.index(self.query.level)
         given = {STUDY_LEVEL: self.query.resource.study, SERIES_LEVEL: self.query.resource.series}
-        above = [level for level in LEVELS[:depth] if self.all_levels and not given.get(level)]
+        above = [
+            level for level in LEVELS[:depth] if self.rows_like.all_levels and not given.get(level)
+        ]
         return [*above, self.query.level]
 
     @cached_property
-    def _attributes(self) -> list[Attribute]:
+    def _attributes(self) -> list[QueryAttribute]:
         above = [INDEXED["StudyInstanceUID"], INDEXED["SeriesInstanceUID"]]
         depth = LEVELS.index(self.query.level)
         named = [key.path[0] for key in self.query.keys]
@@ -223,17 +176,33 @@ class Search:
 
     def _row(self, one: Entry, base_url: str) -> Dataset:
         row: Dataset = {}
+        url = f"{base_url}/{one.resource}"
+        with_meta = self.rows_like.file_meta
+        if self.rows_like.empty_attributes:
+            row = {a.tag: {"vr": a.vr} for a in required(self._levels)}
         if self.query.include_all and self.query.level is INSTANCE_LEVEL:
-            row |= _without_bulk_data(read_metadata(self.storage.path(one), ""))
-        from_file = [a.tag for a in self._attributes if not a.is_indexed and a.tag not in row]
-        if from_file:
-            row |= _without_bulk_data(read_elements(self.storage.path(one), from_file))
+            row |= file_metadata(self.storage.path(one), url, with_meta=with_meta)
+        from_file = [a.tag for a in self._attributes if not a.is_indexed]
+        if missing := [tag for tag in from_file if tag not in row or "Value" not in row[tag]]:
+            row |= read_elements(self.storage.path(one), missing, url, with_meta=with_meta)
         for a in self._attributes:
             if a.is_indexed and a.keyword in one.values:
                 row[a.tag] = element(a.vr, one.values[a.keyword])
+        for tag in PIXEL_DATA_TAGS:
+            row.pop(tag, None)
         for tag, vr, value in (_AVAILABILITY, _CHARACTER_SET):
             row[tag] = {"vr": vr, "Value": value}
-        return row | self._counted(one) | self._retrieve_url(one, base_url)
+        return self._limited(row | self._counted(one)) | self._retrieve_url(one, base_url)
+
+    def _limited(self, row: Dataset) -> Dataset:
+        """Leave out what the server does not return unless it is asked for."""
+        if self.rows_like.by_default is None or self.query.include_all:
+            return row
+        named = {key.path[0].tag for key in self.query.keys}
+        named |= {attribute.tag for attribute in self.query.include}
+        keywords = self.rows_like.by_default[self.query.level]
+        tags = named | {find_attribute(keyword).tag for keyword in keywords}
+        return {tag: found for tag, found in row.items() if tag in tags}
 
     def _retrieve_url(self, one: Entry, base_url: str) -> Dataset:
         url = f"{base_url}/{self._at_level(one.resource)}"
@@ -296,8 +265,8 @@ def _value(vr: str, text: str) -> object:
     return text or None
 
 
-def _fits(dataset: Dataset, path: Sequence[Attribute], fits: Matches) -> bool:
-    """Test a value in a data set; one in the items of a sequence fits if any of them does."""
+def _fits(dataset: Dataset, path: Sequence[QueryAttribute], fits: Matches) -> bool:
+    """Test a value in a data set; in a sequence, any matching item is enough."""
     first, *rest = path
     if rest:
         return any(_fits(item, rest, fits) for item in items(dataset, first.tag))
@@ -308,11 +277,7 @@ def _fits(dataset: Dataset, path: Sequence[Attribute], fits: Matches) -> bool:
 
 
 def _as_text(value: object) -> str:
-    """Write a value as the index would have it."""
+    """Write a value in the form of the index."""
     if isinstance(value, dict):
         return join_groups(value)
     return "" if value is None else str(value)
-
-
-def _without_bulk_data(dataset: Dataset) -> Dataset:
-    return {tag: found for tag, found in dataset.items() if "BulkDataURI" not in found}

@@ -8,76 +8,69 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
-
-from cheroot.wsgi import Gateway_10, Server
+from dataclasses import dataclass, replace
 
 from dcmweb import __version__
 from dcmweb.archive.access import Access
 from dcmweb.archive.app import Archive
-from dcmweb.archive.routes import STANDARD_PATH
+from dcmweb.archive.connections import ArchiveServer
+from dcmweb.archive.routes import GOOGLE_EXAMPLE_PATH, STANDARD_PATH
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.errors import LocalError
 
-_THREADS = 32  # requests that are answered at a time
-_IDLE_TIMEOUT = 60  # seconds
-_KEPT_CONNECTIONS = 500
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where and how an archive is served; port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    index: str = ""  # the folder of the index, if it is not in the folder that is served
+    is_strict: bool = False  # whether the Google dialect refuses what Google refuses
+    logs_requests: bool = False
+
+
+@dataclass(frozen=True)
+class Urls:
+    """The base URLs of an archive that is being served."""
+
+    standard: str
+    google: str
 
 
 @contextmanager
-def serving(
-    folder: str, host: str, port: int, access: Access, notify: Callable[[str], None]
-) -> Iterator[str]:
-    """Serve a folder for the time of a block, which gets the base URL; port 0 takes a free one.
+def serving(folder: str, options: ServerOptions, access: Access, notify: Notify) -> Iterator[Urls]:
+    """Serve a folder during a block, which gets the base URLs.
 
     Raises LocalError if the port or the folder cannot be used.
     """
-    # pydicom warns of what real files have; filters of several threads would get mixed up.
+    # pydicom warns about real files. Filters of single threads would interfere with each other.
     warnings.simplefilter("ignore")
-    server = _bound(host, port)
+    host = options.host
+    server = _bound(host, options.port)
     try:
-        with closing(Storage(folder, notify)) as storage:
-            server.wsgi_app = Archive(storage, access)
+        with closing(Storage(folder, notify, index_folder=options.index)) as storage:
+            server.wsgi_app = Archive(
+                storage,
+                replace(access, is_local=is_loopback(host)),
+                notify=notify,
+                is_strict=options.is_strict,
+                logs_requests=options.logs_requests,
+            )
             threading.Thread(target=server.serve, daemon=True).start()
+            root = f"http://{_in_url(host)}:{server.bind_addr[1]}"
             try:
-                yield f"http://{_in_url(host)}:{server.bind_addr[1]}{STANDARD_PATH}"
+                yield Urls(root + STANDARD_PATH, root + GOOGLE_EXAMPLE_PATH)
             finally:
                 server.stop()
     finally:
         server.stop()
 
 
-class _Quiet(Server):
-    """A server that does not report clients that go away."""
-
-    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
-        """Drop a message."""
-
-
-class _Gateway(Gateway_10):
-    """Closes the connection where the application says so, as cheroot does not."""
-
-    def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Any:
-        """Take the status and the header fields of an answer."""
-        if ("Connection", "close") in headers:
-            self.req.close_connection = True
-        return super().start_response(status, headers, exc_info)
-
-
-def _bound(host: str, port: int) -> _Quiet:
-    server = _Quiet(
-        (host, port),
-        wsgi_app=None,
-        numthreads=_THREADS,
-        server_name=f"dcmweb/{__version__}",
-        request_queue_size=128,
-        timeout=_IDLE_TIMEOUT,
-        shutdown_timeout=1,
-    )
-    server.gateway = _Gateway
-    server.keep_alive_conn_limit = _KEPT_CONNECTIONS
+def _bound(host: str, port: int) -> ArchiveServer:
+    server = ArchiveServer((host, port), f"dcmweb/{__version__}")
     try:
         server.prepare()
     except OSError as error:
@@ -91,7 +84,7 @@ def _in_url(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
+    """Return True if only this machine can reach an address."""
     try:
         addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError:

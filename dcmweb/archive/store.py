@@ -1,8 +1,9 @@
-"""STOW-RS: from the body of a request to files (PS3.18 section 10.5)."""
+"""STOW-RS: store the body of a request as files (PS3.18 section 10.5)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -10,7 +11,7 @@ from typing import IO
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 from werkzeug.wrappers import Request
 
-from dcmweb.archive.from_metadata import BulkFile, compose
+from dcmweb.archive.from_metadata import BulkFile, write_instance
 from dcmweb.archive.storage.folder import Kept, Received, Storage
 from dcmweb.dicom.json_model import Dataset, bulk_references, parse_json, text
 from dcmweb.dicom.native_xml import parse_native_xml
@@ -32,14 +33,14 @@ CANNOT_UNDERSTAND = 0xC000
 OTHER_STUDY = 0xA901
 DUPLICATE = 0x0111
 
-_TOGETHER = 500  # instances that get their names in one go
+_TOGETHER = 500  # instances that are stored in one transaction
 _LONGEST_METADATA = 64 * 1024 * 1024
 _METADATA_TYPES = (media_types.DICOM_JSON, media_types.DICOM_XML, "application/json")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one instance: kept somehow, or not, for a reason of the standard."""
+    """The result of one instance: kept, or failed with a reason code of the standard."""
 
     sop_class: str
     resource: Resource
@@ -49,18 +50,18 @@ class Result:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the archive has these very bytes now."""
+        """Whether the archive now holds exactly these bytes."""
         return self.kept in (Kept.NEW, Kept.SAME)
 
 
 class _Stream:
-    """The body of a request, as cheroot gives it."""
+    """The body of a request, read through cheroot."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def read(self, size: int) -> bytes:
-        """Read up to so many bytes; raises ProtocolError where the chunks are malformed."""
+        """Read up to `size` bytes; raises ProtocolError where the chunks are malformed."""
         try:
             return self._stream.read(size)
         except ValueError as error:
@@ -72,18 +73,30 @@ class _Stream:
         return bool(getattr(self._stream, "remaining", 0))
 
 
+@dataclass(frozen=True)
+class StorePolicy:
+    """What a store request may do."""
+
+    replaces: bool = False  # whether instances with other bytes are replaced
+    media_types: Sequence[str] = (media_types.DICOM, *_METADATA_TYPES)  # of its parts
+    check_metadata: Callable[[Dataset], None] | None = None  # raises BadRequest
+
+
 class Store:
     """One store request; `study` is set where the request names one."""
 
-    def __init__(self, storage: Storage, study: str = "") -> None:
+    def __init__(
+        self, storage: Storage, study: str = "", policy: StorePolicy | None = None
+    ) -> None:
         self._storage = storage
         self._study = study
+        self._policy = policy or StorePolicy()
         self._results: list[Result] = []
         self._waiting: list[Received] = []
-        self._files = ExitStack()  # discards what got no name
+        self._files = ExitStack()  # discards files without a final name
 
     def run(self, request: Request) -> list[Result]:
-        """Store what a request brings, and say what became of each instance.
+        """Store the instances of a request and return the result of each.
 
         Raises BadRequest for a body that breaks off or is malformed, UnsupportedMediaType.
         """
@@ -112,17 +125,19 @@ class Store:
         inner = parse(content_type.parameters.get("type", media_types.DICOM)).name
         boundary = content_type.parameters.get("boundary", "")
         parts = read_parts(stream.read, boundary)
+        if inner not in self._policy.media_types:
+            raise UnsupportedMediaType(_wanted(content_type))
         if inner == media_types.DICOM:
             for part in parts:
                 self._take_part(part)
-        elif inner in _METADATA_TYPES:
-            self._take_metadata(parts)
         else:
-            raise UnsupportedMediaType(_wanted(content_type))
+            self._take_metadata(parts)
 
     def _take_part(self, part: Part) -> None:
         if part.media_type.name not in ("", media_types.DICOM, media_types.OCTET_STREAM):
-            self._fail(CANNOT_UNDERSTAND, f"a part of type {part.media_type.name} is no DICOM file")
+            self._fail(
+                CANNOT_UNDERSTAND, f"a part of type {part.media_type.name} is not a DICOM file"
+            )
         else:
             self._take_file(part.body)
 
@@ -155,8 +170,9 @@ class Store:
         self._results.append(Result(sop_class, resource, None, reason, detail))
 
     def _keep(self) -> None:
-        """Give the instances that came their names."""
-        for received, kept in zip(self._waiting, self._storage.keep(self._waiting), strict=True):
+        """Give the received files their final names."""
+        results = self._storage.keep(self._waiting, replace=self._policy.replaces)
+        for received, kept in zip(self._waiting, results, strict=True):
             identity = received.header.identity
             if kept is Kept.DIFFERENT:
                 detail = "an instance with these UIDs and other content already exists"
@@ -202,7 +218,9 @@ class Store:
     def _compose(self, metadata: Dataset, bulk: dict[str, BulkFile]) -> None:
         partial = self._files.enter_context(self._new_file())
         try:
-            compose(metadata, bulk, partial.write)
+            if self._policy.check_metadata:
+                self._policy.check_metadata(metadata)
+            write_instance(metadata, bulk, partial.write)
         except BadRequest as error:
             partial.discard()
             uids = (
@@ -236,7 +254,12 @@ def _read_metadata(part: Part) -> list[Dataset]:
             raise BadRequest("the metadata is too long")
     if part.media_type.name == media_types.DICOM_XML:
         return [parse_native_xml(bytes(body))]
-    return parse_json(bytes(body))
+    datasets = parse_json(bytes(body))
+    try:
+        json.dumps(datasets, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRequest("the metadata contains an unpaired surrogate") from None
+    return datasets
 
 
 def _bulk_of(dataset: Dataset, bulk: dict[str, BulkFile]) -> dict[str, BulkFile]:

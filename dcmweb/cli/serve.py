@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import importlib
 import os
-import threading
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation
-from dcmweb.errors import AuthError, Interrupted, UsageError
+from dcmweb.errors import AuthError, UsageError
 from dcmweb.local.windows import IS_WINDOWS
+from dcmweb.transfer.stop import Stop
+
+_BETWEEN_LOOKS = 0.1  # seconds
+_GRACE = 10  # seconds for which a command may go on after a signal
 
 
-@click.command(cls=Command)
+class ServeCommand(Command):
+    """A command whose arguments after `--` are a command line of their own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Split off the command line after `--`."""
+        command: list[str] = []
+        if "--" in args:
+            at = args.index("--")
+            args, command = args[:at], args[at + 1 :]
+            if not command:
+                raise UsageError("there is no command after --")
+        ctx.meta["command"] = command
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Add the command line to the usage line."""
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
+@click.command(cls=ServeCommand)
 @click.argument("folder")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -29,56 +55,109 @@ from dcmweb.local.windows import IS_WINDOWS
 @click.option(
     "--user",
     metavar="NAME:PASSWORD",
-    help="Want basic authentication; the password may come from DCMWEB_PASSWORD.",
+    help="Require basic authentication; the password may be in DCMWEB_PASSWORD.",
 )
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="Want a bearer token, the one in this file; DCMWEB_TOKEN may hold it as well.",
+    help="Require the bearer token in this file; it may be in DCMWEB_TOKEN instead.",
 )
 @click.option(
     "--allow-origin",
     "origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Let web pages from elsewhere than this machine read answers, such as "
-    "https://viewer.example; * for all.",
+    help="Let web pages from another host read answers, such as https://viewer.example; * for all.",
 )
-@click.pass_obj
-def serve(
-    invocation: Invocation, /, folder: str, host: str, port: int, **access_options: Any
-) -> int:
+@click.option(
+    "--index",
+    metavar="DIR",
+    help="Keep the index in DIR instead of FOLDER/.dcmweb.",
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse in the Google dialect what Google refuses.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log every request to stderr.")
+@click.pass_context
+def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
     """Serve a folder as a small DICOMweb archive; the first line on stdout is its base URL.
+
+    With a COMMAND, serve only while it runs. It finds the base URLs in DCMWEB_URL and
+    DCMWEB_GOOGLE_URL, and its exit code is that of `serve`.
 
     \b
     serve ./images
     serve ./images --port 0 --user demo:secret
+    serve ./images --port 0 -- sh -c 'dcmweb "$DCMWEB_URL" search studies'
     """
+    invocation: Invocation = ctx.obj
     server = archive_module("server")
     access = archive_module("access").Access(
-        *_user(access_options["user"]),
-        token=_token(access_options["token_file"]),
-        origins=access_options["origins"],
+        *_user(options["user"]),
+        token=_token(options["token_file"]),
+        origins=options["origins"],
     )
-    with server.serving(folder, host, port, access, invocation.console.line) as base_url:
-        invocation.console.data(base_url)
+    how = server.ServerOptions(
+        options["host"],
+        options["port"],
+        index=options["index"] or "",
+        is_strict=options["strict"],
+        logs_requests=options["verbose"],
+    )
+    command: Sequence[str] = ctx.meta["command"]
+    with server.serving(folder, how, access, invocation.console.line) as urls:
+        invocation.stop.is_watched = True  # from here on, signals are looked for by this thread
+        if command:
+            invocation.console.line(f"The base URL is {urls.standard}")
+        else:
+            invocation.console.data(urls.standard)
         if IS_WINDOWS:
             invocation.console.line("Please note: on Windows the archive is not tested regularly")
-        if not server.is_loopback(host):
+        if not server.is_loopback(how.host):
             guarded = access.user or access.token
             invocation.console.line(
-                f"Please note: the archive can be reached from other machines, at {host}"
+                f"Please note: the archive can be reached from other machines, at {how.host}"
                 + ("" if guarded else ", by anyone, without credentials")
             )
-        try:
-            while True:  # until a signal, which Windows lets through between two waits only
-                threading.Event().wait(1)
-        except Interrupted as signal:
-            return signal.exit_code
+        if command:
+            environment = {"DCMWEB_URL": urls.standard, "DCMWEB_GOOGLE_URL": urls.google}
+            return _exit_code_of(command, environment, invocation.stop)
+        # A wait without a timeout would miss a signal that comes just before it begins.
+        while invocation.stop.cause is None:
+            time.sleep(_BETWEEN_LOOKS)
+        return invocation.stop.cause.exit_code
+
+
+def _exit_code_of(command: Sequence[str], environment: dict[str, str], stop: Stop) -> int:
+    """Run a command to its end and return its exit code; pass signals on to it."""
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the command that the user wrote
+            command, env={**os.environ, **environment}
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"the command {command[0]} cannot be run: {reason}") from None
+    while stop.cause is None:
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(_BETWEEN_LOOKS)
+            return 128 - code if code < 0 else code
+    process.send_signal(stop.cause.exit_code - 128)
+    _wait_or_kill(process)
+    return stop.cause.exit_code
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def archive_module(name: str) -> Any:
-    """Import a module of the archive, which is an extra; raises UsageError where that lacks."""
+    """Import a module of the archive, which is an extra; raises UsageError if it is missing."""
     try:
         importlib.import_module("dcmweb.archive.server")
         return importlib.import_module(f"dcmweb.archive.{name}")

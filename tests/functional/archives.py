@@ -26,8 +26,8 @@ from tests.functional.archive import BOUNDARY, LEVELS, multipart_body
 
 DATASET = "projects/p/locations/l/datasets/d"
 STORE = f"{DATASET}/dicomStores/s/dicomWeb"
-FACES = ("dicomweb", f"v1/{STORE}", f"v1beta1/{STORE}")
-STANDARD, GOOGLE, GOOGLE_BETA = FACES
+DIALECTS = ("dicomweb", f"v1/{STORE}", f"v1beta1/{STORE}")
+STANDARD, GOOGLE, GOOGLE_BETA = DIALECTS
 AS_STORED = "application/dicom; transfer-syntax=*"
 ALL_AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 XML_PARTS = 'multipart/related; type="application/dicom+xml"'
@@ -39,7 +39,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Running:
-    """An archive at work; `root` is the URL of the server, without the path of a face."""
+    """An archive at work; `root` is the URL of the server, without the path of a dialect."""
 
     folder: Path
     root: str
@@ -57,7 +57,7 @@ class Running:
     def __call__(
         self, method: str, path: str, accept: str | None = None, **how: Any
     ) -> requests.Response:
-        """Make a request; a path begins with that of a face."""
+        """Make a request; a path begins with that of a dialect."""
         headers: dict[str, str | None] = {"Accept": accept, **how.pop("headers", {})}
         url = path if "://" in path else f"{self.root}/{path}"
         return self.session.request(method, url, headers=headers, timeout=LONG, **how)

@@ -52,21 +52,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield server
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_in_any_character_set_is_found_and_told(
-    server: Running, name: str, face: str
+    server: Running, name: str, dialect: str
 ) -> None:
     groups = NAMES[name].split("=")
     expected = dict(zip(GROUPS, groups, strict=False))
     study = path_of(FILES[name], 1)
     for searched in (NAMES[name], groups[-1], f"{groups[-1][:2]}*", groups[-1].lower()):
-        rows = rows_of(server("GET", f"{face}/studies", params={"PatientName": searched}))
+        rows = rows_of(server("GET", f"{dialect}/studies", params={"PatientName": searched}))
         (row,) = [row for row in rows if value(row, "0020000D") == study.partition("/")[2]]
         assert value(row, "00100010") == expected
         assert value(row, "00080005") == "ISO_IR 192"
     for accept in ("application/dicom+json", XML_PARTS):
-        (told,) = rows_of(server("GET", f"{face}/{path_of(FILES[name])}/metadata", accept))
+        (told,) = rows_of(server("GET", f"{dialect}/{path_of(FILES[name])}/metadata", accept))
         assert value(told, "00100010") == expected
 
 

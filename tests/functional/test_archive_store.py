@@ -16,7 +16,7 @@ from tests.conftest import Dcmweb, write_files
 from tests.functional.archive import multipart_body
 from tests.functional.archives import (
     AS_STORED,
-    FACES,
+    DIALECTS,
     GOOGLE,
     STANDARD,
     STORE,
@@ -61,35 +61,37 @@ def reason(item: dict[str, Any]) -> int:
 
 
 def words(item: dict[str, Any]) -> str:
-    """Why an instance was not stored, as either face says it."""
+    """Why an instance was not stored, as either dialect says it."""
     for tag in ("00090097", "00091097"):
         if tag in item:
             return str(value(item, tag))
     return str(value(value(item, "00741048"), "00000902"))
 
 
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("dialect", DIALECTS)
 def test_what_is_stored_lies_in_a_tree_byte_for_byte_and_can_be_had_at_every_face(
-    server: Running, face: str
+    server: Running, dialect: str
 ) -> None:
     files = new_series(3)
-    response = post(server, files, f"{face}/studies")
+    response = post(server, files, f"{dialect}/studies")
     assert response.status_code == 200
-    assert value(module_of(response), STUDY_URL) == f"{server.root}/{face}/{path_of(files[0], 1)}"
+    assert (
+        value(module_of(response), STUDY_URL) == f"{server.root}/{dialect}/{path_of(files[0], 1)}"
+    )
     items = values(module_of(response), REFERENCED)
     assert [value(item, "00081155") for item in items] == [uids(data)[2] for data in files]
     kept = server.files()
     for item, data in zip(items, files, strict=True):
         assert kept[name_of(data)] == data
         assert value(item, "00081150") == str(read(data).SOPClassUID)
-        assert value(item, "00081190") == f"{server.root}/{face}/{path_of(data)}"
-        for other in FACES:
+        assert value(item, "00081190") == f"{server.root}/{dialect}/{path_of(data)}"
+        for other in DIALECTS:
             assert server("GET", f"{other}/{path_of(data)}", AS_STORED).content == data
     assert server.partial_files() == []
 
 
 @pytest.mark.parametrize(
-    ("face", "accept", "expected"),
+    ("dialect", "accept", "expected"),
     [
         (STANDARD, None, "application/dicom+json"),
         (STANDARD, "application/dicom+json", "application/dicom+json"),
@@ -102,10 +104,10 @@ def test_what_is_stored_lies_in_a_tree_byte_for_byte_and_can_be_had_at_every_fac
     ],
 )
 def test_the_answer_is_in_the_form_that_is_asked_for(
-    server: Running, face: str, accept: str | None, expected: str
+    server: Running, dialect: str, accept: str | None, expected: str
 ) -> None:
     data = new_series()
-    response = post(server, data, f"{face}/studies", accept or "")
+    response = post(server, data, f"{dialect}/studies", accept or "")
     assert response.headers["Content-Type"].partition(";")[0] == expected
     assert stored(response) == [uids(data[0])[2]]
 
@@ -206,16 +208,16 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_instance_is_refused_with_its_reason_and_the_others_are_kept(
-    server: Running, face: str, kind: str
+    server: Running, dialect: str, kind: str
 ) -> None:
     breaks, expected = BROKEN[kind]
     good, data = new_series(2)
-    alone = post(server, [breaks(data)], f"{face}/studies")
-    mixed = post(server, [breaks(data), good], f"{face}/studies", "application/dicom+json")
-    assert (alone.status_code, mixed.status_code) == (409, 202 if face == STANDARD else 409)
+    alone = post(server, [breaks(data)], f"{dialect}/studies")
+    mixed = post(server, [breaks(data), good], f"{dialect}/studies", "application/dicom+json")
+    assert (alone.status_code, mixed.status_code) == (409, 202 if dialect == STANDARD else 409)
     assert stored(alone) == []
     assert stored(mixed) == [uids(good)[2]]
     for response in (alone, mixed):
@@ -228,14 +230,14 @@ def test_a_broken_instance_is_refused_with_its_reason_and_the_others_are_kept(
     assert server.partial_files() == []
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 def test_an_instance_of_another_study_than_that_of_the_request_is_refused(
-    server: Running, face: str
+    server: Running, dialect: str
 ) -> None:
     (own,), (other,) = new_series(), new_series()
-    path = f"{face}/studies/{uids(own)[0]}"
+    path = f"{dialect}/studies/{uids(own)[0]}"
     response = post(server, [own, other], path)
-    assert response.status_code == (202 if face == STANDARD else 409)
+    assert response.status_code == (202 if dialect == STANDARD else 409)
     assert stored(response) == [uids(own)[2]]
     item = value(module_of(response), FAILED)
     assert value(item, "00081155") == uids(other)[2]
@@ -244,27 +246,27 @@ def test_an_instance_of_another_study_than_that_of_the_request_is_refused(
     assert name_of(other) not in server.files()
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 def test_the_same_bytes_are_there_already_and_other_bytes_are_refused(
-    server: Running, face: str
+    server: Running, dialect: str
 ) -> None:
     (data,) = new_series()
     (new,) = new_series()
     other = changed(data, PatientName="Other^Name")
     for _ in range(2):
-        response = post(server, [data, data], f"{face}/studies")
+        response = post(server, [data, data], f"{dialect}/studies")
         assert (response.status_code, len(stored(response))) == (200, 2)
     for accept in ("application/dicom+json", "application/dicom+xml"):
-        response = post(server, [other, new], f"{face}/studies", accept)
-        assert response.status_code == (202 if face == STANDARD else 409)
+        response = post(server, [other, new], f"{dialect}/studies", accept)
+        assert response.status_code == (202 if dialect == STANDARD else 409)
         assert stored(response) == [uids(new)[2]]
         item = value(module_of(response), FAILED)
         assert value(item, "00081155") == uids(data)[2]
         assert value(item, "00081150") == str(read(data).SOPClassUID)
-        assert reason(item) == (DUPLICATE if face == STANDARD else GOOGLE_FAILURE)
+        assert reason(item) == (DUPLICATE if dialect == STANDARD else GOOGLE_FAILURE)
         assert "already exists" in words(item)
         detail = "00091097" if "json" in accept else "00090097"
-        assert (detail in item) == (face == GOOGLE)
+        assert (detail in item) == (dialect == GOOGLE)
     assert server.files()[name_of(data)] == data
     assert server.partial_files() == []
 
@@ -316,13 +318,13 @@ def test_the_storage_class_has_to_be_one_of_googles(
         assert server("POST", f"{STANDARD}/studies", data=data, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("face", [STANDARD, f"v1beta1/{STORE}"])
+@pytest.mark.parametrize("dialect", [STANDARD, f"v1beta1/{STORE}"])
 def test_the_projects_own_client_stores_and_says_what_became_of_each(
-    server: Running, dcmweb: Dcmweb, tmp_path: Path, face: str
+    server: Running, dcmweb: Dcmweb, tmp_path: Path, dialect: str
 ) -> None:
     files = new_series(5)
     write_files(tmp_path / "in", files)
-    url = f"{server.root}/{face}"
+    url = f"{server.root}/{dialect}"
     result = dcmweb("-m", url, "store", "in")
     assert (result.code, "5" in result.last) == (0, True)
     assert set(files) <= set(server.files().values())

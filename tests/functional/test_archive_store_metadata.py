@@ -92,10 +92,10 @@ def bulk(content: bytes, media_type: str, location: str = PIXELS) -> Part:
 
 
 def store(
-    server: Running, *parts: Part, kind: str = JSON, face: str = STANDARD
+    server: Running, *parts: Part, kind: str = JSON, dialect: str = STANDARD
 ) -> requests.Response:
     body = body_of(parts)
-    return server("POST", f"{face}/studies", JSON, data=body, headers=multipart(kind))
+    return server("POST", f"{dialect}/studies", JSON, data=body, headers=multipart(kind))
 
 
 def fetched(server: Running, dataset: dict[str, Any]) -> pydicom.FileDataset:
@@ -107,7 +107,7 @@ def fetched(server: Running, dataset: dict[str, Any]) -> pydicom.FileDataset:
     return pydicom.dcmread(io.BytesIO(response.content))
 
 
-@pytest.mark.parametrize("face", [STANDARD, GOOGLE])
+@pytest.mark.parametrize("dialect", [STANDARD, GOOGLE])
 @pytest.mark.parametrize("kind", [JSON, XML])
 @pytest.mark.parametrize(
     ("media_type", "syntax"),
@@ -118,12 +118,12 @@ def fetched(server: Running, dataset: dict[str, Any]) -> pydicom.FileDataset:
     ],
 )
 def test_metadata_and_pixels_become_an_instance_that_can_be_decoded(
-    server: Running, face: str, kind: str, media_type: str, syntax: str
+    server: Running, dialect: str, kind: str, media_type: str, syntax: str
 ) -> None:
     dataset = metadata(syntax)
     pixels = jpeg() if syntax else picture().tobytes()
     response = store(
-        server, described(dataset, kind=kind), bulk(pixels, media_type), kind=kind, face=face
+        server, described(dataset, kind=kind), bulk(pixels, media_type), kind=kind, dialect=dialect
     )
     assert response.status_code == 200, response.text
     assert value(value(module_of(response), REFERENCED), "00081155") == value(dataset, "00080018")

@@ -1,1 +1,1 @@
-"""What the archive makes of stored instances: metadata, frames, bulk data, rendered images."""
+"""Representations of stored instances: metadata, frames, bulk data, rendered images."""

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset as Elements
 from pydicom.encaps import generate_frames
-from pydicom.sequence import Sequence
+from pydicom.sequence import Sequence as Items
 from pydicom.tag import BaseTag
 from werkzeug.exceptions import BadRequest, NotFound
 
-from dcmweb.archive.representations.frames import VIDEO, FileRanges, Frames, Swapped
+from dcmweb.archive.negotiation import MediaRange
+from dcmweb.archive.representations.byte_ranges import FileRanges, Swapped, check_end
+from dcmweb.archive.representations.frames import VIDEO, Frames
 from dcmweb.archive.representations.metadata import (
     UNDEFINED,
-    Content,
+    OpenDataset,
     as_read,
     is_deferred,
     opened,
     vr_of,
 )
+from dcmweb.archive.representations.transcode import TARGETS, decoded_frames
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_to_part10 import WORDS, swapped
 from dcmweb.dicom.tags import PIXEL_DATA
@@ -37,7 +40,7 @@ _NATIVE = MediaType(OCTET_STREAM, {"transfer-syntax": EXPLICIT_VR_LITTLE_ENDIAN}
 
 @dataclass(frozen=True)
 class Bulk:
-    """Bulk data to be sent: what it is, and where its bytes, in little endian, come from."""
+    """Bulk data to be sent: its media type, and the source of its bytes in little endian."""
 
     media_type: MediaType
     source: Source
@@ -65,10 +68,10 @@ def find_bulkdata(path: str, location: str) -> list[Bulk]:
 
     It is one stream, or one for each frame of encapsulated pixel data. Raises NotFound if there
     is no such element or it has no value, BadRequest if the location is malformed, NotAcceptable
-    if frames cannot be told apart, BrokenDicom if the file cannot be read.
+    if frames cannot be separated, BrokenDicom if the file cannot be read.
     """
     if not _LOCATION.fullmatch(location):
-        raise BadRequest(f"{location!r} is no location of bulk data, like 7FE00010")
+        raise BadRequest(f"{location!r} is not a location of bulk data, such as 7FE00010")
     with opened(path) as content:
         *above, last = location.split("/")
         elements = content.elements
@@ -78,6 +81,45 @@ def find_bulkdata(path: str, location: str) -> list[Bulk]:
         if raw.tag == _PIXEL_DATA and _is_encapsulated(raw):
             return _frames(path, content, raw)
         return [Bulk(_NATIVE, _source(path, content, raw))]
+
+
+def choose_form(path: str, stored: Sequence[Bulk], wanted: MediaRange) -> Sequence[Bulk]:
+    """Choose what a media range lets bulk data be sent as; empty if nothing.
+
+    Frames that are stored compressed are sent so, or uncompressed as one stream of bytes. Raises
+    NotAcceptable if they cannot be decoded.
+    """
+    syntax = wanted.transfer_syntax
+    own_type = stored[0].media_type
+    own_syntax = own_type.parameters["transfer-syntax"]
+    if own_type.name == OCTET_STREAM:
+        fits = syntax in ("", "*", *TARGETS) and wanted.covers(OCTET_STREAM)
+        return stored if fits else ()
+    if syntax in ("", "*", own_syntax) and wanted.covers(own_type.name):
+        return stored
+    if not wanted.covers(OCTET_STREAM):
+        return ()
+    if syntax in ("*", own_syntax):
+        as_bytes = MediaType(OCTET_STREAM, own_type.parameters)
+        return [Bulk(as_bytes, one.source) for one in stored]
+    return [Bulk(_NATIVE, Decoded(path))] if syntax in ("", *TARGETS) else ()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """All frames of a file, uncompressed."""
+
+    path: str
+
+    @property
+    def size(self) -> int:
+        """Bytes it will yield."""
+        frames = Frames(self.path)
+        return -(-frames.frame_bits // 8) * frames.count
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield all frames; raises NotAcceptable if one cannot be decoded."""
+        return decoded_frames(Frames(self.path))
 
 
 def _element(elements: Elements, tag: str) -> RawDataElement | DataElement:
@@ -90,12 +132,12 @@ def _element(elements: Elements, tag: str) -> RawDataElement | DataElement:
     return raw
 
 
-def _item(content: Content, elements: Elements, tag: str, number: int) -> Elements:
+def _item(content: OpenDataset, elements: Elements, tag: str, number: int) -> Elements:
     place = BaseTag(int(tag, 16))
-    with suppress(Exception):  # on noise, pydicom raises whatever it meets
+    with suppress(Exception):  # pydicom raises errors of any kind on malformed values
         content.raw(elements, place)
         items = elements[place].value
-        if isinstance(items, Sequence) and number <= len(items):
+        if isinstance(items, Items) and number <= len(items):
             item: Elements = items[number - 1]
             return item
     raise NotFound(f"there is no item {number} of element {tag.upper()}")
@@ -107,7 +149,7 @@ def _is_encapsulated(raw: RawDataElement | DataElement) -> bool:
     return raw.is_undefined_length
 
 
-def _frames(path: str, content: Content, raw: RawDataElement | DataElement) -> list[Bulk]:
+def _frames(path: str, content: OpenDataset, raw: RawDataElement | DataElement) -> list[Bulk]:
     """Find the frames of the image itself, or the one of an icon."""
     syntax = content.transfer_syntax
     media_type = MediaType(frame_media_type(syntax), {"transfer-syntax": syntax})
@@ -119,9 +161,11 @@ def _frames(path: str, content: Content, raw: RawDataElement | DataElement) -> l
     return [Bulk(media_type, found.stored(number)) for number in range(1, count + 1)]
 
 
-def _source(path: str, content: Content, raw: RawDataElement | DataElement) -> Source:
+def _source(path: str, content: OpenDataset, raw: RawDataElement | DataElement) -> Source:
     vr = vr_of(raw)
     if isinstance(raw, RawDataElement) and is_deferred(raw):
+        content.file.seek(raw.value_tell)
+        check_end(content.file, raw.length)
         source: Source = FileRanges(path, ((raw.value_tell, raw.length),))
         word = WORDS.get(vr, 1) if content.is_big_endian else 1
         return Swapped(source, word, 0, raw.length) if word > 1 else source

@@ -1,32 +1,35 @@
 """Frames of the pixel data of a DICOM file (PS3.18 section 10.4.3, PS3.5 section 8 and annex A.4).
 
-Only the header is read into memory; pixel data is found by its place in the file.
+Only the header is read into memory; pixel data is located by its offset in the file.
 """
 
 from __future__ import annotations
 
 import bisect
 import struct
-import tempfile
 import warnings
-import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options
-from pydicom.uid import UID
 from werkzeug.exceptions import NotAcceptable, NotFound
 
-from dcmweb.dicom.byte_ranges import read_range
+from dcmweb.archive.representations.byte_ranges import (
+    ByteRange,
+    FileRanges,
+    PackedBits,
+    Swapped,
+    check_end,
+    open_plain,
+    walk_items,
+)
+from dcmweb.archive.representations.decoder_pool import decode
+from dcmweb.archive.representations.decoding import Array
 from dcmweb.dicom.element_walk import (
-    DEFLATED,
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
@@ -35,58 +38,35 @@ from dcmweb.dicom.element_walk import (
     skip_preamble,
 )
 from dcmweb.dicom.tags import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
-from dcmweb.errors import BrokenDicom
 from dcmweb.http.media_types import FRAME_MEDIA_TYPES
-from dcmweb.http.multipart import PIECE
 from dcmweb.sources import Source
 
 _KINDS = ("FloatPixelData", "DoubleFloatPixelData", "PixelData")
 _TAGS = (FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA, PIXEL_DATA)
 TAGS = {kind: int(tag, 16) for kind, tag in zip(_KINDS, _TAGS, strict=True)}
 _UNDEFINED = 0xFFFFFFFF
-ITEM = b"\xfe\xff\x00\xe0"
 VIDEO = frozenset(s for s, name in FRAME_MEDIA_TYPES.items() if name.startswith("video/"))
-_LARGEST_IN_MEMORY = 16 * 1024 * 1024
+_PIXEL_DESCRIPTION = (
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PlanarConfiguration",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "NumberOfFrames",
+)
+_PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
 _TAIL = 10  # bytes at the end of a codestream that may hold its end marker and padding
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000
-
-Range = tuple[int, int]
-Array = npt.NDArray[Any]
-
-
-def open_plain(path: str) -> IO[bytes]:
-    """Open a DICOM file for reading; a deflated one as if it had never been deflated.
-
-    What is inflated goes to the disk where it is large.
-    """
-    file = open(path, "rb")  # noqa: SIM115
-    syntax = read_meta(file).get(META_SYNTAX) if skip_preamble(file) else None
-    if syntax != DEFLATED:
-        file.seek(0)
-        return file
-    spool = tempfile.SpooledTemporaryFile(max_size=_LARGEST_IN_MEMORY)  # noqa: SIM115
-    plain = cast("IO[bytes]", spool)
-    with file:
-        meta = bytearray(file.tell())
-        file.seek(0)
-        file.readinto(meta)
-        length = len(DEFLATED)
-        plain.write(
-            meta.replace(DEFLATED.encode(), EXPLICIT_VR_LITTLE_ENDIAN.ljust(length, "\0").encode())
-        )
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(PIECE)):
-            plain.write(inflater.decompress(piece, 4 * PIECE))
-        plain.write(inflater.flush())
-    plain.seek(0)
-    return plain
 
 
 @dataclass(frozen=True)
 class PixelElement:
-    """Where the element of the pixel data stands: offset and length of its value, in bytes.
+    """The location of the pixel data element: offset and length of its value, in bytes.
 
-    The length of encapsulated pixel data is not known.
+    The length of encapsulated pixel data is undefined.
     """
 
     keyword: str
@@ -100,72 +80,6 @@ class PixelElement:
         return self.length == _UNDEFINED
 
 
-@dataclass(frozen=True)
-class FileRanges:
-    """Bytes of a file, by offset and length in it."""
-
-    path: str
-    ranges: tuple[Range, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-        return sum(length for _, length in self.ranges)
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes; raises BrokenDicom if the file is shorter."""
-        with open_plain(self.path) as file:
-            for start, length in self.ranges:
-                too_short = BrokenDicom("it ends inside its pixel data", path=self.path)
-                yield from read_range(file, start, length, too_short)
-
-
-@dataclass(frozen=True)
-class PackedBits:
-    """A frame of one bit per sample that need not begin with a byte (PS3.5 section 8.1.1).
-
-    Yielded with its first pixel in the lowest bit of the first byte, unused bits of the last zero.
-    """
-
-    data: Source
-    shift: int  # bits of the first byte that belong to the frame before
-    bits: int
-
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-        return -(-self.bits // 8)
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the frame, which is small, at once."""
-        packed = np.frombuffer(b"".join(self.data.pieces()) + b"\0", np.uint8)
-        shifted = packed[:-1] >> self.shift | packed[1:].astype(np.uint16) << (8 - self.shift)
-        frame = shifted.astype(np.uint8)[: self.size]
-        if self.bits % 8:
-            frame[-1] &= (1 << self.bits % 8) - 1
-        yield frame.tobytes()
-
-
-@dataclass(frozen=True)
-class Swapped:
-    """A source of words of so many bytes in the other byte order; `skip` and `size` cut it."""
-
-    data: Source
-    width: int
-    skip: int
-    size: int
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield the bytes in the other order."""
-        skip, left = self.skip, self.size
-        for piece in self.data.pieces():
-            whole = piece + b"\0" * (-len(piece) % self.width)
-            swapped = np.frombuffer(whole, f"u{self.width}").byteswap().tobytes()
-            cut = swapped[skip : skip + left]
-            skip, left = 0, left - len(cut)
-            yield cut
-
-
 class Frames:
     """The frames of one file, counted from 1; `header` is its data set before the pixel data.
 
@@ -176,16 +90,24 @@ class Frames:
         self.path = path
         with open_plain(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-            self.plain_syntax = self._syntax()
+            try:
+                self.header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+                for keyword in _PIXEL_DESCRIPTION:
+                    self.header.get(keyword)  # raises what its conversion raises
+                self.plain_syntax = self._syntax()
+            except OSError:
+                raise
+            except Exception as error:  # pydicom raises errors of any kind on malformed files
+                kind = type(error).__name__  # the text of the error may be of a patient
+                raise NotAcceptable(f"the header is malformed ({kind})") from error
             self.element = self._find_element(file)
         with open(path, "rb") as source:
             meta = read_meta(source) if skip_preamble(source) else {}
         self.transfer_syntax = meta.get(META_SYNTAX) or self.plain_syntax
         self.count = self._count()
-        self._fragments: list[Range] = []
+        self._fragments: list[ByteRange] = []
         self._offsets: list[int] = []
-        self._groups_found: list[list[Range]] = []
+        self._groups_found: list[list[ByteRange]] = []
 
     def _syntax(self) -> str:
         implicit, little = self.header.original_encoding
@@ -205,22 +127,26 @@ class Frames:
             return None
         group, element = struct.unpack(order + "HH", head[:4])
         keyword = {tag: name for name, tag in TAGS.items()}.get(group << 16 | element)
-        vr = "" if self.plain_syntax == IMPLICIT_VR_LITTLE_ENDIAN else head[4:6].decode("latin-1")
+        is_explicit = self.plain_syntax != IMPLICIT_VR_LITTLE_ENDIAN
+        # Some files in Implicit VR say that they are in a compressed transfer syntax.
+        vr = head[4:6].decode("latin-1") if is_explicit and head[4:6] in _PIXEL_VRS else ""
         long = file.read(4) if vr else head[4:]
         if keyword is None or len(long) < 4:
             return None
         (length,) = struct.unpack(order + "L", long)
+        if length != _UNDEFINED:
+            check_end(file, length)
         return PixelElement(keyword, vr, file.tell(), length) if length else None
 
     @property
     def frame_bits(self) -> int:
-        """Bits of a frame that is not compressed; raises NotAcceptable if that is not told."""
+        """Bits of a frame that is not compressed; raises NotAcceptable if it is unknown."""
         header = self.header
         try:
             bits = int(header.Rows * header.Columns * header.SamplesPerPixel)
             bits *= int(header.BitsAllocated)
         except (AttributeError, TypeError, ValueError):
-            raise NotAcceptable("the instance does not tell the size of its frames") from None
+            raise NotAcceptable("the size of the frames is unknown") from None
         if not bits:
             raise NotAcceptable("the frames of the instance are empty")
         is_halved = header.get("PhotometricInterpretation") == "YBR_FULL_422"
@@ -228,9 +154,9 @@ class Frames:
         return bits // 3 * 2 if is_halved and is_native else bits
 
     def stored(self, number: int) -> Source:
-        """Find a frame as it is in the file: its codestream, or its bytes.
+        """Find a frame as stored: its codestream or its bytes.
 
-        Raises NotFound if there is none, NotAcceptable if it cannot be told from the others.
+        Raises NotFound if there is none, NotAcceptable if it cannot be separated from the others.
         """
         element = self._present(number)
         if element.is_encapsulated:
@@ -238,7 +164,7 @@ class Frames:
         return self._plain(element, number, 1)
 
     def native(self, number: int) -> bytes:
-        """Give a frame uncompressed, in little endian.
+        """Return a frame uncompressed, in little endian.
 
         Samples are arranged as the header's Planar Configuration says. Colours of compressed
         frames are RGB whatever the header says, as `PhotometricInterpretation` of `decoded`.
@@ -255,7 +181,7 @@ class Frames:
         return array.astype(array.dtype.newbyteorder("<")).tobytes()
 
     def decoded(self, number: int) -> tuple[Array, str]:
-        """Give a frame as an array, and its Photometric Interpretation: never one of YBR_*.
+        """Return a frame as an array, and its Photometric Interpretation: never one of YBR_*.
 
         Its shape is rows, columns and, if there are several, samples; errors as for `native`.
         """
@@ -272,22 +198,22 @@ class Frames:
                 options = as_pixel_options(
                     self.header, number_of_frames=1, pixel_keyword=element.keyword
                 )
-                options.pop("extended_offsets", None)
-                decoder = get_decoder(UID(syntax))
-                array, facts = decoder.as_array(source, index=0, **options)
-        except Exception as error:  # decoders raise whatever they meet
+            options.pop("extended_offsets", None)
+            return decode(source, syntax, options)
+        except Exception as error:  # decoders raise errors of any kind
             reason = " ".join(str(error).split())
             raise NotAcceptable(f"frame {number} cannot be decoded: {reason}") from error
-        return array, str(facts["photometric_interpretation"])
 
     @property
     def swap_width(self) -> int:
-        """Bytes that stand in another order than little endian: 1 if none do."""
+        """The width of the words that are in big endian; 1 if there are none."""
         if self.plain_syntax != EXPLICIT_VR_BIG_ENDIAN or self.element is None:
             return 1
         if self.element.keyword != "PixelData":
             return 4 if self.element.keyword == "FloatPixelData" else 8
         allocated = int(self.header.get("BitsAllocated") or 8)
+        if allocated > 8 and allocated not in (16, 32, 64):
+            raise NotAcceptable(f"Bits Allocated is {allocated}: its words cannot be swapped")
         return allocated // 8 if allocated > 8 else 2 if self.element.vr == "OW" else 1
 
     def _present(self, number: int) -> PixelElement:
@@ -310,7 +236,7 @@ class Frames:
             data = Swapped(data, width, start - aligned, end - start)
         return PackedBits(data, first % 8, bits) if bits % 8 or first % 8 else data
 
-    def _encapsulated(self, element: PixelElement, number: int) -> list[Range]:
+    def _encapsulated(self, element: PixelElement, number: int) -> list[ByteRange]:
         fragments = self._fragments or self._read_fragments(element.start)
         if self.transfer_syntax in VIDEO:
             if number > 1:
@@ -325,11 +251,11 @@ class Frames:
             return [(origin + offset, length)]
         self._groups_found = groups = self._groups_found or self._groups()
         if number > len(groups):
-            raise NotAcceptable(f"frame {number} cannot be told from the others")
+            raise NotAcceptable(f"frame {number} cannot be separated from the others")
         return groups[number - 1]
 
-    def _groups(self) -> list[list[Range]]:
-        """Group the fragments by frames: by the offset table, their number, or how they end."""
+    def _groups(self) -> list[list[ByteRange]]:
+        """Group the fragments by frame: by the offset table, their number, or end markers."""
         fragments, offsets = self._fragments, self._offsets
         if self.count == 1:
             return [fragments]
@@ -339,7 +265,7 @@ class Frames:
             return [fragments[a:b] for a, b in zip(cuts, [*cuts[1:], None], strict=True)]
         if len(fragments) <= self.count:
             return [[one] for one in fragments]
-        groups: list[list[Range]] = [[]]
+        groups: list[list[ByteRange]] = [[]]
         with open_plain(self.path) as file:
             for start, length in fragments:
                 groups[-1].append((start, length))
@@ -348,7 +274,7 @@ class Frames:
                     groups.append([])
         return groups if groups[-1] else groups[:-1]
 
-    def _read_fragments(self, start: int) -> list[Range]:
+    def _read_fragments(self, start: int) -> list[ByteRange]:
         """Walk through the fragments, and read the basic offset table (PS3.5 table A.4-1)."""
         with open_plain(self.path) as file:
             file.seek(start)
@@ -361,12 +287,3 @@ class Frames:
         self._offsets = list(struct.unpack(f"<{len(table) // 4}L", table))
         self._fragments = found[1:]
         return self._fragments
-
-
-def walk_items(file: IO[bytes]) -> Iterator[Range]:
-    """Yield where the items of encapsulated pixel data are; leaves the file behind the last."""
-    while len(head := file.read(8)) == 8 and head[:4] == ITEM:
-        (length,) = struct.unpack("<L", head[4:])
-        start = file.tell()
-        yield start, length
-        file.seek(start + length)

@@ -21,7 +21,8 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
 
-from dcmweb.archive.representations.frames import TAGS, open_plain, walk_items
+from dcmweb.archive.representations.byte_ranges import open_plain, walk_items
+from dcmweb.archive.representations.frames import TAGS
 from dcmweb.dicom.element_walk import META_SYNTAX, read_meta, skip_preamble
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_to_part10 import BINARY, swapped
@@ -30,50 +31,71 @@ from dcmweb.dicom.tags import (
     AVAILABLE_TRANSFER_SYNTAX_UID,
     PIXEL_REPRESENTATION,
     SPECIFIC_CHARACTER_SET,
+    TRANSFER_SYNTAX_UID,
 )
 from dcmweb.errors import BrokenDicom
 
 LARGEST_INLINE = 1024  # bytes of binary data that are sent within the metadata
 _DEFERRED = 64 * 1024  # bytes of values that are not read with the header
 
+PIXEL_DATA_TAGS = tuple(f"{tag:08X}" for tag in TAGS.values())
 _PIXEL_DATA = dict(zip(TAGS.values(), ("OF", "OD", "OW"), strict=True))
-_PIXEL_REPRESENTATION = int(PIXEL_REPRESENTATION, 16)  # tells the VR of other elements
+_PIXEL_REPRESENTATION = int(PIXEL_REPRESENTATION, 16)  # determines the VR of other elements
 _INTEGERS = ("IS", "SL", "SS", "SV", "UL", "US", "UV")
 _NUMBERS = ("DS", "FL", "FD")
 UNDEFINED = 0xFFFFFFFF
 
 
-def read_metadata(path: str, instance_url: str) -> Dataset:
-    """Read the metadata of a file; bulk data is referred to below the URL of the instance.
+def file_metadata(path: str, instance_url: str, *, with_meta: bool = False) -> Dataset:
+    """Read the metadata of a file; BulkDataURIs are below the URL of the instance.
 
     Pixel data, and other binary values of more than 1 KiB, become a BulkDataURI that ends in
-    `bulkdata/TAG`, or `bulkdata/TAG/ITEM/TAG` within the items of a sequence, counted from 1. A
-    value that cannot be read is left out; its element stays. Raises BrokenDicom for what cannot
-    be read at all.
+    `bulkdata/TAG`, or `bulkdata/TAG/ITEM/TAG` within the items of a sequence, counted from 1. An
+    element whose value cannot be read is empty. Raises BrokenDicom if the file cannot be read.
     """
     with opened(path) as content:
         dataset = _Writer(f"{instance_url}/bulkdata", content).dataset(content.elements)
+        if with_meta:
+            dataset |= _file_meta(content)
     if content.transfer_syntax:
         syntax = {"vr": "UI", "Value": [content.transfer_syntax]}
         dataset[AVAILABLE_TRANSFER_SYNTAX_UID] = syntax
     return dict(sorted(dataset.items()))
 
 
-def read_elements(path: str, tags: Collection[str]) -> Dataset:
+def read_elements(
+    path: str, tags: Collection[str], instance_url: str = "", *, with_meta: bool = False
+) -> Dataset:
     """Read some elements of the top level, by their tags in hexadecimal digits.
 
-    Bulk data is without a value. Raises BrokenDicom for what cannot be read at all.
+    Raises BrokenDicom if the file cannot be read.
     """
     with opened(path, tags) as content:
-        dataset = _Writer("", content).dataset(content.elements)
-    for element in dataset.values():
-        element.pop("BulkDataURI", None)
+        dataset = _Writer(f"{instance_url}/bulkdata", content).dataset(content.elements)
+        if with_meta:
+            dataset |= _file_meta(content)
+    if content.transfer_syntax:
+        syntax = {"vr": "UI", "Value": [content.transfer_syntax]}
+        dataset[AVAILABLE_TRANSFER_SYNTAX_UID] = syntax
     return {tag: dataset[tag] for tag in tags if tag in dataset}
 
 
+def _file_meta(content: OpenDataset) -> Dataset:
+    """Write the UIDs and texts of the file meta information, group 0002."""
+    meta = content.elements.file_meta
+    written = {
+        f"{tag:08X}": {"vr": str(meta[tag].VR), "Value": [str(meta[tag].value)]}
+        for tag in sorted(meta.keys())
+        if tag.group == 2 and meta[tag].VR in ("UI", "SH", "AE") and meta[tag].value
+    }
+    if content.transfer_syntax:
+        written[TRANSFER_SYNTAX_UID] = {"vr": "UI", "Value": [content.transfer_syntax]}
+    return written
+
+
 @dataclass(frozen=True)
-class Content:
-    """The elements of an open file; long values are not read until they are asked for."""
+class OpenDataset:
+    """The elements of an open file; long values are read on demand."""
 
     file: IO[bytes]
     elements: Elements
@@ -81,7 +103,7 @@ class Content:
     is_big_endian: bool
 
     def raw(self, elements: Elements, tag: BaseTag) -> RawDataElement | DataElement:
-        """Give an element as it is, its value read from the file if it has not been."""
+        """Return an unconverted element; read its value from the file if necessary."""
         raw = as_read(elements, tag)
         if isinstance(raw, RawDataElement) and is_deferred(raw):
             self.file.seek(raw.value_tell)
@@ -91,20 +113,20 @@ class Content:
 
 
 def as_read(elements: Elements, tag: BaseTag) -> RawDataElement | DataElement:
-    """Give an element as it is, with or without its value."""
+    """Return an unconverted element, with or without its value."""
     return elements.get_item(tag, keep_deferred=True)
 
 
 def is_deferred(raw: RawDataElement | DataElement) -> bool:
-    """Tell whether the value of an element has been left in the file."""
+    """Return True if the value of an element has not been read from the file."""
     return isinstance(raw, RawDataElement) and raw.value is None and raw.length > 0
 
 
 @contextmanager
-def opened(path: str, tags: Collection[str] = ()) -> Iterator[Content]:
-    """Open a file and read its elements, all or some; errors as of `read_metadata`.
+def opened(path: str, tags: Collection[str] = ()) -> Iterator[OpenDataset]:
+    """Open a file and read its elements, all or some; errors as of `file_metadata`.
 
-    A deflated file is read as if it had never been deflated, and places are those in there.
+    A deflated file is inflated; offsets are those in the inflated file.
     """
     wanted: list[Any] = [int(tag, 16) for tag in tags]
     with warnings.catch_warnings(), open_plain(path) as file:
@@ -121,10 +143,11 @@ def opened(path: str, tags: Collection[str] = ()) -> Iterator[Content]:
                 _read_rest(file, found)
         except OSError:
             raise
-        except Exception as error:  # on noise, pydicom raises whatever it meets
-            raise BrokenDicom(f"it cannot be read: {error}", path=path) from None
+        except Exception as error:  # pydicom raises errors of any kind on malformed values
+            kind = type(error).__name__  # the text of the error may be of a patient
+            raise BrokenDicom(f"its header is malformed ({kind})", path=path) from None
         is_big_endian = found.original_encoding[1] is False
-        yield Content(file, found, _transfer_syntax(path), is_big_endian)
+        yield OpenDataset(file, found, _transfer_syntax(path), is_big_endian)
 
 
 def _transfer_syntax(path: str) -> str:
@@ -133,7 +156,7 @@ def _transfer_syntax(path: str) -> str:
 
 
 def _read_rest(file: IO[bytes], found: pydicom.FileDataset) -> None:
-    """Read what follows in a file that has been read up to the pixel data, but not that."""
+    """Read the elements after the pixel data, without the pixel data itself."""
     implicit, little = found.original_encoding
     order = "<" if little else ">"
     while len(header := file.read(8)) == 8:
@@ -159,7 +182,7 @@ def _read_rest(file: IO[bytes], found: pydicom.FileDataset) -> None:
 class _Writer:
     """Writes data sets of pydicom in the JSON model."""
 
-    def __init__(self, bulkdata_url: str, content: Content) -> None:
+    def __init__(self, bulkdata_url: str, content: OpenDataset) -> None:
         self._bulkdata_url = bulkdata_url
         self._content = content
 
@@ -184,7 +207,7 @@ class _Writer:
         try:
             raw = self._content.raw(elements, tag)
             return self._converted(elements[tag], place)
-        except Exception:  # on noise, pydicom raises whatever it meets
+        except Exception:  # pydicom raises errors of any kind on malformed values
             return {"vr": vr, **_as_text(raw, vr)}
 
     def _converted(self, element: DataElement, place: str) -> dict[str, Any]:
@@ -194,7 +217,7 @@ class _Writer:
             return _with_values(vr, [self.dataset(item, f"{place}/{n}") for n, item in items])
         if vr in BINARY:
             return {"vr": vr, **self._binary(element.value, vr, place)}
-        if isinstance(element.value, bytes):  # nothing told which of its VRs it has
+        if isinstance(element.value, bytes):  # its VR is ambiguous
             order = ">" if self._content.is_big_endian else "<"
             values = np.frombuffer(element.value, order + "u2").tolist()
             return _with_values(vr, values)
@@ -214,12 +237,12 @@ class _Writer:
 
 
 def is_empty(raw: RawDataElement | DataElement) -> bool:
-    """Tell whether an element has no value."""
+    """Return True if an element has no value."""
     return not is_deferred(raw) and not raw.value
 
 
 def vr_of(element: RawDataElement | DataElement) -> str:
-    """Tell the VR of an element, by the dictionary if the file does not tell it."""
+    """Return the VR of an element, from the dictionary if the file does not contain it."""
     vr = str(element.VR or "")
     if not vr:
         try:
@@ -234,7 +257,7 @@ def _with_values(vr: str, values: list[Any]) -> dict[str, Any]:
 
 
 def _as_text(raw: RawDataElement | DataElement, vr: str) -> dict[str, Any]:
-    """Give what stands for a number but is none."""
+    """Return the text of an invalid number."""
     if vr not in ("DS", "IS") or not isinstance(raw.value, bytes):
         return {}
     texts = raw.value.decode("ascii", "replace").split("\\")
@@ -243,7 +266,7 @@ def _as_text(raw: RawDataElement | DataElement, vr: str) -> dict[str, Any]:
 
 
 def _value(vr: str, value: Any) -> Any:
-    """Write one value (PS3.18 section F.2.3); None where there is none."""
+    """Write one value (PS3.18 section F.2.3), or None if it is empty."""
     if value is None or value == "":
         return None
     if isinstance(value, PersonName):
@@ -258,7 +281,7 @@ def _value(vr: str, value: Any) -> Any:
 
 
 def _number(value: Any, kind: Callable[[Any], int | float]) -> int | float | str:
-    """Write a number; as text what is none, and what JSON has no number for."""
+    """Write a number; invalid numbers, NaN and infinity become text."""
     try:
         number = kind(value)
     except (ValueError, TypeError, OverflowError):

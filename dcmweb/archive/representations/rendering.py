@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from PIL import Image
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
+from pydicom.pixels.processing import apply_color_lut
 from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
 
-from dcmweb.archive.representations.frames import Array, Frames
+from dcmweb.archive.representations.decoding import Array
+from dcmweb.archive.representations.frames import Frames
+from dcmweb.archive.representations.luts import LookupTable, read_lut
 
 LARGEST_SIDE = 10_000
 THUMBNAIL_SIDE = 200
@@ -24,14 +26,23 @@ _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
 RENDERED = tuple(_FORMATS)  # media types, the one that is sent by default first
 _FUNCTIONS = ("linear", "linear-exact", "sigmoid")
 _DEFAULT_QUALITY = 90
+# What malformed values lead to; RuntimeError is pydicom's for unknown VRs.
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Viewport:
-    """Size to fit into, in pixels, and the region of the frame shown in it.
+    """The size to fit into, in pixels, and the region of the frame to show.
 
-    A negative `source_width` or `source_height` flips the picture; None is all there is.
+    A negative `source_width` or `source_height` flips the picture; None means all of it.
     """
 
     width: int
@@ -65,14 +76,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a picture is wanted; None leaves it to the file."""
+    """Parameters of rendering; None means the default of the file."""
 
     viewport: Viewport | None = None
     window: Window | None = None
     quality: int | None = None
 
 
-def parse_rendering(args: Mapping[str, str]) -> Rendering:
+def parse_rendered_query(args: Mapping[str, str]) -> Rendering:
     """Read the query parameters viewport, window and quality; raises BadRequest if malformed."""
     viewport, window, quality = (args.get(name) for name in ("viewport", "window", "quality"))
     return Rendering(
@@ -113,7 +124,7 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise BadRequest(f"{name}: {text!r} is no number")
+        raise BadRequest(f"{name}: {text!r} is not a number")
     return value
 
 
@@ -127,7 +138,7 @@ def _whole(name: str, text: str, most: int) -> int:
 def render(path: str, frame: int, media_type: str, rendering: Rendering) -> bytes:
     """Render a frame, counted from 1, as PNG, JPEG or GIF with 8 bits per sample.
 
-    Raises NotFound if there is none, NotAcceptable if it cannot be decoded or written,
+    Raises NotFound if there is no such frame, NotAcceptable if it cannot be decoded or encoded,
     BadRequest if the region asked for is outside of it.
     """
     picture = _picture(path, frame, rendering.window)
@@ -161,7 +172,7 @@ def _picture(path: str, frame: int, window: Window | None) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shown = _shown(array, colours, frames.header, frame, window)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except _MALFORMED as error:
         raise NotAcceptable(f"frame {frame} cannot be rendered: {error}") from error
     return Image.fromarray(np.ascontiguousarray(shown))
 
@@ -171,7 +182,10 @@ def _shown(
 ) -> npt.NDArray[np.uint8]:
     if colours == "PALETTE COLOR":
         palette = apply_color_lut(array, header)
-        return (palette if palette.dtype == np.uint8 else palette >> 8).astype(np.uint8)
+        bits = int(header.RedPaletteColorLookupTableDescriptor[2])
+        # Entries of 8 bits may stand in words of 16 (PS3.3 section C.7.6.3.1.6).
+        is_narrow = palette.dtype == np.uint8 or (bits == 8 and palette.max(initial=0) < 256)
+        return (palette if is_narrow else palette >> 8).astype(np.uint8)
     if array.ndim == 3:
         stored = int(header.get("BitsStored") or 8)
         whole = array if stored == 8 else array * (255 / (2**stored - 1)) + 0.5
@@ -187,10 +201,8 @@ def _gray(array: Array, header: pydicom.Dataset, frame: int, window: Window | No
     values = _modality(array, header, frame)
     if window:
         return window.apply(values)
-    if header.get("VOILUTSequence"):
-        output = apply_voi(np.nan_to_num(values).astype(np.int64), header)
-        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
-        return np.asarray(np.clip(output / (2**bits - 1), 0, 1))
+    if table := _lut(header, "VOILUTSequence"):
+        return np.asarray(np.clip(table.apply(values) / table.maximum, 0, 1))
     voi = _group(header, frame, "FrameVOILUTSequence")
     center, width = _first(voi.get("WindowCenter")), _first(voi.get("WindowWidth"))
     if center is not None and width is not None and width > 0:
@@ -202,8 +214,8 @@ def _gray(array: Array, header: pydicom.Dataset, frame: int, window: Window | No
 
 
 def _modality(array: Array, header: pydicom.Dataset, frame: int) -> _Floats:
-    if header.get("ModalityLUTSequence"):
-        return np.asarray(apply_modality_lut(array, header), np.float64)
+    if table := _lut(header, "ModalityLUTSequence"):
+        return np.asarray(table.apply(array), np.float64)
     exact = array.dtype.itemsize > 2
     values: _Floats = array.astype(np.float64 if exact else np.float32)
     rescale = _group(header, frame, "PixelValueTransformationSequence")
@@ -211,8 +223,20 @@ def _modality(array: Array, header: pydicom.Dataset, frame: int) -> _Floats:
     return values * (1 if slope is None else slope) + (intercept or 0)
 
 
+def _lut(header: pydicom.Dataset, name: str) -> LookupTable | None:
+    items = header.get(name)
+    is_big_endian = getattr(header, "original_encoding", (None, True))[1] is False
+    return read_lut(items[0], is_big_endian=is_big_endian) if items else None
+
+
 def _stretched(values: _Floats, counted: npt.NDArray[np.bool_]) -> _Floats:
-    """Map the least of the values that count to 0, the greatest to 1."""
+    """Map the least of the counted values to 0, the greatest to 1.
+
+    Padding counts if there is only one other value: segmentations name their background so.
+    """
+    finite = np.isfinite(values)
+    if counted.any() and values[counted].min() == values[counted].max():
+        counted = finite
     if not counted.any():
         return np.zeros_like(values)
     low, high = values[counted].min(), values[counted].max()
@@ -220,7 +244,7 @@ def _stretched(values: _Floats, counted: npt.NDArray[np.bool_]) -> _Floats:
 
 
 def _padding(array: Array, header: pydicom.Dataset) -> npt.NDArray[np.bool_]:
-    """Tell which values pad the frame (PS3.3 section C.7.5.1.1.2)."""
+    """Mark the values that pad the frame (PS3.3 section C.7.5.1.1.2)."""
     names = [n for n in ("PixelPaddingValue", "FloatPixelPaddingValue") if n in header]
     value = header.get(names[0]) if names else None
     if value is None:
@@ -269,11 +293,11 @@ def _fitted(picture: Image.Image, viewport: Viewport) -> Image.Image:
 
 def _encoded(picture: Image.Image, media_type: str, quality: int | None) -> bytes:
     if media_type not in _FORMATS:
-        raise NotAcceptable(f"pictures cannot be had as {media_type}")
+        raise NotAcceptable(f"rendered images are not available as {media_type}")
     options = {"quality": quality or _DEFAULT_QUALITY} if media_type == "image/jpeg" else {}
     file = io.BytesIO()
     try:
         picture.save(file, _FORMATS[media_type], **options)
     except (OSError, ValueError) as error:
-        raise NotAcceptable(f"the picture cannot be written: {error}") from error
+        raise NotAcceptable(f"the image cannot be encoded: {error}") from error
     return file.getvalue()

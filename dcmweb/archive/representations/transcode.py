@@ -6,11 +6,15 @@ Only the header is held in memory, and of the pixel data a piece or a frame.
 from __future__ import annotations
 
 import copy
+import re
 import struct
+import tempfile
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from typing import IO, Any, BinaryIO, cast
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -18,16 +22,9 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID
 from werkzeug.exceptions import NotAcceptable
 
-from dcmweb.archive.representations.frames import (
-    TAGS,
-    VIDEO,
-    FileRanges,
-    Frames,
-    PixelElement,
-    Swapped,
-    open_plain,
-    walk_items,
-)
+from dcmweb.archive.representations.byte_ranges import FileRanges, Swapped, open_plain, walk_items
+from dcmweb.archive.representations.frames import TAGS, VIDEO, Frames, PixelElement
+from dcmweb.dicom.byte_ranges import PIECE
 from dcmweb.dicom.element_walk import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -53,20 +50,22 @@ _OFFSET_TABLES = tuple(
     )
 )
 _LONGEST = 2**32 - 2
+_LARGEST_SPOOLED = 256 * 1024 * 1024  # bytes that are decoded before any of them is sent
+_LARGEST_IN_MEMORY = 16 * 1024 * 1024
 _Value = tuple[bytes, Iterator[bytes]]
 
 
 def transcoded(path: str, transfer_syntax: str) -> Iterator[bytes]:
     """Yield the Part 10 file in Explicit or Implicit VR Little Endian.
 
-    Raises NotAcceptable before the first byte for what cannot be had: another transfer syntax,
-    pixel data that cannot be decoded. A later frame may raise it while the file is yielded.
+    Raises NotAcceptable before the first byte for another transfer syntax and for pixel data that
+    cannot be decoded; but a later frame of a large image may raise it while the file is yielded.
     """
     if transfer_syntax not in TARGETS:
-        raise NotAcceptable(f"instances cannot be had in transfer syntax {transfer_syntax}")
+        raise NotAcceptable(f"instances are not available in transfer syntax {transfer_syntax}")
     frames = Frames(path)
     if frames.transfer_syntax in VIDEO:
-        raise NotAcceptable("videos can only be had as they are stored")
+        raise NotAcceptable("videos are only available as stored")
     changes: dict[str, Any] = {}
     value: _Value = b"", iter(())
     if frames.element:
@@ -76,9 +75,10 @@ def transcoded(path: str, transfer_syntax: str) -> Iterator[bytes]:
             warnings.simplefilter("ignore")
             start = _start(frames, transfer_syntax, changes)
             end = _end(frames, transfer_syntax)
-    except Exception as error:  # pydicom raises whatever it meets in odd values
-        reason = " ".join(str(error).split())
-        raise NotAcceptable(f"the instance cannot be transcoded: {reason}") from error
+    except Exception as error:  # pydicom raises errors of any kind on malformed values
+        match = re.search(r"\([0-9A-F]{4},[0-9A-F]{4}\)", str(error), re.IGNORECASE)
+        where = f"element {match[0]}" if match else "its header"
+        raise NotAcceptable(f"the instance cannot be transcoded: {where} is malformed") from error
     return _joined(start, value, end)
 
 
@@ -90,8 +90,11 @@ def _joined(start: bytes, value: _Value, end: bytes) -> Iterator[bytes]:
 
 
 def _start(frames: Frames, syntax: str, changes: dict[str, Any]) -> bytes:
-    """Write preamble, file meta information, and the data set before the pixel data."""
-    header = frames.header
+    """Write preamble, file meta information, and the data set before the pixel data.
+
+    The changes go into a header of its own: later frames are decoded by that of `frames`.
+    """
+    header = Frames(frames.path).header
     meta = copy.deepcopy(header.file_meta)
     if not isinstance(meta, FileMetaDataset):
         meta = FileMetaDataset(meta)
@@ -134,7 +137,8 @@ def _skip(file: IO[bytes], element: PixelElement) -> None:
 
 
 def _written(dataset: Dataset, frames: Frames, syntax: str) -> bytes:
-    """Encode a data set; pydicom leaves words of big endian values as they are."""
+    """Encode a data set; pydicom does not swap words of big endian values."""
+    _look_up_vrs(dataset)
     if frames.plain_syntax == EXPLICIT_VR_BIG_ENDIAN:
         _swap_words(dataset)
     buffer = DicomBytesIO()
@@ -143,6 +147,14 @@ def _written(dataset: Dataset, frames: Frames, syntax: str) -> bytes:
     charset = frames.header.original_character_set
     write_dataset(buffer, dataset, charset if isinstance(charset, str) else list(charset))
     return buffer.getvalue()
+
+
+def _look_up_vrs(dataset: Dataset) -> None:
+    """Find the VRs of elements in Implicit VR, as pydicom only does if the file says so."""
+    for tag in list(dataset.keys()):
+        raw = dataset.get_item(tag)
+        if isinstance(raw, RawDataElement) and raw.VR is None:
+            dataset[tag] = dataset[tag]
 
 
 def _swap_words(dataset: Dataset) -> None:
@@ -157,7 +169,7 @@ def _swap_words(dataset: Dataset) -> None:
 def _pixel_data(
     frames: Frames, element: PixelElement, syntax: str
 ) -> tuple[_Value, dict[str, Any]]:
-    """Give the element of the pixel data, and what else changes in the data set with it."""
+    """Return the pixel data element, and the other changes of the data set."""
     if not element.is_encapsulated:
         data: Source = FileRanges(frames.path, ((element.start, element.length),))
         if frames.swap_width > 1:
@@ -165,7 +177,7 @@ def _pixel_data(
         return (_element_head(frames, element, syntax, element.length), data.pieces()), {}
     bits = frames.frame_bits
     if bits % 8 and frames.count > 1:
-        raise NotAcceptable("compressed frames whose bits fill no bytes cannot be transcoded")
+        raise NotAcceptable("compressed frames that do not fill whole bytes cannot be transcoded")
     size = -(-bits // 8)
     length = size * frames.count
     if length > _LONGEST:
@@ -176,26 +188,45 @@ def _pixel_data(
         changes["PhotometricInterpretation"] = colours
     if frames.header.SamplesPerPixel > 1 and "PlanarConfiguration" not in frames.header:
         changes["PlanarConfiguration"] = 0
-    first = frames.native(1)
-    _check(first, size, 1)
     head = _element_head(frames, element, syntax, length + length % 2)
-    return (head, _decoded(frames, first)), changes
+    padding = [b"\0"] * (length % 2)  # PS3.5 section 8.1.1
+    return (head, chain(decoded_frames(frames), padding)), changes
 
 
-def _decoded(frames: Frames, first: bytes) -> Iterator[bytes]:
-    """Yield the frames uncompressed, and what makes their length even (PS3.5 section 8.1.1)."""
-    yield first
-    for number in range(2, frames.count + 1):
+def decoded_frames(frames: Frames) -> Iterator[bytes]:
+    """Decode all frames, and yield them; raises NotAcceptable if one cannot be decoded.
+
+    They are all decoded before the first is sent, so that the error still has a status, unless
+    together they are so large that a client would have to wait for long.
+    """
+    size = -(-frames.frame_bits // 8)
+    decoded = _each_frame(frames, size)
+    if size * frames.count > _LARGEST_SPOOLED:
+        first = next(decoded)
+        return chain([first], decoded)
+    spool = tempfile.SpooledTemporaryFile(max_size=_LARGEST_IN_MEMORY)  # noqa: SIM115
+    try:
+        for frame in decoded:
+            spool.write(frame)
+    except BaseException:
+        spool.close()
+        raise
+    spool.seek(0)
+    return _read(spool)
+
+
+def _each_frame(frames: Frames, size: int) -> Iterator[bytes]:
+    for number in range(1, frames.count + 1):
         frame = frames.native(number)
-        _check(frame, len(first), number)
+        if len(frame) != size:
+            raise NotAcceptable(f"frame {number} has {len(frame)} bytes instead of {size}")
         yield frame
-    if len(first) * frames.count % 2:
-        yield b"\0"
 
 
-def _check(frame: bytes, size: int, number: int) -> None:
-    if len(frame) != size:
-        raise NotAcceptable(f"frame {number} has {len(frame)} bytes where {size} are announced")
+def _read(spool: tempfile.SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
+    with spool:
+        while piece := spool.read(PIECE):
+            yield piece
 
 
 def _element_head(frames: Frames, element: PixelElement, syntax: str, length: int) -> bytes:

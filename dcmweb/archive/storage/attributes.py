@@ -1,4 +1,4 @@
-"""The attributes of QIDO-RS: the one table of what the index keeps, searches and returns.
+"""The attributes of QIDO-RS: which ones are indexed, searched and returned.
 
 Sources: PS3.18 tables 10.6.1-5 (matching) and 10.6.3-3 to 10.6.3-5 (returned).
 """
@@ -99,8 +99,8 @@ _WITH_ALL = {
 
 
 @dataclass(frozen=True)
-class Attribute:
-    """An attribute: the tag as eight hexadecimal digits, and what the dictionary says of it."""
+class QueryAttribute:
+    """An attribute: its tag as eight hexadecimal digits, keyword and VR."""
 
     tag: str
     keyword: str
@@ -112,10 +112,10 @@ class Attribute:
         return self.keyword in INDEXED
 
 
-def attribute(name: str) -> Attribute:
+def find_attribute(name: str) -> QueryAttribute:
     """Find an attribute by keyword or by tag.
 
-    Raises BadRequest for a keyword that PS3.6 does not have; any tag will do.
+    Raises BadRequest for a keyword that is not in PS3.6; any tag is accepted.
     """
     tag = tag_for_keyword(name)
     if tag is None:
@@ -126,33 +126,64 @@ def attribute(name: str) -> Attribute:
         vr = dictionary_VR(tag)[:2]
     except KeyError:
         vr = "UN"
-    return Attribute(f"{tag:08X}", keyword_for_tag(tag), vr)
+    return QueryAttribute(f"{tag:08X}", keyword_for_tag(tag), vr)
 
 
-def _attributes(keywords: Iterable[str]) -> tuple[Attribute, ...]:
-    return tuple(sorted(map(attribute, keywords), key=lambda a: a.tag))
+def _attributes(keywords: Iterable[str]) -> tuple[QueryAttribute, ...]:
+    return tuple(sorted(map(find_attribute, keywords), key=lambda a: a.tag))
 
 
-INDEXED: Mapping[str, Attribute] = {
+INDEXED: Mapping[str, QueryAttribute] = {
     a.keyword: a for a in _attributes(k for level in LEVELS for k in _INDEXED[level])
 }
 _INDEXED_AT = {level: _attributes(_INDEXED[level]) for level in LEVELS}
 _FROM_FILES = {level: _attributes(_BY_DEFAULT.get(level, ())) for level in LEVELS}
 _ALL_FROM_FILES = {level: _attributes(_WITH_ALL.get(level, ())) for level in LEVELS}
 
-MODALITIES_IN_STUDY = attribute("ModalitiesInStudy")
-SOP_CLASSES_IN_STUDY = attribute("SOPClassesInStudy")
+MODALITIES_IN_STUDY = find_attribute("ModalitiesInStudy")
+SOP_CLASSES_IN_STUDY = find_attribute("SOPClassesInStudy")
+AVAILABLE_TRANSFER_SYNTAX = find_attribute("AvailableTransferSyntaxUID")
+TRANSFER_SYNTAX_COLUMN = "transfer_syntax"
+_REQUIRED = {
+    STUDY_LEVEL: (
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyID",
+    ),
+    SERIES_LEVEL: (
+        "Modality",
+        "SeriesDescription",
+        "SeriesNumber",
+        "PerformedProcedureStepStartDate",
+        "PerformedProcedureStepStartTime",
+        "RequestAttributesSequence",
+    ),
+    INSTANCE_LEVEL: ("InstanceNumber",),
+}
+_REQUIRED_AT = {level: _attributes(_REQUIRED[level]) for level in LEVELS}
 
 
-def returned(levels: Sequence[Level]) -> list[Attribute]:
-    """List what a search returns by default: of these levels, the last is searched at.
+def required(levels: Sequence[Level]) -> list[QueryAttribute]:
+    """List what the rows of a search have even if it is empty (PS3.18 tables 10.6.3-3 to -5)."""
+    last = levels[-1]
+    return [a for lv in levels for a in _REQUIRED_AT[lv] if lv is last or a.is_indexed]
 
-    Only what that has is read from files; of the others, the index gives what it has.
+
+def returned(levels: Sequence[Level]) -> list[QueryAttribute]:
+    """List the attributes that a search returns by default; the last level is the one searched.
+
+    Only attributes of that level are read from files; those of the others come from the index.
     """
     indexed = [a for level in levels for a in _INDEXED_AT[level]]
     return [*indexed, *_FROM_FILES[levels[-1]]]
 
 
-def added_by_all(levels: Iterable[Level]) -> list[Attribute]:
-    """List what `includefield=all` adds to them; for instances, that is all there is."""
+def added_by_all(levels: Iterable[Level]) -> list[QueryAttribute]:
+    """List what `includefield=all` adds to them; for instances, all attributes are added."""
     return [a for level in levels for a in _ALL_FROM_FILES[level]]

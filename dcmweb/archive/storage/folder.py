@@ -1,8 +1,8 @@
-"""The folder: files that lie in it are served where they are, what is stored comes beside them.
+"""The folder: existing files are served where they are, stored files are added beside them.
 
-What is acknowledged is durable: a file is on disk, under its final name, before the index knows
-it; the index forgets an instance before its file goes. So whatever moment the process dies at,
-the next start finds whole files, and brings the index up to date with them.
+An acknowledged instance is durable: its file is on disk, under its final name, before it is
+indexed, and the index forgets an instance before its file is removed. Whenever the process dies,
+the next start finds complete files and updates the index.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
+from werkzeug.exceptions import Forbidden
+
 from dcmweb.archive.storage.header import Header, read_header
 from dcmweb.archive.storage.index import DELETED, SERVED, Entry, Index
+from dcmweb.archive.storage.index_place import cache_folder, claim_index, is_writable
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.local.partial_files import (
@@ -40,7 +43,7 @@ Notify = Callable[[str], None]
 
 
 class Kept(Enum):
-    """What became of a file that was to be stored."""
+    """The result of storing a file."""
 
     NEW = "new"
     SAME = "the same bytes are there"
@@ -49,7 +52,7 @@ class Kept(Enum):
 
 @dataclass
 class Received:
-    """A file that was received whole, with nothing but a partial name yet."""
+    """A completely received file that still has its partial name."""
 
     partial: PartialFile
     header: Header
@@ -58,21 +61,32 @@ class Received:
 class Storage:
     """A folder and its index; raises LocalError if it cannot be used."""
 
-    def __init__(self, folder: str, notify: Notify = lambda _line: None) -> None:
+    def __init__(
+        self, folder: str, notify: Notify = lambda _line: None, *, index_folder: str = ""
+    ) -> None:
         self.folder = os.path.abspath(folder)
-        self._own = os.path.join(self.folder, OWN_FOLDER)
         if not os.path.isdir(self.folder):
             raise LocalError("there is no such folder", path=folder)
-        with writing_into(self.folder):
+        self.is_read_only = not is_writable(self.folder)
+        if self.is_read_only and not index_folder:
+            index_folder = cache_folder(self.folder)
+            notify(f"The folder is read-only; its index is in {index_folder}")
+        self._own = os.path.abspath(index_folder or os.path.join(self.folder, OWN_FOLDER))
+        self._new_files = self.folder if index_folder else self._own  # on the same file system
+        with writing_into(self._own):
             os.makedirs(self._own, exist_ok=True)
             self._lock = self._locked()
         make_folder(self._own)
+        if index_folder:
+            claim_index(self._own, self.folder)
+        if not self.is_read_only:
+            make_folder(self._new_files)
         self.index = Index(os.path.join(self._own, _INDEX))
         self._finish_deletions()
         Scan(self, notify).run()
 
     def _locked(self) -> io.BufferedWriter:
-        """Keep other archives off the folder for as long as this one lives."""
+        """Lock the folder for the lifetime of this archive."""
         lock = open(os.path.join(self._own, _LOCK), "wb")  # noqa: SIM115
         match try_lock(lock):
             case Locking.LOCKED:
@@ -89,22 +103,29 @@ class Storage:
         self._unlink(os.fsdecode(path) for (path,) in self.index.connection().execute(query))
 
     def close(self) -> None:
-        """Let go of the index and the folder."""
+        """Close the index and release the folder."""
         self.index.close()
         self._lock.close()
 
+    @property
+    def index_folder(self) -> str:
+        """The folder of the index."""
+        return self._own
+
     def path(self, entry: Entry) -> str:
-        """Where a file is."""
+        """Return the path of a file."""
         return os.path.join(self.folder, entry.path)
 
     def new_file(self) -> PartialFile:
         """Open a partial file that lives until it is kept or discarded."""
-        with writing_into(self._own):
-            return PartialFile(self._own)
+        if self.is_read_only:
+            raise Forbidden("the archive serves a read-only folder: nothing can be stored")
+        with writing_into(self._new_files):
+            return PartialFile(self._new_files)
 
     @staticmethod
     def look_at(partial: PartialFile) -> Received:
-        """Read the header of a file that was received, and write it to the disk for good.
+        """Read the header of a received file, and sync it to disk.
 
         Raises NotDicom or BrokenDicom, as `read_header` does.
         """
@@ -114,16 +135,22 @@ class Storage:
         partial.file.close()
         return Received(partial, header)
 
-    def keep(self, received: Iterable[Received]) -> list[Kept]:
-        """Give files their final names, and note them; all of them are durable at the end."""
+    def keep(self, received: Iterable[Received], *, replace: bool = False) -> list[Kept]:
+        """Give files their final names and index them; they are durable afterwards.
+
+        Instances with other bytes are replaced if that is wanted: their files are treated as if
+        they were deleted.
+        """
+        replaced: list[Entry] = []
         with writing_into(self.folder), self.index.writing():
             folders: set[str] = set()
-            kept = [self._keep(one, folders) for one in received]
+            kept = [self._keep(one, folders, replaced if replace else None) for one in received]
             for folder in folders:
                 sync_folder(folder)
+        self._unlink(entry.path for entry in replaced if entry.own)
         return kept
 
-    def _keep(self, received: Received, folders: set[str]) -> Kept:
+    def _keep(self, received: Received, folders: set[str], replaced: list[Entry] | None) -> Kept:
         header = received.header
         there = self.index.find(header.identity.resource)
         if there and not os.path.exists(self.path(there)):
@@ -131,8 +158,10 @@ class Storage:
             there = None
         if there:
             same = filecmp.cmp(received.partial.path, self.path(there), shallow=False)
-            received.partial.discard()
-            return Kept.SAME if same else Kept.DIFFERENT
+            if same or replaced is None:
+                received.partial.discard()
+                return Kept.SAME if same else Kept.DIFFERENT
+            replaced += self.index.mark_deleted(header.identity.resource)
         path = self._move(received.partial, header.identity.resource)
         final = os.path.join(self.folder, path)
         folders.update(_folders_between(self.folder, os.path.dirname(final)))
@@ -152,9 +181,9 @@ class Storage:
                 return path
 
     def delete(self, resource: Resource) -> int:
-        """Serve a resource no more; returns the number of instances that were deleted.
+        """Stop serving a resource; returns the number of deleted instances.
 
-        Files the archive stored are removed. Those that lay in the folder before stay there.
+        Files that the archive stored are removed; all others stay in the folder.
         """
         with self.index.writing():
             gone = self.index.mark_deleted(resource)
@@ -162,25 +191,38 @@ class Storage:
         return sum(entry.note == SERVED for entry in gone)
 
     def _unlink(self, paths: Iterable[str]) -> None:
-        removed = []
-        for path in list(paths):
-            final = os.path.join(self.folder, path)
-            try:
-                os.unlink(final)
-            except FileNotFoundError:
-                pass
-            except PermissionError:
-                if IS_WINDOWS:  # as long as an answer is made of it; the next start removes it
+        """Remove files, and folders that become empty, while nothing is being stored."""
+        removed: list[str] = []
+        with self.index.locked():
+            for path in [] if self.is_read_only else list(paths):
+                if not self._remove(path):
                     continue
-                raise
-            removed.append(path)
-            with suppress(OSError):  # which folders are that are not empty
-                os.removedirs(os.path.dirname(final))
-        self.index.forget_deleted(removed)
+                self._remove_empty(os.path.dirname(path))
+                removed.append(path)
+            self.index.forget_deleted(removed)
+
+    def _remove(self, path: str) -> bool:
+        """Remove a file; False if Windows keeps it while it is read, until the next start."""
+        try:
+            os.unlink(os.path.join(self.folder, path))
+        except FileNotFoundError:
+            return True
+        except PermissionError:
+            if IS_WINDOWS:
+                return False
+            raise
+        return True
+
+    def _remove_empty(self, folder: str) -> None:
+        """Remove a folder and those above it, as far as they are empty; never the top."""
+        with suppress(OSError):  # the folder is not empty, or already gone
+            while folder:
+                os.rmdir(os.path.join(self.folder, folder))
+                folder = os.path.dirname(folder)
 
 
 class Scan:
-    """Brings the index up to date with the folder; reads only what is new or changed."""
+    """Updates the index from the folder; reads only new and changed files."""
 
     def __init__(self, storage: Storage, notify: Notify) -> None:
         self._storage = storage
@@ -190,7 +232,7 @@ class Scan:
         self._read = self._no_dicom = 0
 
     def run(self) -> None:
-        """Look at all files, and forget those that are gone."""
+        """Visit all files, and remove missing ones from the index."""
         connection = self._index.connection()
         connection.execute("CREATE TEMP TABLE seen (path BLOB PRIMARY KEY) WITHOUT ROWID")
         for path, status in self._files():
@@ -207,7 +249,7 @@ class Scan:
             self._index.remove(vanished)
         connection.execute("DROP TABLE seen")
         if self._no_dicom:
-            self._notify(f"{self._no_dicom} new files are not served: no DICOM instances")
+            self._notify(f"{self._no_dicom} new files are not served: they are not DICOM instances")
         (served,) = connection.execute("SELECT COUNT(*) FROM instances").fetchone()
         self._notify(f"Serving {served} instances in {self._storage.folder}")
 
@@ -226,18 +268,18 @@ class Scan:
             self._notify(f"{self._read} files indexed")
 
     def _note(self, path: str, size: int, mtime_ns: int) -> str:
-        """Read a file and note what is in it; returns why it is not served, if so."""
+        """Read and index a file; returns the reason if it is not served."""
         try:
             with open(os.path.join(self._storage.folder, path), "rb", buffering=16 * 1024) as file:
                 return self._index.add(path, read_header(file))
         except NotDicom as error:
             self._no_dicom += 1
             self._index.add_other(path, size, mtime_ns, error.message)
-            return SERVED  # as far as anyone has to be told
+            return SERVED  # other files are only counted
         except BrokenDicom as error:
             self._index.add_other(path, size, mtime_ns, error.message)
             return error.message
-        except OSError as error:  # which may be otherwise at the next start
+        except OSError as error:  # it is tried again at the next start
             return error.strerror or str(error)
 
     def _files(self, below: str = "") -> Iterator[tuple[str, os.stat_result]]:
@@ -250,7 +292,7 @@ class Scan:
             return
         for found in ordered:
             path = os.path.join(below, found.name)
-            if is_internal(found.name):
+            if is_internal(found.name) or found.path == self._storage.index_folder:
                 continue
             if found.is_dir(follow_symlinks=False):
                 yield from self._files(path)
@@ -258,7 +300,7 @@ class Scan:
             try:
                 status = found.stat()
             except OSError:
-                continue  # a link that leads nowhere, or a file that has just gone
+                continue  # a dangling link, or a file that was just removed
             if stat.S_ISREG(status.st_mode):
                 yield path, status
 

@@ -1,7 +1,8 @@
-"""What the index keeps of a file: its identity, and the values that searches ask for."""
+"""The header of a file: its identity and the values to be indexed."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
@@ -24,7 +25,8 @@ _CHARACTER_SET = int(SPECIFIC_CHARACTER_SET, 16)
 _KEYWORDS = {int(a.tag, 16): a.keyword for a in INDEXED.values()}
 _WANTED = frozenset([*_KEYWORDS, _CHARACTER_SET])
 _UIDS = {"StudyInstanceUID": "study", "SeriesInstanceUID": "series", "SOPInstanceUID": "instance"}
-_PN_AND_TEXT_DELIMITERS = {0x5C, 0x5E, 0x3D}  # where ISO 2022 goes back to its first character set
+_SYNTAX = re.compile(r"[0-9.]{1,64}")
+_PN_AND_TEXT_DELIMITERS = {0x5C, 0x5E, 0x3D}  # where ISO 2022 returns to the first character set
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class Header:
 
 
 def read_header(file: BinaryIO) -> Header:
-    """Read the header of a file, and look whether its structure is whole.
+    """Read the header of a file and check that its structure is complete.
 
-    Raises NotDicom for what is no DICOM file, BrokenDicom for one that cannot be archived: one
+    Raises NotDicom for other files, BrokenDicom for one that cannot be archived: one
     without file meta information, without UIDs, or cut short.
     """
     identity = identify(file)
@@ -54,12 +56,21 @@ def read_header(file: BinaryIO) -> Header:
     for keyword, name in _UIDS.items():
         if not getattr(resource, name):
             raise BrokenDicom(f"it has no {keyword}")
+    if "\ufffd" in f"{resource.study}{resource.series}{resource.instance}":
+        raise BrokenDicom("its UIDs are not ASCII")
+    if not is_syntax(identity.transfer_syntax):
+        raise BrokenDicom("its Transfer Syntax UID (0002,0010) is malformed")
     if not identity.sop_class:
         raise BrokenDicom("it has no SOPClassUID")
     values = _decoded(read_values(file, _WANTED), identity.transfer_syntax)
     values.update({keyword: getattr(resource, name) for keyword, name in _UIDS.items()})
     values["SOPClassUID"] = identity.sop_class
     return Header(identity, *fingerprint(file.fileno()), values)
+
+
+def is_syntax(text: str) -> bool:
+    """Return True if a transfer syntax can stand in a header field: digits and dots."""
+    return bool(_SYNTAX.fullmatch(text))
 
 
 def _decoded(raw: Mapping[int, bytes], transfer_syntax: str) -> dict[str, str]:
@@ -78,7 +89,7 @@ def _decoded(raw: Mapping[int, bytes], transfer_syntax: str) -> dict[str, str]:
 
 
 def _text(value: bytes, character_set: str) -> str:
-    """Decode a value by Specific Character Set (PS3.5 section 6.1.2); padding goes."""
+    """Decode a value by Specific Character Set (PS3.5 section 6.1.2); padding is removed."""
     if value.isascii() and b"\x1b" not in value:
         text = value.decode("ascii")
     else:

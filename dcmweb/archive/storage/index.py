@@ -1,8 +1,8 @@
-"""The index: what is known of the files, in SQLite, so that searches need not read them.
+"""The index of the files, in SQLite, so that searches need not read them.
 
-One row for each file of the folder, those that are not served included, so that the next start
-need not look at them again. It can be thrown away: all but the deletions of files that are not
-the archive's own comes back from the files.
+It has one row for each file of the folder, including files that are not served, so that the next
+start need not read them again. It can be removed: it is rebuilt from the files, except for the
+deletions of files that the archive did not store.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from dataclasses import dataclass
 
 from dcmweb.archive.storage.attributes import INDEXED
 from dcmweb.archive.storage.header import Header
-from dcmweb.archive.storage.matching import Matches, matcher
+from dcmweb.archive.storage.matching import How, Matches, matcher
 from dcmweb.dicom.resources import Resource
 
-_VERSION = 1  # of the schema: an index of another version is made anew
-SERVED, DELETED, DUPLICATE = "", "deleted", "duplicate"  # else, note says why it is not served
+_VERSION = 1  # of the schema: an index of another version is rebuilt
+SERVED, DELETED, DUPLICATE = (
+    "",
+    "deleted",
+    "duplicate",
+)  # otherwise, the note is the reason why it is not served
 
 _COLUMNS = ", ".join(f'"{keyword}" TEXT' for keyword in INDEXED)
 _SCHEMA = f"""
@@ -81,7 +85,7 @@ class Index:
             self.connection().executescript(_SCHEMA)
 
     def _is_usable(self) -> bool:
-        """Tell whether there is an index of this version that is not damaged."""
+        """Return True if there is an undamaged index of this version."""
         if not os.path.exists(self._path):
             return False
         try:
@@ -113,8 +117,14 @@ class Index:
             connection.close()
 
     @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other threads from changing the index, and the files with it."""
+        with self._lock:
+            yield
+
+    @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the index for changes, which are durable at the end, all or none of them."""
+        """Change the index in one durable transaction."""
         with self._lock:
             connection = self.connection()
             connection.execute("BEGIN IMMEDIATE")
@@ -130,7 +140,7 @@ class Index:
         return next(self.entries(resource), None)
 
     def entries(self, resource: Resource) -> Iterator[Entry]:
-        """Yield what is served of a resource, in the order in which it came."""
+        """Yield the served files of a resource, in the order in which they were added."""
         where, values = below(resource)
         rows = self.connection().execute(
             f"SELECT * FROM instances WHERE {where} ORDER BY id",
@@ -139,13 +149,13 @@ class Index:
         yield from map(entry, rows)
 
     def file(self, path: str) -> Entry | None:
-        """Find what is known of a file."""
+        """Find the entry of a file."""
         query = "SELECT * FROM files WHERE path = ?"
         row = self.connection().execute(query, [os.fsencode(path)]).fetchone()
         return entry(row) if row else None
 
     def add(self, path: str, header: Header, *, own: bool = False) -> str:
-        """Note an instance, within `writing`; returns whether it is served or a duplicate."""
+        """Add an instance, within `writing`; returns its note: SERVED or DUPLICATE."""
         resource = header.identity.resource
         note = DUPLICATE if self.find(resource) else SERVED
         names = ["path", "size", "mtime_ns", "own", "note", "transfer_syntax", *header.values]
@@ -162,7 +172,7 @@ class Index:
         return note
 
     def add_other(self, path: str, size: int, mtime_ns: int, note: str) -> None:
-        """Note a file that is not served, and why, within `writing`."""
+        """Add a file that is not served, with the reason, within `writing`."""
         self._insert(
             ["path", "size", "mtime_ns", "note"], [os.fsencode(path), size, mtime_ns, note]
         )
@@ -176,7 +186,7 @@ class Index:
         )
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Forget files, within `writing`; a duplicate takes the place of what is gone."""
+        """Remove files, within `writing`; a duplicate takes the place of a removed file."""
         connection = self.connection()
         for path in paths:
             gone = self.file(path)
@@ -193,7 +203,7 @@ class Index:
         )
 
     def mark_deleted(self, resource: Resource) -> list[Entry]:
-        """Serve nothing of a resource any more, within `writing`; returns its files."""
+        """Stop serving a resource, within `writing`; returns its files."""
         where, values = below(resource)
         where += f" AND note IN ('{SERVED}', '{DUPLICATE}')"
         connection = self.connection()
@@ -202,21 +212,21 @@ class Index:
         return [entry(row) for row in gone]
 
     def forget_deleted(self, paths: Iterable[str]) -> None:
-        """Forget files that were marked as deleted and are gone."""
+        """Remove the rows of deleted files."""
         query = f"DELETE FROM files WHERE path = ? AND note = '{DELETED}'"
         with self.writing() as connection:
             connection.executemany(query, ([os.fsencode(path)] for path in paths))
 
 
 def below(resource: Resource) -> tuple[str, list[str]]:
-    """Make the SQL condition for all that belongs to a resource."""
+    """Make the SQL condition for the instances of a resource."""
     uids = zip(_UIDS, (resource.study, resource.series, resource.instance), strict=True)
     given = [(name, uid) for name, uid in uids if uid]
     return " AND ".join(f"{name} = ?" for name, _ in given) or "1", [uid for _, uid in given]
 
 
 def entry(row: sqlite3.Row) -> Entry:
-    """Make an entry of a row of the table."""
+    """Make an entry from a row of the table."""
     return Entry(
         row["id"],
         os.fsdecode(row["path"]),
@@ -229,10 +239,10 @@ def entry(row: sqlite3.Row) -> Entry:
     )
 
 
-def _fits(value: str | None, vr: str, wanted: str, fuzzy: int) -> bool:
-    return _matcher(vr, wanted, bool(fuzzy))(value)
+def _fits(value: str | None, vr: str, wanted: str, how: int) -> bool:
+    return _matcher(vr, wanted, how)(value)
 
 
 @functools.lru_cache(maxsize=256)
-def _matcher(vr: str, wanted: str, fuzzy: bool) -> Matches:
-    return matcher(vr, wanted, fuzzy=fuzzy)
+def _matcher(vr: str, wanted: str, how: int) -> Matches:
+    return matcher(vr, wanted, How(how))

@@ -1,10 +1,12 @@
-"""Matching of QIDO-RS: whether a value fits what is searched for (PS3.4 section C.2.2.2)."""
+"""Matching of QIDO-RS: whether a value matches a search key (PS3.4 section C.2.2.2)."""
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import Flag, auto
 
 from werkzeug.exceptions import BadRequest
 
@@ -16,26 +18,58 @@ _DATE = r"[0-9]{4}\.?[0-9]{2}\.?[0-9]{2}"
 _TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]{1,6})?)?)?"
 _RANGED = {"DA": _DATE, "TM": _TIME, "DT": r"[0-9]{4,14}(?:\.[0-9]{1,6})?"}
 _WIDTHS = {"DA": 8, "TM": 13, "DT": 21}
+_LONGEST_KEY = 1024  # characters; longer than any value that is matched (PS3.5 table 6.2-1)
 _NUMBERS = ("IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "SV", "UV")
 
 
-def matcher(vr: str, wanted: str, *, fuzzy: bool = False) -> Matches:
-    """Make the test of a value for a search key; values are as the index has them.
+class How(Flag):
+    """How values are matched; by default, as PS3.4 section C.2.2.2 says."""
 
-    Raises BadRequest for a key that is malformed, such as a date that is none.
+    PLAIN = 0
+    FUZZY = auto()  # names by the beginnings of their words
+    LITERAL = auto()  # no wildcards, no lists
+    EMPTY_VALUES = auto()  # `""` matches what has no value (PS3.4 section C.2.2.2.7)
+    MULTIPLE_VALUES = auto()  # a backslash separates values (PS3.4 section C.2.2.2.8)
+
+
+def matcher(vr: str, wanted: str, how: How = How.PLAIN) -> Matches:
+    """Make the test for a search key; values are in the form of the index.
+
+    Raises BadRequest for a malformed key, such as an invalid date.
     """
-    if wanted in ("", "*"):
+    if wanted == "" or (wanted == "*" and not how & How.LITERAL):
         return lambda _value: True
+    if wanted == '""' and how & How.EMPTY_VALUES:
+        return lambda value: not value
+    if len(wanted) > _LONGEST_KEY and vr != "UI":
+        raise BadRequest(f"a search value is longer than {_LONGEST_KEY} characters")
+    if vr == "UI":
+        uids = {wanted} if how & How.LITERAL else set(re.split(r"[,\\]", wanted))
+        return _any_of(lambda value: value in uids)
+    if "\\" in wanted and how & How.MULTIPLE_VALUES:
+        return _alternatives(vr, wanted.split("\\"), how)
+    if vr == "CS" and re.search(r"[,\\]", wanted) and not how & How.LITERAL:
+        # No value of VR CS has a comma: OHIF 3 sends ModalitiesInStudy=CT,MR.
+        return _alternatives(vr, re.split(r"[,\\]", wanted), how)
+    return _single_value(vr, wanted, how)
+
+
+def _alternatives(vr: str, wanted: Iterable[str], how: How) -> Matches:
+    tests = [_single_value(vr, part, how) for part in wanted if part]
+    return lambda value: any(test(value) for test in tests)
+
+
+def _single_value(vr: str, wanted: str, how: How) -> Matches:
     if vr in _RANGED:
         return _range(vr, wanted)
-    if vr == "UI":
-        uids = set(re.split(r"[,\\]", wanted))
-        return _any_of(lambda value: value in uids)
-    if vr == "PN":
-        return _fuzzy_name(wanted) if fuzzy else _name(wanted)
+    if vr == "PN" and how & How.FUZZY:
+        return _fuzzy_name(wanted)
     if vr in _NUMBERS:
         return _number(wanted)
-    return _any_of(_wildcard(wanted))
+    if how & How.LITERAL:
+        groups = "=" if vr == "PN" else "\\"
+        return _any_of(lambda value: wanted in (value, *value.split(groups)))
+    return _name(wanted) if vr == "PN" else _any_of(_wildcard(wanted))
 
 
 def _any_of(test: Callable[[str], bool]) -> Matches:
@@ -44,13 +78,17 @@ def _any_of(test: Callable[[str], bool]) -> Matches:
 
 
 def _wildcard(wanted: str, flags: int = 0) -> Callable[[str], bool]:
-    pattern = "".join({"*": ".*", "?": "."}.get(char) or re.escape(char) for char in wanted)
-    compiled = re.compile(pattern, flags | re.DOTALL)
-    return lambda value: compiled.fullmatch(value) is not None
+    """Make a test for a value with `*` and `?`.
+
+    The pattern of fnmatch never goes back to an earlier `*`, so that the time of a search does
+    not grow exponentially with the number of wildcards.
+    """
+    compiled = re.compile(fnmatch.translate(wanted.replace("[", "[[]")), flags)
+    return lambda value: compiled.match(value) is not None
 
 
 def _name(wanted: str) -> Matches:
-    """Match any group of a person name, whatever the case; empty components at the end go."""
+    """Match any group of a person name, ignoring case and empty components at the end."""
     fits = _wildcard(_trimmed(wanted), re.IGNORECASE)
     return _any_of(
         lambda value: any(fits(_trimmed(group)) for group in [value, *split_groups(value).values()])
@@ -62,7 +100,7 @@ def _trimmed(name: str) -> str:
 
 
 def _fuzzy_name(wanted: str) -> Matches:
-    """Match names of which some word begins with each of the words searched for."""
+    """Match names in which each of the wanted words is the beginning of some word."""
     words = _words(wanted)
 
     def fits(value: str) -> bool:
@@ -83,7 +121,7 @@ def _number(wanted: str) -> Matches:
     try:
         number = float(wanted)
     except ValueError:
-        raise BadRequest(f"{wanted!r} is no number") from None
+        raise BadRequest(f"{wanted!r} is not a number") from None
 
     def fits(value: str) -> bool:
         try:
@@ -106,10 +144,10 @@ def _range(vr: str, wanted: str) -> Matches:
         last = first
     low = first.ljust(width, "0")
     high = (last or "9").ljust(width, "9")
-    # What a key leaves out, such as the seconds, matches whatever the value has there.
+    # Parts that a key omits, such as seconds, match any value.
     return _any_of(lambda value: bool(value) and low <= _plain(value).ljust(width, "0") <= high)
 
 
 def _plain(value: str) -> str:
-    """Write dates and times without the separators of old editions of the standard."""
+    """Remove the separators that older editions of the standard allowed in dates and times."""
     return value.replace(":", "").replace(".", "").strip() if value[:1].isdigit() else value

@@ -1,4 +1,4 @@
-"""What became of the requests for the frames of an instance, one by one."""
+"""Outcomes of the requests for the frames of an instance, one by one."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from pydicom.uid import (
 from werkzeug.exceptions import BadRequest, NotFound
 
 from dcmweb.archive.representations.bulkdata import Bulk, find_bulkdata
-from dcmweb.archive.representations.metadata import read_metadata
+from dcmweb.archive.representations.metadata import file_metadata
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.http.multipart import PIECE
 
@@ -111,7 +111,7 @@ def test_values_are_found_in_little_endian(tmp_path: Path, syntax: UID) -> None:
 )  # fmt: skip
 def test_malformed_locations(location: str) -> None:
     path = get_testdata_file("CT_small.dcm", download=False)
-    with pytest.raises(BadRequest, match="no location"):
+    with pytest.raises(BadRequest, match="not a location"):
         find_bulkdata(str(path), location)
 
 
@@ -174,7 +174,7 @@ def locations(dataset: Dataset) -> list[str]:
 )  # fmt: skip
 def test_all_that_metadata_refers_to_is_found(name: str) -> None:
     path = str(get_testdata_file(name, download=False))
-    found = locations(read_metadata(path, ""))
+    found = locations(file_metadata(path, ""))
     assert found
     for location in found:
         assert all(content(bulk) for bulk in find_bulkdata(path, location))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from werkzeug.exceptions import Forbidden
 
 from dcmweb.archive.storage.folder import Kept, Storage
 from dcmweb.archive.storage.index import Entry
@@ -68,7 +71,7 @@ def test_what_is_not_served_is_named_once(tmp_path: Path) -> None:
         assert served(storage) == []
     assert lines == [
         "cut.dcm is not served: it ends inside element (7FE0,0010)",
-        "1 new files are not served: no DICOM instances",
+        "1 new files are not served: they are not DICOM instances",
         f"Serving 0 instances in {tmp_path}",
     ]
     lines.clear()
@@ -259,3 +262,41 @@ def test_names_that_are_no_text_are_served(tmp_path: Path) -> None:
         entry = storage.index.find(INSTANCE)
         assert isinstance(entry, Entry)
         assert os.fsencode(entry.path) == name
+
+
+# Folders that cannot be written into.
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder in which no file can be created, as on a CD; root may write anywhere else."""
+    folder = tmp_path / "cd"
+    write_files(folder, make_series(2))
+
+    def refusing(path: str, mode: str, *args: Any, **how: Any) -> Any:
+        if "r" not in mode and path.startswith(str(folder)):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return open(path, mode, *args, **how)
+
+    monkeypatch.setattr("dcmweb.local.partial_files.open", refusing, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return folder
+
+
+def test_a_read_only_folder_is_served_with_its_index_in_the_cache(
+    read_only: Path, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    before = sorted(path.name for path in read_only.rglob("*"))
+    with opened(read_only, lines) as storage:
+        assert storage.is_read_only
+        assert len(list(storage.index.entries(Resource()))) == 2
+        assert storage.delete(Resource("1.2.3", "1.2.3.4", "1.2.3.4.1")) == 1
+        with pytest.raises(Forbidden):
+            storage.new_file()
+        assert not storage.index_folder.startswith(str(read_only))
+    assert any("read-only" in line and "index is in" in line for line in lines)
+    assert sorted(path.name for path in read_only.rglob("*")) == before
+    with opened(read_only) as storage:
+        assert len(list(storage.index.entries(Resource()))) == 1

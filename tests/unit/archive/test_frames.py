@@ -32,6 +32,7 @@ READABLE = [
     "MR_small_implicit.dcm",
     "MR_small_jp2klossless.dcm",
     "MR_small_jpeg_ls_lossless.dcm",
+    "SC_rgb_jpeg.dcm",
     "SC_rgb_jpeg_dcmtk.dcm",
     "SC_rgb_rle_2frame.dcm",
     "SC_rgb_small_odd_big_endian.dcm",

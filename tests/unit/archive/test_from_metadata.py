@@ -26,7 +26,7 @@ from pydicom.uid import (
 )
 from werkzeug.exceptions import BadRequest
 
-from dcmweb.archive.from_metadata import BulkFile, compose
+from dcmweb.archive.from_metadata import BulkFile, write_instance
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.part10 import find_damage
 from dcmweb.http.media_types import MediaType, parse
@@ -74,7 +74,7 @@ def composed(dataset: Dataset, bulk: dict[str, BulkFile] | None = None) -> bytes
     buffer = io.BytesIO()
     write: Any = buffer.write
     before = copy.deepcopy(dataset)
-    compose(dataset, bulk or {}, write)
+    write_instance(dataset, bulk or {}, write)
     assert dataset == before
     assert find_damage(buffer) == ""
     return buffer.getvalue()
@@ -86,7 +86,7 @@ def read(data: bytes) -> pydicom.FileDataset:
 
 def refused(dataset: Dataset, bulk: dict[str, BulkFile] | None = None) -> str:
     with pytest.raises(BadRequest) as caught:
-        compose(dataset, bulk or {}, lambda piece: None)
+        write_instance(dataset, bulk or {}, lambda piece: None)
     assert caught.value.description
     return caught.value.description
 
@@ -218,7 +218,7 @@ def test_native_pixel_data_is_streamed(tmp_path: Path, syntax: str, vr: str) -> 
         longest = max(longest, len(piece))
         buffer.write(piece)
 
-    compose(dataset, {"pixels": file}, write)
+    write_instance(dataset, {"pixels": file}, write)
     assert longest <= 256 * 1024
     found = read(buffer.getvalue())
     assert found[0xFFFCFFFC].value == b"\0\0"
@@ -376,9 +376,9 @@ def test_identifiers_must_be_there(tag: str) -> None:
         ("0008114A", {"vr": "SQ", "BulkDataURI": ""}, "no part has that"),
         ("0008114A", element("SQ", {"00100020": element("LO", 5)}), "(0010,0020)"),
         ("00091001", {"vr": "??"}, "(0009,1001) private element"),
-        ("00020010", element("UI", "1.2.3"), "TransferSyntaxUID is no transfer syntax"),
-        ("00020010", element("UI", "1.2.840.10008.1.1"), "is no transfer syntax"),
-        ("00020010", element("UI", "a b"), "is no transfer syntax"),
+        ("00020010", element("UI", "1.2.3"), "is not a known transfer syntax"),
+        ("00020010", element("UI", "1.2.840.10008.1.1"), "is not a known transfer syntax"),
+        ("00020010", element("UI", "a b"), "is not a known transfer syntax"),
     ],
 )  # fmt: skip
 def test_what_is_no_dicom_json_is_refused(tag: str, wrong: Any, words: str) -> None:
@@ -407,14 +407,14 @@ def test_bulk_data_and_references_must_match(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("syntax", "media_type", "words"),
     [
-        ("", "image/jpeg", "is image/jpeg, which tells no transfer syntax"),
+        ("", "image/jpeg", "is image/jpeg, which does not determine the transfer syntax"),
         (ExplicitVRLittleEndian, JPEG, f"is in transfer syntax {JPEGBaseline8Bit}, not in"),
         (JPEG2000Lossless, JPEG, "is in transfer syntax"),
         (JPEG2000Lossless, "image/jpeg", "is image/jpeg, which cannot be in transfer syntax"),
         (ExplicitVRLittleEndian, "image/jpeg", "is image/jpeg, which cannot be"),
         (JPEGBaseline8Bit, "application/octet-stream", "is in transfer syntax 1.2.840.10008.1.2.1"),
-        ("", "application/octet-stream; transfer-syntax=*", "no transfer syntax that is known"),
-        ("", "image/jpeg; transfer-syntax=1.2", "no transfer syntax that is known"),
+        ("", "application/octet-stream; transfer-syntax=*", "not a known transfer syntax"),
+        ("", "image/jpeg; transfer-syntax=1.2", "not a known transfer syntax"),
     ],
 )
 def test_transfer_syntaxes_must_agree(
@@ -438,7 +438,7 @@ def test_compressed_pixel_data_cannot_be_inline() -> None:
     dataset = metadata(
         _00020010=element("UI", JPEGBaseline8Bit), _7FE00010={"vr": "OB", "InlineBinary": "AAAA"}
     )
-    assert "is no bulk data" in refused(dataset)
+    assert "must be bulk data" in refused(dataset)
 
 
 def test_metadata_as_it_comes_from_json_and_back() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.exceptions import BadRequest
 
-from dcmweb.archive.storage.matching import matcher
+from dcmweb.archive.storage.matching import How, matcher
 
 FITTING = [
     ("LO", "MR-1", "MR-1"),
@@ -82,11 +82,11 @@ def test_values_that_do_not_fit(vr: str, wanted: str, value: str | None) -> None
     ],
 )
 def test_fuzzy_names_are_those_with_words_that_begin_so(wanted: str, fits: bool) -> None:
-    assert matcher("PN", wanted, fuzzy=True)("Doe^Jane") is fits
+    assert matcher("PN", wanted, How.FUZZY)("Doe^Jane") is fits
 
 
 def test_fuzzy_names_know_no_accents() -> None:
-    assert matcher("PN", "muller", fuzzy=True)("Müller^Eva")
+    assert matcher("PN", "muller", How.FUZZY)("Müller^Eva")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from dcmweb.archive.representations.metadata import LARGEST_INLINE, read_elements, read_metadata
+from dcmweb.archive.representations.metadata import LARGEST_INLINE, file_metadata, read_elements
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.errors import BrokenDicom
 
@@ -73,7 +73,7 @@ def odd_file(path: Path, vr: str, value: bytes, element: int = 0x1010) -> str:
 
 
 def read(path: str) -> Dataset:
-    dataset = read_metadata(path, URL)
+    dataset = file_metadata(path, URL)
     json.dumps(dataset, allow_nan=False).encode()
     assert list(dataset) == sorted(dataset)
     return dataset
@@ -253,20 +253,20 @@ def test_some_elements() -> None:
     assert read_elements(path, []) == {}
     path = sample("MR_small_implicit.dcm")
     tags = ["00280106", "7FE00010", "FFFCFFFC"]
-    found = read_elements(path, tags)
+    found = read_elements(path, tags, "http://h/i")
     assert found["00280106"] == read(path)["00280106"]
-    assert found["7FE00010"] == {"vr": "OW"}
+    assert found["7FE00010"] == {"vr": "OW", "BulkDataURI": "http://h/i/bulkdata/7FE00010"}
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"
     with pytest.raises(FileNotFoundError):
-        read_metadata(str(path), URL)
+        file_metadata(str(path), URL)
     head = Path(sample("image_dfl.dcm")).read_bytes()[:400]
     path.write_bytes(head + b"\xff" * 100)
     with pytest.raises((BrokenDicom, zlib.error)):
-        read_metadata(str(path), URL)
+        file_metadata(str(path), URL)
 
 
 def test_files_without_meta_information_have_no_transfer_syntax() -> None:

@@ -7,7 +7,7 @@ from werkzeug.exceptions import NotAcceptable
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Request
 
-from dcmweb.archive.negotiation import accepted, choose
+from dcmweb.archive.negotiation import accepted, choose_type
 
 DICOM = "application/dicom"
 
@@ -56,9 +56,9 @@ def test_the_query_goes_before_the_header() -> None:
     [("*/*", "image/jpeg"), ("image/*", "image/jpeg"), ("image/png, */*;q=0.1", "image/png")],
 )
 def test_of_what_a_range_covers_the_first_offered_wins(text: str, chosen: str) -> None:
-    assert choose(accepted(request(text)), ["image/jpeg", "image/png"]) == chosen
+    assert choose_type(accepted(request(text)), ["image/jpeg", "image/png"]) == chosen
 
 
 def test_what_is_not_offered_is_not_acceptable() -> None:
     with pytest.raises(NotAcceptable, match="image/png"):
-        choose(accepted(request("text/html")), ["image/png"])
+        choose_type(accepted(request("text/html")), ["image/png"])

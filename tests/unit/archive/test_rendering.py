@@ -17,7 +17,7 @@ from dcmweb.archive.representations.rendering import (
     Rendering,
     Viewport,
     Window,
-    parse_rendering,
+    parse_rendered_query,
     render,
     thumbnail,
 )
@@ -56,14 +56,14 @@ def pixels(path: Path, frame: int = 1, **asked: object) -> list[int]:
 )
 def test_nonsense_is_turned_down(name: str, text: str) -> None:
     with pytest.raises(BadRequest, match=name):
-        parse_rendering({name: text})
+        parse_rendered_query({name: text})
 
 
 def test_parameters_are_read() -> None:
     args = {"viewport": "20,10,,1,-3,", "window": "40,400,sigmoid", "quality": "7", "other": "x"}
     viewport = Viewport(20, 10, 0, 1, -3, None)
-    assert parse_rendering(args) == Rendering(viewport, Window(40, 400, "sigmoid"), 7)
-    assert parse_rendering({}) == Rendering()
+    assert parse_rendered_query(args) == Rendering(viewport, Window(40, 400, "sigmoid"), 7)
+    assert parse_rendered_query({}) == Rendering()
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -92,6 +92,59 @@ def test_monochrome1_is_inverted_once(tmp_path: Path) -> None:
 def test_padding_does_not_count(tmp_path: Path) -> None:
     path = make(tmp_path / "a", RAMP[:14] + b"\xff\0", PixelPaddingValue=255)
     assert pixels(path)[13] == 255
+
+
+@pytest.mark.parametrize("low", [0, 1, 3])
+def test_segmentations_with_padding_are_seen(tmp_path: Path, low: int) -> None:
+    data = bytes([low, low, low + 1] * 5) + b"\0"
+    path = make(tmp_path / "a", data, PixelPaddingValue=low)
+    assert pixels(path) == [0, 0, 255] * 5
+
+
+def lut(data: Any, *, bits: int, vr: str = "US", first: int = 0, entries: int = 4) -> Sequence:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [entries, first, bits])
+    item.add_new("LUTData", vr, data)
+    return Sequence([item])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("VOILUTSequence", lut([0, 51, 102, 255], bits=8), [0, 51, 102, 255]),
+        ("VOILUTSequence", lut([0, 1024, 2048, 4095], bits=8), [0, 64, 128, 255]),
+        ("VOILUTSequence", lut([0, 1024, 2048, 4095], bits=12), [0, 64, 128, 255]),
+        ("VOILUTSequence", lut(b"\x00\x33\x66\xff", bits=8, vr="OW"), [0, 51, 102, 255]),
+        ("VOILUTSequence", lut([0, 65535], bits=16, first=1, entries=2), [0, 0, 255, 255]),
+        ("ModalityLUTSequence", lut([0, 1000, 2000, 4000], bits=8), [0, 64, 128, 255]),
+        ("ModalityLUTSequence", lut([0, 1000, 2000, 4000], bits=16), [0, 64, 128, 255]),
+    ],
+)
+def test_lookup_tables(tmp_path: Path, name: str, values: Sequence, expected: list[int]) -> None:
+    data = bytes([0, 1, 2, 3]) * 4
+    given: dict[str, Any] = {name: values}
+    path = make(tmp_path / "a", data, **given)
+    assert pixels(path)[:4] == expected
+
+
+@pytest.mark.parametrize(
+    ("bits", "width", "entries", "expected"),
+    [(8, 1, [0, 51, 102, 255], 51), (8, 2, [0, 51, 102, 255], 51), (16, 2, [0, 13107, 0, 1], 51)],
+)
+def test_palettes(tmp_path: Path, bits: int, width: int, entries: list[int], expected: int) -> None:
+    table = np.array(entries, f"<u{width}").tobytes()
+    values: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for name in ("Red", "Green", "Blue"):
+        values[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, bits]
+        values[f"{name}PaletteColorLookupTableData"] = table
+    path = make(tmp_path / "a", bytes([0, 1, 2, 3]) * 4, **values)
+    assert pixels(path)[:6] == [0, 0, 0] + [expected] * 3
+
+
+def test_an_empty_lookup_table_cannot_be_applied(tmp_path: Path) -> None:
+    path = make(tmp_path / "a", RAMP, VOILUTSequence=lut(b"", bits=8, vr="OW"))
+    with pytest.raises(NotAcceptable, match="lookup table"):
+        pixels(path)
 
 
 def test_window_of_the_file_applies_to_rescaled_values(tmp_path: Path) -> None:

@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 from werkzeug.exceptions import NotAcceptable
 
 from dcmweb.archive.representations.transcode import TARGETS, transcoded
@@ -38,6 +43,30 @@ def test_pixels_and_elements_stay(name: str, syntax: str) -> None:
             assert element.tag in result  # whose VR is not told there
         else:
             assert result[element.tag].value == element.value
+
+
+@pytest.mark.parametrize("colours", ["YBR_FULL", "RGB"])
+@pytest.mark.parametrize("syntax", TARGETS)
+@pytest.mark.parametrize("planar", [0, 1])
+def test_every_frame_has_the_colours_of_the_first(
+    tmp_path: Path, colours: str, syntax: str, planar: int
+) -> None:
+    frames = np.random.default_rng(1).integers(0, 256, (4, 3, 5, 3), np.uint8)
+    path = make(
+        tmp_path / "a",
+        frames.tobytes(),
+        NumberOfFrames=4,
+        SamplesPerPixel=3,
+        PhotometricInterpretation=colours,
+        PlanarConfiguration=0,
+    )
+    dataset = pydicom.dcmread(path)
+    dataset.compress(RLELossless, encoding_plugin="pydicom")
+    dataset.PlanarConfiguration = planar
+    dataset.save_as(path)
+    result = pydicom.dcmread(io.BytesIO(b"".join(transcoded(str(path), syntax))))
+    assert np.array_equal(result.pixel_array, pydicom.dcmread(path).pixel_array)
+    assert result.PhotometricInterpretation == "RGB"
 
 
 def test_elements_behind_the_pixel_data_stay(tmp_path: Path) -> None:

@@ -1,0 +1,234 @@
+"""Connections of the archive: cheroot, with limits on what clients that hang or flood can hold."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+import weakref
+from contextlib import suppress
+from typing import IO, Any
+
+from cheroot.server import HTTPConnection, HTTPRequest
+from cheroot.workers.threadpool import ThreadPool
+from cheroot.wsgi import Gateway_10, Server
+
+_FIRST_WORKERS = 32  # threads, each of which answers a request
+_MOST_WORKERS = 256
+_IDLE_TIMEOUT = 60  # seconds
+_HEADER_TIMEOUT = 10  # seconds in which a request line and header fields have to arrive
+_KEPT_CONNECTIONS = 1000
+_LONGEST_HEADER = 64 * 1024  # bytes
+_LONGEST_REST = 64 * 1024  # bytes of an unread body that are read to keep a connection
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+_LONGEST_LINE = 4096
+
+
+class ChunkedBody:
+    """A body in chunked transfer coding (RFC 9112 section 7.1), read as it arrives.
+
+    Replaces the reader of cheroot 11.1, which holds whole chunks in memory and accepts `-1` and
+    `0x3` as their size. Raises ValueError for malformed chunks.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._left = 0  # bytes of the current chunk
+        self._is_first = True
+        self.is_done = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes, fewer only at the end."""
+        pieces: list[bytes] = []
+        missing = size if size >= 0 else -1
+        while missing and not self.is_done:
+            if not self._left:
+                self._next_chunk()
+                continue
+            piece = self._file.read(min(self._left, missing) if missing > 0 else self._left)
+            if not piece:
+                raise ValueError("the body breaks off inside a chunk")
+            self._left -= len(piece)
+            missing -= len(piece) if missing > 0 else 0
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _next_chunk(self) -> None:
+        if not self._is_first and self._file.readline(_LONGEST_LINE) != b"\r\n":
+            raise ValueError("a chunk is longer than its size")
+        self._is_first = False
+        match = _CHUNK_LINE.fullmatch(self._file.readline(_LONGEST_LINE))
+        if not match:
+            raise ValueError("the size of a chunk is malformed")
+        self._left = int(match[1], 16)
+        if not self._left:
+            self._skip_trailers()
+            self.is_done = True
+
+    def _skip_trailers(self) -> None:
+        for _ in range(100):
+            if self._file.readline(_LONGEST_LINE) in (b"\r\n", b"\n", b""):
+                return
+        raise ValueError("the body has too many trailer fields")
+
+
+class Gateway(Gateway_10):
+    """Hands requests to the application, and closes connections when it says so."""
+
+    def get_environ(self) -> dict[str, Any]:  # type: ignore[override] # as its stubs have None
+        """Make the environment of a request, with the body as the application reads it."""
+        environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
+        self._chunked: ChunkedBody | None = None
+        if self.req.chunked_read:
+            self._chunked = environ["wsgi.input"] = ChunkedBody(self.req.conn.rfile)
+        return environ
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Any:
+        """Start an answer with its status and header fields."""
+        if ("Connection", "close") in headers or not self._read_rest():
+            self.req.close_connection = True
+        return super().start_response(status, headers, exc_info)
+
+    def _read_rest(self) -> bool:
+        """Read a short rest of a body, so that the next request can be read; False if it is long.
+
+        Cheroot 11.1 would read the rest of a body of known length into memory.
+        """
+        if not self._chunked:
+            return getattr(self.req.rfile, "remaining", 0) <= _LONGEST_REST
+        if not self._chunked.is_done:
+            with suppress(ValueError, OSError):
+                self._chunked.read(_LONGEST_REST)
+        return self._chunked.is_done
+
+
+class _Request(HTTPRequest):
+    """A request whose header fields have to arrive in time."""
+
+    def parse_request(self) -> None:
+        """Read the request line and header fields."""
+        self.conn.socket.settimeout(_HEADER_TIMEOUT)
+        with self.server.reading(self.conn):
+            super().parse_request()
+        self.conn.socket.settimeout(_IDLE_TIMEOUT)
+
+    def read_request_headers(self) -> bool:
+        """Read the header fields; reject two different lengths (RFC 9112 section 6.1)."""
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]
+            return False
+        fields = self.inheaders
+        if b"Content-Length" in fields and b"Transfer-Encoding" in fields:
+            self.close_connection = True
+            self.simple_response("400 Bad Request", "Content-Length with Transfer-Encoding")
+            return False
+        return True
+
+    def simple_response(self, status: Any, msg: str = "") -> None:
+        """Answer a request that is not handed on; cheroot 11.1 has no status 431."""
+        if str(status).startswith("413"):
+            status = "431 Request Header Fields Too Large"
+        super().simple_response(status, msg)
+
+
+class _Connection(HTTPConnection):
+    RequestHandlerClass = _Request
+
+
+class _Workers(ThreadPool):
+    """Threads whose number grows, up to the maximum, while all of them are busy."""
+
+    def put(self, obj: Any) -> None:
+        """Queue a connection on which a request arrives."""
+        if self.idle <= self.qsize:
+            self.grow(_FIRST_WORKERS)
+        super().put(obj)
+
+
+class _Reading:
+    """Marks a connection whose request is being read, for the time of a block."""
+
+    def __init__(self, server: ArchiveServer, connection: Any) -> None:
+        self._server, self._connection = server, connection
+
+    def __enter__(self) -> None:
+        self._server.note_reading(self._connection, time.monotonic())
+
+    def __exit__(self, *_error: object) -> None:
+        self._server.note_reading(self._connection, None)
+
+
+class ArchiveServer(Server):
+    """A server that silent and slow clients cannot stop.
+
+    A connection takes a thread only once something arrives on it; one whose header fields take
+    too long is cut.
+    """
+
+    ConnectionClass = _Connection
+
+    def __init__(self, address: tuple[str, int], server_name: str) -> None:
+        super().__init__(
+            address,
+            wsgi_app=None,
+            server_name=server_name,
+            request_queue_size=128,
+            timeout=_IDLE_TIMEOUT,
+            shutdown_timeout=1,
+        )
+        self.requests = _Workers(self, min=_FIRST_WORKERS, max=_MOST_WORKERS)
+        self.gateway = Gateway
+        self.keep_alive_conn_limit = _KEPT_CONNECTIONS
+        self.max_request_header_size = _LONGEST_HEADER
+        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._being_read: dict[Any, float] = {}
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+
+    def reading(self, connection: Any) -> _Reading:
+        """Mark a connection whose request is being read."""
+        return _Reading(self, connection)
+
+    def note_reading(self, connection: Any, since: float | None) -> None:
+        """Note when reading a request began, or that it has ended."""
+        with self._lock:
+            if since is None:
+                self._being_read.pop(connection, None)
+            else:
+                self._being_read[connection] = since
+
+    def process_conn(self, conn: Any) -> None:
+        """Hand a connection to a thread, a new one only when something has arrived on it."""
+        if conn in self._seen:
+            super().process_conn(conn)
+        else:
+            self._seen.add(conn)
+            self.put_conn(conn)
+
+    def serve(self) -> None:
+        """Answer requests until the server is stopped."""
+        threading.Thread(target=self._watch, daemon=True).start()
+        super().serve()
+
+    def stop(self) -> None:
+        """Stop answering."""
+        self._stopped.set()
+        super().stop()
+
+    def _watch(self) -> None:
+        """Cut connections whose header fields take too long, which may hold all threads."""
+        while not self._stopped.wait(1):
+            self._cut_overdue()
+
+    def _cut_overdue(self) -> None:
+        limit = time.monotonic() - _HEADER_TIMEOUT
+        with self._lock:
+            overdue = [conn for conn, since in self._being_read.items() if since < limit]
+        for conn in overdue:
+            with suppress(OSError):
+                conn.socket.shutdown(socket.SHUT_RDWR)
+
+    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
+        """Ignore messages about closed connections."""
