@@ -13,7 +13,7 @@ from typing import IO, TypeVar
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.native_xml import parse_native_xml, write_native_xml
-from dcmweb.dicom.resources import Level, Representation, Resource, Target, parse_target
+from dcmweb.dicom.resources import Level, Representation, Resource, Target, parse_named_target
 from dcmweb.errors import (
     DcmwebError,
     Interrupted,
@@ -66,7 +66,7 @@ def metadata_of_all(
         try:
             target = given
             if isinstance(target, str):
-                target = parse_target(target, context.settings.base_url)
+                target = parse_named_target(target, context.settings.base_url)
             if target.representation is not Representation.METADATA:
                 raise UsageError(f"{target} is not metadata", "add /metadata to the path")
             yield from get(context, target.resource)
