@@ -28,8 +28,9 @@ AnyPath = str | os.PathLike[str]
 Paths = AnyPath | Iterable[AnyPath]
 Targets = str | Target | Iterable[str | Target]
 Resources = str | Resource | Iterable[str | Resource]
-Value = str | int | float | date
-Parameters = str | Mapping[str, Value | Collection[Value]] | Iterable[tuple[str, Value]]
+# Values can be text, numbers, dates, or several of them; a type with all that would not let type
+# checkers accept a mixed dict.
+Parameters = str | Mapping[str, object] | Iterable[tuple[str, object]]
 AnyMetadata = Union[AnyPath, "Metadata", Dataset, Sequence[Dataset]]
 
 _E = TypeVar("_E", bound=Enum)
