@@ -39,6 +39,11 @@ class Credentials:
     token: str = field(default="", repr=False)
     token_file: str = ""
 
+    def __post_init__(self) -> None:
+        """Check that all is text; what it is instead is not shown."""
+        for name in ("user", "password", "token", "token_file"):
+            _check_text(name, getattr(self, name))
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the secrets, but not that there were some: without them it is an error."""
         scheme = self.scheme
@@ -73,6 +78,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check what is given, and bring the base URL into its one form."""
+        _check_text("BASE_URL", self.base_url)
+        _check_text("ca_bundle", self.ca_bundle)
         url, user, password = parse_base_url(self.base_url)
         object.__setattr__(self, "base_url", url)
         if user and not self.credentials.user:
@@ -86,6 +93,11 @@ class Settings:
             _check_seconds(name, getattr(self, name))
 
 
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is of type {type(value).__name__}", "give it as text")
+
+
 def _check_range(name: str, value: object, lowest: int, highest: int | None = None) -> None:
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not (is_whole and isinstance(value, int) and lowest <= value <= (highest or value)):
@@ -94,7 +106,8 @@ def _check_range(name: str, value: object, lowest: int, highest: int | None = No
 
 
 def _check_seconds(name: str, value: object) -> None:
-    if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number and isinstance(value, (int, float)) and 0 < value < math.inf):
         raise UsageError(f"{name} is {value!r}", "give a number of seconds above 0")
 
 

@@ -159,6 +159,15 @@ def parse_resource(text: str) -> Resource:
     return resource
 
 
+def parse_named_target(text: str, base_url: str = "") -> Target:
+    """Read a path as `parse_target` does, but do not take an empty one for the whole store."""
+    if not text.strip():
+        raise UsageError(
+            "a path is empty", "name a study, or leave the path out for the whole store"
+        )
+    return parse_target(text, base_url)
+
+
 def parse_target(text: str, base_url: str = "") -> Target:
     """Read a path as `parse_resource` does, and the representation after it; or a URL.
 

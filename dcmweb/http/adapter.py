@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from threading import Lock, local
 from typing import Any
 from weakref import WeakSet
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 from urllib3.exceptions import ConnectTimeoutError
@@ -17,6 +19,7 @@ from urllib3.exceptions import ConnectTimeoutError
 from dcmweb.http.framing import FramedResponse
 
 BLOCK = 256 * 1024
+POOLS = 2  # the server, and one that it redirects to
 PROBE_AFTER, PROBE_EVERY = 60, 20  # seconds without data before the first probe, and between two
 
 
@@ -26,6 +29,7 @@ class Connections:
     def __init__(self) -> None:
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._lock = Lock()
+        self._process = os.getpid()
         self.are_cut = False
 
     def add(self, sock: object) -> None:
@@ -45,6 +49,8 @@ class Connections:
     def cut(self) -> None:
         """End all connections now, even those in use by other threads: their calls return."""
         self.are_cut = True
+        if self._process != os.getpid():  # in a fork: they are its parent's, which goes on
+            return
         with self._lock:
             sockets = list(self._sockets)
         for sock in sockets:
@@ -83,8 +89,21 @@ class Adapter(HTTPAdapter):
     def __init__(self, connections: int, idle_timeout: float) -> None:
         self.idle_timeout = idle_timeout
         self.raw_carets = True
+        self._process = os.getpid()
         self._threads = local()  # the connections of the run that a thread works for
-        super().__init__(pool_connections=2, pool_maxsize=connections, max_retries=0)
+        self._most_kept = connections
+        super().__init__(pool_connections=POOLS, pool_maxsize=connections, max_retries=0)
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a request; in a process that was forked, not over connections of its parent.
+
+        Parent and child would read each other's answers.
+        """
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self.init_poolmanager(POOLS, self._most_kept)
+            self.proxy_manager = {}
+        return super().send(*args, **kwargs)
 
     @contextlib.contextmanager
     def lending_to(self, connections: Connections) -> Iterator[None]:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar, Union
+from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from dcmweb.dicom.json_model import Dataset
-from dcmweb.dicom.resources import Representation, Resource, Target, parse_resource, parse_target
+from dcmweb.dicom.resources import (
+    Representation,
+    Resource,
+    Target,
+    parse_named_target,
+    parse_resource,
+)
 from dcmweb.errors import LocalError, UsageError
 
 if TYPE_CHECKING:
@@ -21,10 +28,13 @@ AnyPath = str | os.PathLike[str]
 Paths = AnyPath | Iterable[AnyPath]
 Targets = str | Target | Iterable[str | Target]
 Resources = str | Resource | Iterable[str | Resource]
-Parameters = str | Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]
+# Values can be text, numbers, dates, or several of them; a type with all that would not let type
+# checkers accept a mixed dict.
+Parameters = str | Mapping[str, object] | Iterable[tuple[str, object]]
 AnyMetadata = Union[AnyPath, "Metadata", Dataset, Sequence[Dataset]]
 
 _E = TypeVar("_E", bound=Enum)
+_T = TypeVar("_T")
 
 
 def member(kind: type[_E], value: _E | str, name: str) -> _E:
@@ -38,20 +48,36 @@ def member(kind: type[_E], value: _E | str, name: str) -> _E:
 
 def read_paths(paths: Paths) -> list[str]:
     """Return the paths of files, of which there can be one alone. Raises UsageError for "" ."""
-    given = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    found = [os.fspath(one) for one in given]
+    found = [_path(one) for one in _each(paths, (str, bytes, os.PathLike), "a path of a file")]
     if "" in found:
         raise UsageError("a path is empty", "name a file, or . for this folder")
     return found
 
 
+def read_path(path: AnyPath, name: str) -> str:
+    """Return the path of one file or folder, "" for none. Raises UsageError for what is not one."""
+    found = _path(path)
+    if "\0" in found:
+        raise UsageError(f"{name} has a null character in it", "check the path")
+    return found
+
+
+def read_listed(listed: Iterable[AnyPath]) -> Iterator[str]:
+    """Read the paths of a list one by one, as they are needed."""
+    return map(_path, _each(listed, (str, bytes, os.PathLike), "a path of a file"))
+
+
 def read_targets(paths: Targets, base_url: str) -> Iterable[Target | str]:
-    """Read paths of a server now if they are at hand; those of an iterator, one by one later."""
-    if isinstance(paths, (str, Target)):
-        paths = [paths]
-    if not isinstance(paths, Sequence):
-        return paths
-    return [_target(one, base_url) for one in paths]
+    """Read paths of a server now if they are at hand; those of an iterator, one by one later.
+
+    Raises UsageError if there is none: that does not mean the whole store.
+    """
+    given = _each(paths, (str, Target), "a path")
+    if not isinstance(given, Collection):
+        return (_checked(one, Target, "a path") for one in given)
+    if not given:
+        raise UsageError("no path is given", "name a study, series or instance")
+    return [_target(one, base_url) for one in given]
 
 
 def read_metadata_targets(paths: Targets, base_url: str) -> Iterable[Target | str]:
@@ -62,15 +88,24 @@ def read_metadata_targets(paths: Targets, base_url: str) -> Iterable[Target | st
 
 def read_resources(paths: Resources) -> list[Resource]:
     """Read paths of resources. Raises UsageError if there is none, or "" among them."""
-    given = [paths] if isinstance(paths, (str, Resource)) else paths
     found = []
-    for one in given:
-        if one == "":
+    for given in _each(paths, (str, Resource), "a path"):
+        one = _checked(given, Resource, "a path")
+        if isinstance(one, str) and not one.strip():
             raise UsageError("a path is empty", "name a study, series or instance")
         found.append(parse_resource(one) if isinstance(one, str) else one)
     if not found:
         raise UsageError("no path is given", "name a study, series or instance")
     return found
+
+
+def read_operations(operations: str | Iterable[str]) -> Iterable[str]:
+    """Read names of operations now if they are at hand. Raises UsageError if there is none."""
+    given = _each(operations, (str,), "the name of an operation")
+    if isinstance(given, Collection) and not given:
+        raise UsageError("no operation is given", "write projects/.../operations/ID")
+    names = (_checked(one, str, "the name of an operation") for one in given)
+    return list(names) if isinstance(given, Collection) else names
 
 
 def read_pairs(parameters: Parameters) -> list[Pair]:
@@ -80,14 +115,61 @@ def read_pairs(parameters: Parameters) -> list[Pair]:
     if isinstance(parameters, str):
         return parse_parameters([parameters])
     pairs = parameters.items() if isinstance(parameters, Mapping) else parameters
-    return [pair for key, value in pairs for pair in _pairs_of(key, value)]
+    found: list[Pair] = []
+    for pair in _each(pairs, (), "a pair of key and value"):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise UsageError("a search parameter is not a pair of key and value")
+        found += _pairs_of(*pair)
+    return found
+
+
+def read_fields(fields: Iterable[str]) -> list[str]:
+    """Read the names of attributes, of which there can be one alone."""
+    return [_checked(one, str, "an attribute") for one in _each(fields, (str,), "an attribute")]
+
+
+def read_limit(limit: object) -> int | None:
+    """Check how many rows are wanted; None is all."""
+    if limit is None:
+        return None
+    if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 1:
+        return limit
+    raise UsageError(f"limit is {limit!r}", "give a whole number of at least 1")
 
 
 def _pairs_of(key: object, value: object) -> Iterator[Pair]:
     if not isinstance(key, str) or not key.strip():
         raise UsageError("a search key is not text", "write it like PatientID or 00100020")
-    for one in value if isinstance(value, (list, tuple)) else [value]:
-        yield key, str(one)
+    values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+    if not values:  # it would find everything
+        raise UsageError(f"search key {key} has no value", "leave the key out, or give it one")
+    for one in values:
+        if not isinstance(one, (str, int, float, date)) or isinstance(one, bool):
+            raise UsageError(
+                f"a value of search key {key} is of type {type(one).__name__}", "give it as text"
+            )
+        yield key, one.strftime("%Y%m%d") if type(one) is date else str(one)
+
+
+def _each(given: object, alone: tuple[type, ...], what: str) -> Iterable[Any]:
+    """Return what is given as something to iterate over, be it one of them alone."""
+    if isinstance(given, alone):
+        return [given]
+    if isinstance(given, (str, bytes, bytearray)) or not isinstance(given, Iterable):
+        raise UsageError(f"{type(given).__name__} is not the type of {what}")
+    return given
+
+
+def _checked(given: object, kind: type[_T], what: str) -> _T | str:
+    if isinstance(given, (str, kind)):
+        return given
+    raise UsageError(f"{type(given).__name__} is not the type of {what}", "give it as text")
+
+
+def _path(given: object) -> str:
+    if isinstance(given, (str, bytes, os.PathLike)):
+        return os.fsdecode(given)
+    raise UsageError(f"{type(given).__name__} is not the type of a path of a file")
 
 
 def read_metadata(given: AnyMetadata) -> Metadata:
@@ -97,8 +179,11 @@ def read_metadata(given: AnyMetadata) -> Metadata:
     if isinstance(given, Metadata):
         return given
     if not isinstance(given, (str, os.PathLike)):
-        return Metadata("metadata", json.dumps(given).encode())
-    path = os.fspath(given)
+        try:
+            return Metadata("metadata", json.dumps(given).encode())
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the metadata cannot be written as JSON: {error}") from None
+    path = read_path(given, "the path of the metadata")
     try:
         with open(path, "rb") as file:
             return Metadata(path, file.read(), os.fstat(file.fileno()).st_mtime_ns)
@@ -106,14 +191,9 @@ def read_metadata(given: AnyMetadata) -> Metadata:
         raise LocalError(f"{path} cannot be read: {error.strerror}", path=path) from error
 
 
-def _target(given: str | Target, base_url: str) -> Target:
-    if isinstance(given, Target):
-        return given
-    if not given.strip():
-        raise UsageError(
-            "a path is empty", "name a study, or leave the path out for the whole store"
-        )
-    return parse_target(given, base_url)
+def _target(given: object, base_url: str) -> Target:
+    one = _checked(given, Target, "a path")
+    return parse_named_target(one, base_url) if isinstance(one, str) else one
 
 
 def _as_metadata(target: Target | str) -> Target | str:

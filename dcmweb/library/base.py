@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from dcmweb.errors import DcmwebError, UsageError
-from dcmweb.library.arguments import AnyPath
+from dcmweb.library.arguments import AnyPath, read_path
 from dcmweb.library.runs import Account, OnProgress, OpenManifest, Run, Transfer
 from dcmweb.settings import Settings
 from dcmweb.transfer.outcomes import IsDone, Outcomes, Status
@@ -89,6 +89,10 @@ class ClientBase:
         self._is_closed = True
         self._transport.close()
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: credentials would go along, and connections cannot."""
+        raise TypeError("a Client cannot be pickled; pass its `settings`, and use Client.of(them)")
+
     def _transfer(
         self,
         name: str,
@@ -99,7 +103,7 @@ class ClientBase:
         account = Account(purpose, self._on_progress)
         context = self._context(account.report)
         follow = partial(account.follow, context.engine, partial(begin, context), manifest)
-        return self._begun_later(Transfer(name, follow, account))
+        return self._begun_later(Transfer(name, follow, account), context)
 
     def _context(self, tick: Callable[[], None] = lambda: None) -> RunContext:
         """Make what one run owns."""
@@ -109,21 +113,22 @@ class ClientBase:
             raise UsageError("the client is closed", "make another one")
         return RunContext(self._transport, stop=self._stop, notify=self._on_note, tick=tick)
 
-    def _begun_later(self, run: _R) -> _R:
+    def _begun_later(self, run: _R, context: RunContext) -> _R:
         """Remember a run until it is begun, or closed on purpose."""
+        run.on_close = context.stop.set
         number = next(self._numbers)
         self._not_begun[number] = run.name
         run.on_begun = partial(self._not_begun.pop, number, None)
         return run
 
     def _manifest(self, command: str, path: AnyPath, *, writes: bool) -> OpenManifest | None:
-        if not os.fspath(path):
+        if not (file := read_path(path, "manifest")):
             return None
         from dcmweb.transfer.manifest import Manifest
 
         # Files keep their name in the manifest wherever a run is started.
         name = os.path.abspath if command == "store" else str
-        return partial(Manifest, os.fspath(path), self.base_url, command, name, writes=writes)
+        return partial(Manifest, file, self.base_url, command, name, writes=writes)
 
 
 def find_root(client: ClientBase, failed: DcmwebError) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -18,9 +17,14 @@ from dcmweb.library.arguments import (
     Resources,
     Targets,
     member,
+    read_fields,
+    read_limit,
+    read_listed,
     read_metadata,
     read_metadata_targets,
+    read_operations,
     read_pairs,
+    read_path,
     read_paths,
     read_resources,
     read_targets,
@@ -96,14 +100,14 @@ class Client(ClientBase):
                 user=user,
                 password=password,
                 token=token,
-                token_file=os.fspath(token_file),
+                token_file=read_path(token_file, "token_file"),
             ),
             workers=ADAPTIVE_WORKERS if workers == "auto" else workers,
             adapts=workers == "auto",
             retries=retries,
             connect_timeout=connect_timeout,
             idle_timeout=idle_timeout,
-            ca_bundle=os.fspath(ca_bundle),
+            ca_bundle=read_path(ca_bundle, "ca_bundle"),
             insecure=insecure,
         )
         self._set_up(settings, on_note, on_progress, None)
@@ -137,8 +141,8 @@ class Client(ClientBase):
             storage_class=storage_class,
             on_error=member(OnError, on_error, "on_error"),
         )
-        masks, files = read_paths(paths), (os.fspath(one) for one in listed)
-        if not masks and isinstance(listed, Sequence) and not listed:
+        masks, files = read_paths(paths), read_listed(listed)
+        if not masks and isinstance(listed, Collection) and not listed:
             raise UsageError("there is nothing to store", "name files, folders or masks")
         return self._transfer(
             "store()",
@@ -168,7 +172,7 @@ class Client(ClientBase):
 
         options = StoreOptions(dry_run=dry_run, verify=verify, storage_class=storage_class)
         given, masks = read_metadata(metadata), read_paths(paths)
-        files = (os.fspath(one) for one in listed)
+        files = read_listed(listed)
         return self._transfer(
             "store_metadata()",
             lambda context, done: store_metadata(context, given, masks, files, done, options),
@@ -181,7 +185,7 @@ class Client(ClientBase):
         path: str = "studies",
         parameters: Parameters = (),
         *,
-        fields: Sequence[str] = (),
+        fields: str | Iterable[str] = (),
         limit: int | None = None,
         complete: bool = True,
         check: bool = True,
@@ -203,23 +207,24 @@ class Client(ClientBase):
         from dcmweb.transactions.search.run import Search
 
         pairs = read_pairs(parameters)
-        if limit is not None and limit < 1:
-            raise UsageError(f"limit is {limit}", "give a whole number of at least 1")
+        names, rows = read_fields(fields), read_limit(limit)
+        if not isinstance(path, str):
+            raise UsageError(f"{type(path).__name__} is not the type of a path")
         context = self._context()
         search = Search(
             context,
             path,
             checked_parameters(pairs) if check else pairs,
-            rows=limit,
-            every=complete and limit is None,
-            fields=[".".join(one.tag for one in attributes(name)) for name in fields],
+            rows=rows,
+            every=complete and rows is None,
+            fields=[".".join(one.tag for one in attributes(name)) for name in names],
         )
         begin = partial(noting_ignored_keys, search, pairs, context.notify)
-        return self._begun_later(SearchRows(search, begin))
+        return self._begun_later(SearchRows(search, begin), context)
 
     def retrieve(
         self,
-        paths: Targets = (),
+        paths: Targets | None = None,
         output: AnyPath = ".",
         *,
         media_type: str = "",
@@ -236,7 +241,7 @@ class Client(ClientBase):
 
         `paths` name studies, series, instances and frames, such as `studies/1.2/series/3.4`, with
         /metadata, /rendered, /thumbnail or /bulkdata after them for another representation;
-        without any, the whole store is meant. Paths of an iterator are read as they are needed.
+        None is the whole store, an empty list an error. Those of an iterator are read when needed.
         All other arguments but `manifest` are those of `RetrieveOptions`. Outcomes are recorded in
         the file `manifest`; what it says is done, and still has its file, is not done again.
         """
@@ -254,8 +259,9 @@ class Client(ClientBase):
             dry_run=dry_run,
             on_error=member(OnError, on_error, "on_error"),
         )
-        targets = read_targets(paths, self.base_url) or [Target()]
-        (folder,) = read_paths(output)
+        targets = [Target()] if paths is None else read_targets(paths, self.base_url)
+        if not (folder := read_path(output, "output")):
+            raise UsageError("output is empty", "name a folder, or . for this one")
 
         def begin(context: RunContext, is_done: IsDone) -> Outcomes:
             destination = Destination.of(folder, how, is_done if manifest else None)
@@ -323,7 +329,7 @@ class Client(ClientBase):
         from dcmweb.transactions.delete.operations import wait
 
         rule = member(OnError, on_error, "on_error")
-        names = [operations] if isinstance(operations, str) else operations
+        names = read_operations(operations)
         return self._transfer(
             "wait()", lambda context, _: wait(context, names, rule), Status.FINISHED
         )
@@ -340,7 +346,6 @@ class Client(ClientBase):
         rule = member(OnError, on_error, "on_error")
         targets = read_metadata_targets(paths, self.base_url)
         failures: list[Outcome] = []
-        begin = partial(
-            metadata_of_all, self._context(), targets, get, on_error=rule, failures=failures
-        )
-        return self._begun_later(Rows(name, begin, failures))
+        context = self._context()
+        begin = partial(metadata_of_all, context, targets, get, on_error=rule, failures=failures)
+        return self._begun_later(Rows(name, begin, failures), context)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from threading import Lock, get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level
-from dcmweb.errors import Interrupted
+from dcmweb.errors import Interrupted, UsageError
 from dcmweb.transfer.engine import Engine, Meter
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, Tally, nothing_is_done
 from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
@@ -32,39 +34,76 @@ class Run(Generic[T]):
 
     Nothing is sent before that. A loop that is broken off can be taken up again by another loop
     over the same run. A run that is closed, or forgotten, ends what it has in flight, and harms no
-    other run. An error ends the run: whoever goes on gets it again.
+    other run. An error ends the run: whoever goes on gets it again. Several threads may take the
+    results of one run; each gets some of them.
     """
 
     def __init__(self, name: str, begin: Callable[[], Iterator[T]]) -> None:
         self.name = name
         self.on_begun: Callable[[], object] = lambda: None
+        self.on_close: Callable[[], object] = lambda: None  # cuts off what is in flight
         self._begin = begin
         self._results: Iterator[T] | None = None
         self._error: BaseException | None = None
+        self._trace: TracebackType | None = None
+        self._lock = Lock()
+        self._thread = 0  # the one that waits for a result
+        self._process = os.getpid()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: it is something going on, not a value."""
+        raise TypeError("a run cannot be pickled; hand over a Work instead")
 
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
+        self._check_caller()
+        with self._lock:
+            self._thread = get_ident()
+            try:
+                return self._take()
+            finally:
+                self._thread = 0
+
+    def _check_caller(self) -> None:
+        if self._thread == get_ident():
+            raise UsageError(f"{self.name} waits for a result, and cannot be asked for another")
+        if self._process != os.getpid():
+            raise UsageError(f"{self.name} was called in another process", "call it again in this")
+
+    def _take(self) -> T:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(self._trace)
         if self._results is None:
             self.on_begun()
-            self._results = self._begin()
+            self._results, self._begin = self._begin(), lambda: iter(())
         try:
             return next(self._results)
         except StopIteration:
             raise
         except BaseException as error:
-            self._error = error
+            self._error, self._trace = error, error.__traceback__
             raise
 
     def close(self) -> None:
-        """End the run where it is; what is in flight is cut off."""
+        """End the run where it is; what is in flight is cut off.
+
+        A thread that waits for a result of it gets Interrupted.
+        """
         self.on_begun()
-        results, self._results = self._results, iter(())
-        if results is not None:
-            _close(results)
+        if self._process != os.getpid():
+            self._results = iter(())
+            return
+        if self._thread:
+            self.on_close()
+        if self._thread == get_ident():  # by a callback: the run ends when that returns
+            return
+        with self._lock:
+            results, self._results = self._results, iter(())
+            self._begin = lambda: iter(())
+            if results is not None:
+                _close(results)
 
     def __enter__(self: _Self) -> _Self:
         return self

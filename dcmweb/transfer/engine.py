@@ -6,15 +6,17 @@ their iterator one by one, at most one ahead for each worker, so that memory doe
 
 from __future__ import annotations
 
+import atexit
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Lock, Thread, current_thread
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from dcmweb.errors import DcmwebError, Interrupted, Refused, Stalled
 from dcmweb.transfer.concurrency import ConcurrencyLimit
@@ -196,9 +198,7 @@ class Engine:
             self._raise_if_never_connected()
         finally:
             self.stop.is_watched = False
-            if crew.is_working():
-                self.stop.set()
-            crew.join()
+            crew.end()
 
 
 class _End:
@@ -232,19 +232,24 @@ class _Crew(Generic[T]):
         self._threads += [
             Thread(target=self._work, name="dcmweb worker", daemon=True) for _ in range(workers)
         ]
+        _crews.add(self)
         for thread in self._threads:
             thread.start()
 
     def _find(self, jobs: Iterator[Job[T]]) -> None:
         """Put jobs into their queue until there are no more, or the run stops."""
-        end = _End()
+        # No variable keeps an error: with its traceback, it would keep all that it passed through.
         try:
             for job in jobs:
                 self._offer(job)
-                self._stop.check()
+                if self._stop.is_set():
+                    return
+            self._offer(_End())
         except BaseException as error:
-            end = _End(error)
-        self._offer(end)
+            self._offer(_End(error))
+        finally:
+            if isinstance(jobs, Generator):
+                jobs.close()  # here, rather than when Python collects it
 
     def _offer(self, job: Job[T] | _End) -> None:
         while not self._stop.is_set():
@@ -253,13 +258,13 @@ class _Crew(Generic[T]):
                 return
 
     def _work(self) -> None:
-        error: BaseException | None = None
         try:
             while self._one_job():
                 pass
-        except BaseException as raised:
-            error = raised
-        self._put(_End(error))
+        except BaseException as error:
+            self._put(_End(error))
+        else:
+            self._put(_End())
 
     def _one_job(self) -> bool:
         """Do a job when it is this worker's turn; return False if there is none."""
@@ -308,6 +313,7 @@ class _Crew(Generic[T]):
     def results(self, tick: Callable[[], None]) -> Iterator[T]:
         """Yield results until all workers have ended, or their time after a stop is over."""
         error: BaseException | None = None
+        results: list[T] | _End = []
         while self._working and not self._is_over():
             try:
                 results = self._results.get(timeout=TICK)
@@ -324,8 +330,13 @@ class _Crew(Generic[T]):
         yield from self._left_over()
         if self._stop.cause is not None:
             raise self._stop.cause
-        if error is not None:
-            raise error
+        if error is None and self._stop.is_set():
+            error = Interrupted()  # somebody closed the run, while another thread waits for it
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error, results
 
     def _left_over(self) -> Iterator[T]:
         """Yield results that came too late for the loop."""
@@ -344,11 +355,22 @@ class _Crew(Generic[T]):
         self._deadline = self._deadline or time.monotonic() + GRACE
         return time.monotonic() > self._deadline
 
-    def is_working(self) -> bool:
-        return self._working > 0
-
-    def join(self) -> None:
+    def end(self) -> None:
+        """Stop what is still at work, and wait for that a little."""
+        if self._working:
+            self._stop.set()
         deadline = time.monotonic() + GRACE
         for thread in self._threads:
             if thread is not current_thread():  # the garbage collector may run in a worker
                 thread.join(max(0.0, deadline - time.monotonic()))
+        _crews.discard(self)
+
+
+_crews: WeakSet[_Crew[Any]] = WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End the runs that a program has left open, so that they remove what they had half written."""
+    for crew in list(_crews):
+        crew.end()

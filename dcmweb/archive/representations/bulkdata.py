@@ -66,8 +66,8 @@ class Held:
 def find_bulkdata(path: str, location: str) -> list[Bulk]:
     """Find the value of the element at `TAG`, or at `TAG/ITEM/TAG` in items counted from 1.
 
-    It is one stream, or one for each frame of encapsulated pixel data. Raises NotFound if there
-    is no such element or it has no value, BadRequest if the location is malformed, NotAcceptable
+    It is one stream, or one for each frame of encapsulated pixel data. Raises NotFound if the
+    element is missing or has no value, BadRequest if the location is malformed, NotAcceptable
     if frames cannot be separated, BrokenDicom if the file cannot be read.
     """
     if not _LOCATION.fullmatch(location):

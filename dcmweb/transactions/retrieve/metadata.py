@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from dcmweb.dicom.json_model import Dataset
-from dcmweb.dicom.resources import Representation, Resource, Target, parse_target
+from dcmweb.dicom.resources import Representation, Resource, Target, parse_named_target
 from dcmweb.errors import (
     DcmwebError,
     Interrupted,
@@ -55,7 +55,7 @@ def metadata_of_all(
         try:
             target = given
             if isinstance(target, str):
-                target = parse_target(target, context.settings.base_url)
+                target = parse_named_target(target, context.settings.base_url)
             if target.representation is not Representation.METADATA:
                 raise UsageError(f"{target} is not metadata", "add /metadata to the path")
             yield from get(context, target.resource)

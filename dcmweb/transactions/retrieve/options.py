@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from dcmweb.errors import UsageError
 from dcmweb.http.media_types import MediaType, parse_wanted
 from dcmweb.local.layout import DEFAULT_TEMPLATE, Layout
 from dcmweb.transactions.on_error import OnError
@@ -33,6 +34,10 @@ class RetrieveOptions:
 
     def __post_init__(self) -> None:
         """Check what is given."""
+        for name in ("media_type", "layout", "viewport", "window"):
+            _check_type(name, getattr(self, name), str)
+        if self.quality is not None:
+            _check_type("quality", self.quality, int)
         _ = self.wanted, self.rendering, self.parsed_layout
 
     @cached_property
@@ -49,3 +54,9 @@ class RetrieveOptions:
     def parsed_layout(self) -> Layout:
         """Where files go."""
         return Layout(self.layout or DEFAULT_TEMPLATE)
+
+
+def _check_type(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        expected = "text" if kind is str else "a whole number"
+        raise UsageError(f"{name} is of type {type(value).__name__}", f"give it as {expected}")

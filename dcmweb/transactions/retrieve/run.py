@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 
-from dcmweb.dicom.resources import Level, Representation, Target, parse_target
+from dcmweb.dicom.resources import Level, Representation, Target, parse_named_target
 from dcmweb.errors import DcmwebError, Interrupted, UsageError
 from dcmweb.http.media_types import DICOM, DICOM_AS_STORED, ZIP, MediaType
 from dcmweb.local.partial_files import make_folder
@@ -99,7 +99,7 @@ class _Retrieval:
 
     def jobs(self, given: Target | str, *, spread: bool) -> Iterator[Job]:
         """Make the jobs of a target; `spread` makes many small ones for a study."""
-        target = parse_target(given, self._base_url) if isinstance(given, str) else given
+        target = parse_named_target(given, self._base_url) if isinstance(given, str) else given
         self._check(target)
         if self._dry_run:
             yield from self._planned(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import threading
@@ -396,7 +397,45 @@ def test_no_attempt_begins_after_a_stop() -> None:
         engine.attempt(action)
     with pytest.raises(Interrupted):
         engine.attempt(lambda: pytest.fail("it was begun"))
-    list(engine.run([]))
+
+
+def test_a_run_that_somebody_stopped_does_not_pass_for_done() -> None:
+    """As when one thread closes a run that another waits for."""
+    stop = Stop()
+
+    def job() -> Iterator[int]:
+        yield 1
+        stop.set()
+
+    with pytest.raises(Interrupted):
+        list(make(stop=stop).run([job, job]))
+
+
+@pytest.mark.parametrize("how", ["break", "error", "end"])
+def test_an_iterator_of_jobs_is_closed_with_its_run(how: str) -> None:
+    """At once, not when Python collects it."""
+    closed = threading.Event()
+
+    def jobs() -> Iterator[Callable[[], list[int]]]:
+        try:
+            yield lambda: [1]
+            while how == "break":
+                yield lambda: [1]
+            if how == "error":
+                raise KeyError
+        finally:
+            closed.set()
+
+    gc.disable()
+    try:
+        for _ in make(workers=2).run(jobs()):
+            if how == "break":
+                break
+    except KeyError:
+        assert how == "error"
+    finally:
+        gc.enable()
+    assert closed.is_set()
 
 
 def test_an_item_is_tried_again_as_often_as_the_policy_says() -> None:
