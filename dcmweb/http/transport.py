@@ -53,6 +53,7 @@ class Transport:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.warnings: set[str] = set()  # of the server, that a run has passed on
         self.auth = auth.choose(settings.base_url, settings.credentials)
         self.adapter = Adapter(settings.workers + 1, settings.idle_timeout)
         self.http = _Http()

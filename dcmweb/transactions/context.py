@@ -12,7 +12,7 @@ from dcmweb.settings import Settings
 from dcmweb.transfer.engine import Engine, RetryPolicy
 from dcmweb.transfer.stop import Stop
 
-MOST_WARNINGS = 20  # of one run; a server may have another one for each instance
+MOST_WARNINGS = 20  # of one server; it may have another one for each instance
 _ADDITIONAL = re.compile(r"\badditional results\b", re.IGNORECASE)
 
 
@@ -37,7 +37,7 @@ class RunContext:
         self.page_size = self.settings.page_size  # made smaller for a server that wants it so
         self.has_counts = True  # the server counts instances without being asked to
         self.accepted: dict[tuple[str, ...], str] = {}  # of several forms of Accept, what worked
-        self._warnings: set[str] = set()
+        self._warnings = transport.warnings
         self._said: set[str] = set()
         self._lock = Lock()
         self.session = Session(transport, self._on_warning)

@@ -141,7 +141,7 @@ class _Files:
     def end(self) -> list[Outcome]:
         """Name the masks without a file. Raises NothingMatched if no mask has one."""
         if not self.any_found and not self.masks:
-            raise NothingMatched("the list has no paths in it", "check what wrote it")
+            raise NothingMatched("the list has no paths in it", "it holds paths of files")
         if not self.any_found:
             raise NothingMatched(*why_nothing(self.masks))
         reason = "no such file, or nothing matches"
