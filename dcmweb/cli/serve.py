@@ -143,7 +143,8 @@ def _exit_code_of(command: Sequence[str], environment: dict[str, str], stop: Sto
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(_BETWEEN_LOOKS)
             return 128 - code if code < 0 else code
-    process.send_signal(stop.cause.exit_code - 128)
+    if not IS_WINDOWS:  # there, the console passes Ctrl-C on
+        process.send_signal(stop.cause.exit_code - 128)
     _wait_or_kill(process)
     return stop.cause.exit_code
 
