@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ def test_utf_16_with_the_other_order_and_without_a_mark(mark: bytes) -> None:
     assert decode_text(mark + "abc".encode("utf-16-be"), "x") == "abc"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no /dev/fd")
 def test_a_pipe_is_read() -> None:
     reader, writer = os.pipe()
     os.write(writer, TEXT.encode())
@@ -43,11 +45,12 @@ def test_what_cannot_be_decoded_is_said_in_words(data: bytes) -> None:
 
 
 def test_bytes_can_be_kept_as_in_names_of_files() -> None:
-    assert os.fsencode(decode_text(b"M\xfcller", "x", errors="surrogateescape")) == b"M\xfcller"
+    text = decode_text(b"M\xfcller", "x", errors="surrogateescape")
+    assert text.encode(errors="surrogateescape") == b"M\xfcller"
 
 
 @pytest.mark.parametrize("name", ["missing", "."])
 def test_what_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
-    with pytest.raises(LocalError, match=f"cannot read {tmp_path / name}: ") as caught:
+    with pytest.raises(LocalError, match=re.escape(f"cannot read {tmp_path / name}: ")) as caught:
         read_text(str(tmp_path / name))
     assert caught.value.path == str(tmp_path / name)

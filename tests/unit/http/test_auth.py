@@ -168,6 +168,7 @@ def test_json_without_a_token_is_said_to_be_that(content: str, tmp_path: Path) -
         choose(OTHER_URL, Credentials(token_file=str(file)))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no /dev/fd")
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"abc\n")

@@ -31,7 +31,7 @@ def test_a_socks_proxy_without_its_package_is_named(
 ) -> None:
     monkeypatch.setenv(name, f"{scheme}://127.0.0.1:9")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(UsageError, match=name + r" names a SOCKS proxy.*PySocks"):
+    with pytest.raises(UsageError, match=f"(?i:{name})" + r" names a SOCKS proxy.*PySocks"):
         transport.environment(URL)
     monkeypatch.setenv("NO_PROXY", "server.example")
     transport.environment(URL)
