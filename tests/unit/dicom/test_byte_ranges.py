@@ -61,6 +61,6 @@ def test_a_file_that_is_gone_is_an_error(path: str) -> None:
     source = file_range(path, 0, 5)
     os.unlink(path)
     for read in (lambda: list(source.pieces()), source.check):
-        with pytest.raises(LocalError, match="No such file|[Nn]ot found|cannot find") as caught:
+        with pytest.raises(LocalError, match=r"No such file|[Nn]ot found|cannot find") as caught:
             read()
         assert caught.value.path == path
