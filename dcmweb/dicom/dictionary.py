@@ -47,7 +47,7 @@ _USUAL: Mapping[str, tuple[str, str]] = {
 }
 _DICOM_ROOT = "1.2.840.10008."  # which the UIDs of the standard begin with
 _KEYWORDS = {tag: keyword for keyword, (tag, _) in _USUAL.items()}
-SIMILAR = 0.85  # of two names, of which one may be a slip: 1 is the same
+SIMILAR = 0.85  # ratio from which a name is suggested for a mistyped one; 1 means equal
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
 

@@ -131,7 +131,7 @@ class Client(ClientBase):
         `storage_class` is that of Google Cloud Healthcare. Outcomes are recorded in the file
         `manifest`, and what it says is done is not done again.
 
-        The run raises NothingMatched if there is no file at all.
+        The run raises NothingMatched if no files are found.
         """
         from dcmweb.transactions.store.run import StoreOptions, store
 

@@ -11,8 +11,24 @@ from dcmweb.transfer.outcomes import FailureGroup, Status
 NOT_BEGUN = "not begun"  # the end of a run that nobody has begun, or whose records failed before it
 
 
+class _Counted:
+    """What `counts` adds up to: the outcomes of items, by status."""
+
+    counts: Mapping[Status, int]
+
+    @property
+    def items(self) -> int:
+        """The number of items that have an outcome."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """The number of items that failed, or whose outcome is unknown."""
+        return sum(count for status, count in self.counts.items() if not status.is_good)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class Progress(_Counted):
     """The progress of a run.
 
     `counts` are the items so far, by status. `bytes` have been moved, those of items under way
@@ -29,19 +45,9 @@ class Progress:
     workers: int = 1
     seconds: float = 0.0
 
-    @property
-    def items(self) -> int:
-        """The number of items that have an outcome."""
-        return sum(self.counts.values())
-
-    @property
-    def failed(self) -> int:
-        """The number of items that failed, or whose outcome is unknown."""
-        return sum(count for status, count in self.counts.items() if not status.is_good)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class Summary(_Counted):
     """The result of a run: `purpose` is the status that its items should have.
 
     `bytes` were moved in `seconds`, with at most `workers` requests at a time and `retries`.
@@ -58,16 +64,6 @@ class Summary:
     retries: int
     failures: tuple[FailureGroup, ...] = ()
     end: str = ""
-
-    @property
-    def items(self) -> int:
-        """The number of items of the run."""
-        return sum(self.counts.values())
-
-    @property
-    def failed(self) -> int:
-        """The number of items that failed, or whose outcome is unknown."""
-        return sum(count for status, count in self.counts.items() if not status.is_good)
 
     @property
     def is_begun(self) -> bool:

@@ -15,7 +15,7 @@ REMEMBERED = 10_000  # instances that were sent last, so that memory has a bound
 
 
 class Sent:
-    """The names of what was sent last in a run, by any worker.
+    """The names of the instances that any worker of a run has sent last.
 
     A server or proxy that answers a request twice lets the second answer come for the next request.
     What it names was sent, so that it is not a new UID that the server gave to something else.

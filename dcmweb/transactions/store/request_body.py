@@ -26,7 +26,7 @@ class BodyFormat(Enum):
 
 @dataclass
 class Counted:
-    """A source of which is counted what has been read, as long as it is not taken back."""
+    """A source that counts the bytes read from it, until the count is taken back."""
 
     source: Source
     meter: Meter
