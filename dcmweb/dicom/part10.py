@@ -5,6 +5,7 @@ pydicom reads files with an unusual layout.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -331,12 +332,24 @@ def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
 
 @contextmanager
 def _ignoring_pydicom_errors() -> Iterator[None]:
-    """Ignore the warnings and errors of pydicom: on noise, it can raise anything."""
+    """Ignore the warnings and errors of pydicom: on noise, it can raise anything.
+
+    Errors of the file system pass: a file that cannot be read may well be DICOM.
+    """
     import warnings
 
-    with warnings.catch_warnings(), suppress(Exception):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (
+                None,
+                errno.EINVAL,
+            ):  # EINVAL: pydicom sought a place before the file
+                raise
+        except Exception:
+            return  # the caller names what is then missing
 
 
 def _text_of(dataset: pydicom.Dataset, tag: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from pydicom.dataelem import DataElement, RawDataElement
@@ -134,12 +133,16 @@ def _element(elements: Elements, tag: str) -> RawDataElement | DataElement:
 
 def _item(content: OpenDataset, elements: Elements, tag: str, number: int) -> Elements:
     place = BaseTag(int(tag, 16))
-    with suppress(Exception):  # pydicom raises errors of any kind on malformed values
+    try:
         content.raw(elements, place)
         items = elements[place].value
-        if isinstance(items, Items) and number <= len(items):
-            item: Elements = items[number - 1]
-            return item
+    except OSError:
+        raise
+    except Exception:  # pydicom raises errors of any kind on malformed values
+        items = None
+    if isinstance(items, Items) and number <= len(items):
+        item: Elements = items[number - 1]
+        return item
     raise NotFound(f"there is no item {number} of element {tag.upper()}")
 
 

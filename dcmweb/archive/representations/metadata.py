@@ -53,14 +53,7 @@ def file_metadata(path: str, instance_url: str, *, with_meta: bool = False) -> D
     `bulkdata/TAG`, or `bulkdata/TAG/ITEM/TAG` within the items of a sequence, counted from 1. An
     element whose value cannot be read is empty. Raises BrokenDicom if the file cannot be read.
     """
-    with opened(path) as content:
-        dataset = _Writer(f"{instance_url}/bulkdata", content).dataset(content.elements)
-        if with_meta:
-            dataset |= _file_meta(content)
-    if content.transfer_syntax:
-        syntax = {"vr": "UI", "Value": [content.transfer_syntax]}
-        dataset[AVAILABLE_TRANSFER_SYNTAX_UID] = syntax
-    return dict(sorted(dataset.items()))
+    return dict(sorted(_read(path, (), instance_url, with_meta=with_meta).items()))
 
 
 def read_elements(
@@ -70,6 +63,11 @@ def read_elements(
 
     Raises BrokenDicom if the file cannot be read.
     """
+    dataset = _read(path, tags, instance_url, with_meta=with_meta)
+    return {tag: dataset[tag] for tag in tags if tag in dataset}
+
+
+def _read(path: str, tags: Collection[str], instance_url: str, *, with_meta: bool) -> Dataset:
     with opened(path, tags) as content:
         dataset = _Writer(f"{instance_url}/bulkdata", content).dataset(content.elements)
         if with_meta:
@@ -77,7 +75,7 @@ def read_elements(
     if content.transfer_syntax:
         syntax = {"vr": "UI", "Value": [content.transfer_syntax]}
         dataset[AVAILABLE_TRANSFER_SYNTAX_UID] = syntax
-    return {tag: dataset[tag] for tag in tags if tag in dataset}
+    return dataset
 
 
 def _file_meta(content: OpenDataset) -> Dataset:
@@ -207,6 +205,8 @@ class _Writer:
         try:
             raw = self._content.raw(elements, tag)
             return self._converted(elements[tag], place)
+        except OSError:
+            raise
         except Exception:  # pydicom raises errors of any kind on malformed values
             return {"vr": vr, **_as_text(raw, vr)}
 

@@ -75,6 +75,8 @@ def transcoded(path: str, transfer_syntax: str) -> Iterator[bytes]:
             warnings.simplefilter("ignore")
             start = _start(frames, transfer_syntax, changes)
             end = _end(frames, transfer_syntax)
+    except OSError:
+        raise
     except Exception as error:  # pydicom raises errors of any kind on malformed values
         match = re.search(r"\([0-9A-F]{4},[0-9A-F]{4}\)", str(error), re.IGNORECASE)
         where = f"element {match[0]}" if match else "its header"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import struct
 import tracemalloc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,18 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from dcmweb.archive.representations.metadata import LARGEST_INLINE, file_metadata, read_elements
+from dcmweb.archive.representations.bulkdata import find_bulkdata
+from dcmweb.archive.representations.metadata import (
+    LARGEST_INLINE,
+    OpenDataset,
+    file_metadata,
+    read_elements,
+)
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.errors import BrokenDicom
 
 URL = "https://example.org/studies/1/series/2/instances/3"
+TAG_IN_ITEM = "00081110/1/00081155"
 NATIVE = [
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -272,3 +280,17 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 def test_files_without_meta_information_have_no_transfer_syntax() -> None:
     assert "00083002" in read(sample("CT_small.dcm"))
     assert "00083002" not in read(sample("no_meta.dcm"))
+
+
+@pytest.mark.parametrize(
+    "read", [file_metadata, lambda path, url: find_bulkdata(path, TAG_IN_ITEM)]
+)
+def test_a_disk_that_fails_does_not_pass_for_a_malformed_value(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[str, str], object]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "it failed")
+
+    monkeypatch.setattr(OpenDataset, "raw", fail)
+    with pytest.raises(OSError, match="it failed"):
+        read(str(get_testdata_file("CT_small.dcm")), URL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -594,3 +595,20 @@ def test_meta_information_in_implicit_vr_is_read(
     assert found.resource == identify_file(write(tmp_path, PLAIN[name].data)).identity.resource
     assert (found.transfer_syntax, found.meta_sop_instance) == (syntax, "1.2.3.4")
     assert found.bare is not bool(preamble)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.EIO, LocalError), (errno.EINVAL, MissingUid), (None, MissingUid)]
+)
+def test_a_disk_that_fails_does_not_pass_for_a_malformed_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int | None, error: type[Exception]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, "it failed") if number else OSError("it failed")
+
+    path = tmp_path / "odd.dcm"
+    path.write_bytes(bytes(128) + b"DICM" + b"\x08\x00\x16\x00??" + bytes(20))
+    monkeypatch.setattr(part10, "_read_with_pydicom", fail)
+    with pytest.raises(LocalError) as caught:
+        identify_file(str(path))
+    assert type(caught.value) is error
