@@ -37,6 +37,7 @@ KNOWN_IN = {
     "wcwidth": ["cli"],
     "requests": ["http"],
     "requests_toolbelt": ["http"],
+    "botocore": ["http"],
     "urllib3": ["http"],
     "google": ["http"],
     "pydicom": ["dicom", "archive"],

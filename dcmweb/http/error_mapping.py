@@ -31,6 +31,7 @@ from dcmweb.errors import (
     Unreachable,
     UsageError,
 )
+from dcmweb.http import auth_hints
 from dcmweb.http.framing import FramingError
 from dcmweb.http.redaction import without_query, without_values
 
@@ -51,11 +52,6 @@ _HINTS = {
 }
 # What a status means instead for a request that is not a GET: it has no parameters and no --type.
 _OTHER_HINTS = {400: _CHECK_ROOT, 406: ""}
-_CREDENTIALS = "give --user, --token-file or --auth google"
-_WRONG_CREDENTIALS = {
-    "basic": "the user name or the password is wrong: check --user and the password",
-    "bearer": "the token is wrong or has expired: get another one",
-}
 
 _WARNING = re.compile(r'[0-9]{3} [^\s"]+ "((?:[^"\\]|\\.)*)"')
 _XML_MESSAGE = re.compile(
@@ -95,7 +91,8 @@ def from_status(
 ) -> DcmwebError:
     """Make the error for an answer with an error status.
 
-    `method` is that of the request, `sent` its Authorization field, `accept` its Accept field.
+    `method` is that of the request, `accept` its Accept field, and `sent` its Authorization field,
+    or the option that gave other credentials.
     """
     words = server_words(headers, body)
     said = f"answered {status} {_phrase(status)}"
@@ -106,13 +103,12 @@ def from_status(
             "if that is the server you mean, use it as BASE_URL",
             status=status,
         )
-    if status == 401:
-        return AuthError(message, _auth_hint(headers, sent))
-    if status == 407:
-        return AuthError(message, _PROXY_HINT)
+    hint = _PROXY_HINT if status == 407 else auth_hints.hint(status, headers, message, sent)
+    if hint:
+        return AuthError(message, hint)
     if status == 403:
         no_rights = "these credentials may not do this"
-        may_not = no_rights if sent else f"it takes credentials ({_CREDENTIALS})"
+        may_not = no_rights if sent else f"it takes credentials ({auth_hints.CREDENTIALS})"
         return AuthError(message, f"{may_not}, or it does not exist", fatal=False)
     if status in (404, 410):
         path = "check the path, and that" if method == "GET" else "check that"
@@ -332,16 +328,6 @@ def _json_words(text: str) -> str:
         said = said["error"]
     found = [said[name] for name in _JSON_MESSAGES if isinstance(said.get(name), str)]
     return ": ".join(dict.fromkeys(filter(None, found)))
-
-
-def _auth_hint(headers: Mapping[str, str], sent: str) -> str:
-    """Say what to do after a 401: credentials were missing, or they are wrong."""
-    asked = headers.get("www-authenticate", "").split(" ")[0]
-    wants = f"the server asks for {asked}; " if asked.isalpha() else ""
-    scheme = sent.partition(" ")[0].lower()
-    if scheme and asked.isalpha() and asked.lower() != scheme:
-        return f"{wants}{scheme} credentials were sent: {_CREDENTIALS}"
-    return _WRONG_CREDENTIALS.get(scheme, f"{wants}{_CREDENTIALS}")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

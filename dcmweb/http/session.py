@@ -13,10 +13,11 @@ from dcmweb.errors import DcmwebError, Interrupted, ProtocolError, WrongAnswer
 from dcmweb.http import auth, error_mapping, exchange_log
 from dcmweb.http.adapter import Connections
 from dcmweb.http.content_location import names_another
+from dcmweb.http.media_types import DICOM_JSON
 from dcmweb.http.multipart import Body
-from dcmweb.http.redaction import hide_values, redact, without_query, without_values
+from dcmweb.http.redaction import Redaction, without_query, without_values
 from dcmweb.http.response import Response, is_success
-from dcmweb.http.transport import Transport, origin
+from dcmweb.http.transport import Transport
 
 PROBE_TIMEOUT = 5.0  # seconds
 _SEARCHED = re.compile(r"(^|/)(studies|series|instances)$")  # the end of a path of a search
@@ -36,11 +37,12 @@ class Session:
         self._on_warning = on_warning
         self._settings = transport.settings
         self._connections = Connections()
-        self._origins = {origin(root) for root in self._settings.roots}
+        self.redaction: Redaction = transport.redaction
+        self.carries: str = transport.auth.carries
 
     def is_own(self, url: str) -> bool:
         """Whether a URL is on the server at BASE_URL, or at the root of one of its services."""
-        return origin(url) in self._origins
+        return self._transport.http.is_own(url)
 
     def url(self, path: str, method: str = "GET") -> str:
         """Return the URL of a path below the root of its service; return a URL unchanged."""
@@ -63,7 +65,7 @@ class Session:
 
     @sends_raw_carets.setter
     def sends_raw_carets(self, value: bool) -> None:
-        self._transport.adapter.raw_carets = value
+        self._transport.adapter.raw_carets = self._transport.auth.sends_raw_carets = value
 
     def get(self, path: str, *, accept: str, bulk: bool = False) -> Response:
         """Get a resource; bulk data uncompressed, since it compresses slowly and badly."""
@@ -100,12 +102,28 @@ class Session:
         self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None
     ) -> Response:
         """Send a request, once more with renewed credentials if these were refused."""
+        if body is not None and not self._transport.auth.is_ready:
+            self._seek_challenge(self.url(path, method))
         response = self._send(method, path, headers, body)
-        status = response.status
-        if status in (401, 403) and self._transport.auth.renew(response.request, status):
-            response.close()
+        if self._is_renewed(response):
             response = self._send(method, path, headers, body)
         return response
+
+    def _is_renewed(self, response: Response) -> bool:
+        """Return True if an answer refuses credentials, and there are other ones now."""
+        status = response.status
+        if status not in (401, 403) or not self._transport.auth.renew(response.request, status):
+            return False
+        response.finish()
+        response.close()
+        return True
+
+    def _seek_challenge(self, url: str) -> None:
+        """Send a search before a body, so that a challenge (RFC 9110 section 11.3) comes first."""
+        response = self._send("GET", f"{url}?limit=1", {"Accept": DICOM_JSON}, None)
+        if not self._is_renewed(response):
+            response.finish()
+            response.close()
 
     def _send(
         self,
@@ -132,7 +150,7 @@ class Session:
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
-            exchange_log.log_headers(">", prepared.headers, url)
+            exchange_log.log_headers(">", prepared.headers, url, self.redaction)
             with self._transport.adapter.lending_to(self._connections):
                 answer = self._transport.http.send(
                     prepared,
@@ -146,16 +164,16 @@ class Session:
         except ValueError as error:  # of a redirect: BASE_URL was checked before
             raise ProtocolError(
                 f"{without_query(url)} redirects to what is not an address: "
-                f"{without_values(hide_values(str(error), url))}"
+                f"{without_values(self.redaction.hide(str(error), url))}"
             ) from error
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
-        exchange_log.log_headers("<", answer.headers, url)
+        exchange_log.log_headers("<", answer.headers, url, self.redaction)
         response = Response(answer, prepared, self)
         self._check_identity(response, url)
         if is_success(response.status):  # errors contain the warnings of other answers
             for text in error_mapping.warnings(response.headers):
-                self._on_warning(without_values(hide_values(text, url)))
+                self._on_warning(without_values(self.redaction.hide(text, url)))
         return response
 
     def _check_identity(self, response: Response, url: str) -> None:
@@ -164,7 +182,8 @@ class Session:
         location = response.headers.get("Content-Location", "") if is_got else ""
         if another := names_another(url, location):
             response.close()
-            raise WrongAnswer(f"{without_query(url)} was answered with {without_query(another)}")
+            another = self.redaction.hide(without_query(another), url)
+            raise WrongAnswer(f"{without_query(url)} was answered with {another}")
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Translate an exception into our error; after a cut, that is Interrupted.
@@ -177,4 +196,5 @@ class Session:
             error, (OSError, urllib3.exceptions.HTTPError)
         ):
             raise error
-        return redact(error_mapping.from_exception(error, url, self._settings.idle_timeout), url)
+        found = error_mapping.from_exception(error, url, self._settings.idle_timeout)
+        return self.redaction.redact(found, url)

@@ -18,6 +18,8 @@ from dcmweb import __version__
 from dcmweb.errors import UsageError
 from dcmweb.http import auth, content_coding
 from dcmweb.http.adapter import Adapter
+from dcmweb.http.cookies import Cookies
+from dcmweb.http.redaction import Redaction
 from dcmweb.settings import Settings
 from dcmweb.temporary import temporary_folder
 
@@ -25,21 +27,54 @@ _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _LARGEST_BUNDLE = 64 * 1024 * 1024
 _REDIRECT_BODY = 64 * 1024  # at most this is read, so that the connection can be used again
 
-# What goes along with a redirect to another host; cookies of that host are added afterwards.
+_HAS_LEFT = "has_left_the_server"  # an attribute of requests
+# What goes along with a redirect to another host; cookies are those of that host.
 _HARMLESS_HEADERS = ("accept", "accept-encoding", "user-agent", "range", "connection", "cookie")
 
 
 class _Http(requests.Session):
     """A requests session that sends no credentials to other hosts, and does not read ~/.netrc."""
 
+    def __init__(self, settings: Settings, authentication: auth.Authentication) -> None:
+        super().__init__()
+        self.cookies = Cookies()
+        self._authentication = authentication
+        self._origins = {origin(root) for root in settings.roots}
+
+    def is_own(self, url: str) -> bool:
+        """Whether a URL is on the server at BASE_URL, or at the root of one of its services."""
+        return origin(url) in self._origins
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare a request with the cookies of its host; requests would forget their policy."""
+        prepared = requests.PreparedRequest()
+        prepared.prepare(
+            method=request.method,
+            url=request.url,
+            headers={**self.headers, **request.headers},
+            data=request.data,
+            auth=request.auth,
+            cookies=self.cookies.copy(),
+        )
+        return prepared
+
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
-        """Drop all that may be a credential of a request that is redirected to another host."""
-        if origin(str(response.request.url)) != origin(str(prepared_request.url)):
-            for name in list(prepared_request.headers):
-                if name.lower() not in _HARMLESS_HEADERS:
-                    del prepared_request.headers[name]
+        """Authenticate a redirect within the server; drop all credentials on one to another host.
+
+        What has once left the server is not authenticated again, should it come back.
+        """
+        url, before = str(prepared_request.url), response.request
+        if _HAS_LEFT not in vars(before) and origin(str(before.url)) == origin(url):
+            if self.is_own(url):
+                prepared_request.prepare_auth(self._authentication)
+            return
+        vars(prepared_request)[_HAS_LEFT] = True
+        prepared_request.hooks = {"response": []}  # its challenges are none of ours
+        for name in list(prepared_request.headers):
+            if name.lower() not in _HARMLESS_HEADERS:
+                del prepared_request.headers[name]
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where an answer redirects to; read only a little of its body."""
@@ -61,7 +96,10 @@ class Transport:
         self.warnings: set[str] = set()  # of the server, that a run has passed on
         self.auth = auth.choose(settings)
         self.adapter = Adapter(settings.workers + 1, settings.idle_timeout)
-        self.http = _Http()
+        self.redaction = Redaction(lambda: self.auth.secrets)
+        if self.auth.signs_urls:
+            self.adapter.raw_carets = self.auth.sends_raw_carets = False
+        self.http = _Http(settings, self.auth)
         self.http.mount("http://", self.adapter)
         self.http.mount("https://", self.adapter)
         self.http.headers["User-Agent"] = (

@@ -70,6 +70,7 @@ class Client(ClientBase):
         token: str = "",
         token_file: AnyPath = "",
         auth: AuthScheme | str = AuthScheme.AUTO,
+        credentials: Credentials | None = None,
         workers: int | Literal["auto"] = 1,
         retries: int = Settings.retries,
         connect_timeout: float = Settings.connect_timeout,
@@ -83,6 +84,7 @@ class Client(ClientBase):
 
         `user` and `password` are for basic authentication (RFC 7617), `token` or `token_file` for
         a bearer token (RFC 6750); Google's own credentials go to Google without being asked for.
+        `credentials` takes their place for all other schemes, header fields and parameters.
         `workers` is how many requests a run has in flight, from 1 to 64; "auto" finds a good
         number, up to 20. `connect_timeout` is in seconds, and so is `idle_timeout`, the time
         without a byte in either direction.
@@ -93,15 +95,19 @@ class Client(ClientBase):
 
         Raises UsageError for what cannot be.
         """
+        given = Credentials(
+            scheme=member(AuthScheme, auth, "auth"),
+            user=user,
+            password=password,
+            token=token,
+            token_file=read_path(token_file, "token_file"),
+        )
+        if credentials is not None and given != Credentials():
+            hint = "put all of them into Credentials"
+            raise UsageError("credentials are given in two ways", hint)
         settings = Settings(
             base_url=base_url,
-            credentials=Credentials(
-                scheme=member(AuthScheme, auth, "auth"),
-                user=user,
-                password=password,
-                token=token,
-                token_file=read_path(token_file, "token_file"),
-            ),
+            credentials=credentials or given,
             workers=ADAPTIVE_WORKERS if workers == "auto" else workers,
             adapts=workers == "auto",
             retries=retries,

@@ -16,6 +16,12 @@ class BasicAuth(Authentication):
         self._apply = HTTPBasicAuth(
             user.encode("utf-8", "surrogateescape"), password.encode("utf-8", "surrogateescape")
         )
+        self._password = password
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The password."""
+        return (self._password,)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the Authorization header."""

@@ -117,7 +117,9 @@ def test_a_server_without_credentials_says_which_it_wants(asked: str, hint: str)
         ("", "Basic abc", "check --user and the password"),
         ("Bearer", "Bearer abc", "the token is wrong or has expired"),
         ("Bearer", "Basic abc", "the server asks for Bearer; basic credentials were sent"),
-        ("", "Digest abc", "give --user"),
+        ("", "Digest abc", "check --user and the password"),
+        ("", "Other abc", "give --user"),
+        ("Key", "--header", "the server asks for Key; it does not accept what --header gives"),
     ],
 )
 def test_a_server_that_refuses_credentials_says_which(asked: str, sent: str, words: str) -> None:
