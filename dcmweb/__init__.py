@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Refused,
         UsageError,
     )
+    from dcmweb.http.auth import Authentication, SchemeArguments
     from dcmweb.library.client import Client
     from dcmweb.library.runs import Rows, Run, SearchRows, Transfer
     from dcmweb.library.work import Work, WorkDone, perform
@@ -33,6 +34,7 @@ __version__ = "2.0.0.dev0"
 
 __all__ = [
     "AuthError",
+    "Authentication",
     "Client",
     "Credentials",
     "DcmwebError",
@@ -47,6 +49,7 @@ __all__ = [
     "Refused",
     "Rows",
     "Run",
+    "SchemeArguments",
     "SearchRows",
     "Settings",
     "Status",
@@ -60,12 +63,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Authentication": "dcmweb.http.auth",
     "Client": "dcmweb.library.client",
     "Credentials": "dcmweb.settings",
     "Outcome": "dcmweb.transfer.outcomes",
     "Progress": "dcmweb.transfer.summary",
     "Rows": "dcmweb.library.runs",
     "Run": "dcmweb.library.runs",
+    "SchemeArguments": "dcmweb.http.auth",
     "SearchRows": "dcmweb.library.runs",
     "Settings": "dcmweb.settings",
     "Status": "dcmweb.transfer.outcomes",

@@ -12,10 +12,10 @@ import dcmweb
 from dcmweb import Client
 
 EXPORTED = {
-    "AuthError", "Client", "Credentials", "DcmwebError", "Interrupted", "ItemsFailed",
-    "LocalError", "NetworkError", "NothingMatched", "Outcome", "Progress", "ProtocolError",
-    "Refused", "Rows", "Run", "SearchRows", "Settings", "Status", "Summary", "Transfer",
-    "UsageError", "Work", "WorkDone", "__version__", "perform",
+    "AuthError", "Authentication", "Client", "Credentials", "DcmwebError", "Interrupted",
+    "ItemsFailed", "LocalError", "NetworkError", "NothingMatched", "Outcome", "Progress",
+    "ProtocolError", "Refused", "Rows", "Run", "SchemeArguments", "SearchRows", "Settings",
+    "Status", "Summary", "Transfer", "UsageError", "Work", "WorkDone", "__version__", "perform",
 }  # fmt: skip
 CALLS = {
     "close", "delete", "from_profile", "metadata", "metadata_xml", "of", "retrieve", "search",

@@ -45,7 +45,7 @@ class AwsAuth(Authentication):
         self._credentials: Any = None
         self._frozen: Any = None  # those that the last request was signed with
         self._lock = Lock()  # one refresh at a time
-        self._read_at = 0.0
+        self._read_again_at = -_READ_AGAIN_AFTER
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -73,10 +73,11 @@ class AwsAuth(Authentication):
         """Look whether there are other credentials by now, as somebody may have logged in again."""
         authorization = refused.headers.get("Authorization") or ""
         with self._lock:
-            is_soon = time.monotonic() - self._read_at < _READ_AGAIN_AFTER
             if self._is_signed_with(self._frozen, refused, authorization):
-                if is_soon:
+                now = time.monotonic()
+                if now - self._read_again_at < _READ_AGAIN_AFTER:
                     return False
+                self._read_again_at = now
                 self._find()
                 self._freeze()
             return not self._is_signed_with(self._frozen, refused, authorization)
@@ -93,7 +94,6 @@ class AwsAuth(Authentication):
             return self._freeze()
 
     def _find(self) -> None:
-        self._read_at = time.monotonic()
         session = _botocore(self._make_session)
         self._credentials = _botocore(session.get_credentials)
         if self._credentials is None:

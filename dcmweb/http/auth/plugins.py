@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -12,31 +11,11 @@ from requests.auth import AuthBase
 from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.http.auth.base import Authentication
 from dcmweb.http.auth.challenge import ChallengeAuth
-from dcmweb.http.auth.secrets import SecretReader, read_reference
-from dcmweb.settings import AuthScheme, Credentials, Settings
+from dcmweb.http.auth.scheme_arguments import SchemeArguments
+from dcmweb.http.auth.secrets import read_reference
+from dcmweb.settings import AuthScheme, Settings
 
 GROUP = "dcmweb.auth"
-
-
-@dataclass(frozen=True)
-class SchemeArguments:
-    """What the callable of an entry point is given to make an authentication of.
-
-    `base_url` is the root of the service, `options` what `--auth-option NAME=VALUE` gave, with
-    `@FILE` and `$NAME` read, and `credentials` everything else that the user gave. `secret` reads a
-    password or token, wherever it is kept.
-    """
-
-    base_url: str
-    options: Mapping[str, str] = field(default_factory=dict, repr=False)
-    credentials: Credentials = field(default_factory=Credentials)
-
-    def secret(self, name: str) -> str:
-        """Read a secret: `password`, `token`, `client_secret` or `key_password`.
-
-        Raises UsageError if it is nowhere, AuthError if it cannot be read.
-        """
-        return SecretReader(self.credentials.secret(name)).read()
 
 
 def load(settings: Settings) -> Authentication:
@@ -54,15 +33,17 @@ def load(settings: Settings) -> Authentication:
     options = {
         name: read_reference(value, f"--auth-option {name}") for name, value in given.options
     }
+    arguments = SchemeArguments(settings.base_url, options, given)
+    arguments.secrets.extend(options.values())
     try:
-        made = point.load()(SchemeArguments(settings.base_url, options, given))
+        made = point.load()(arguments)
     except DcmwebError:
         raise
     except Exception as error:
         reason = str(error).partition("\n")[0]
         said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-        raise UsageError(f"{owner} failed: {_hidden(said, options)}") from error
-    return _as_authentication(made, owner, tuple(options.values()))
+        raise UsageError(f"{owner} failed: {_hidden(said, arguments.secrets)}") from error
+    return _as_authentication(made, owner, tuple(arguments.secrets))
 
 
 def _as_authentication(made: Any, owner: str, secrets: tuple[str, ...]) -> Authentication:
@@ -73,9 +54,9 @@ def _as_authentication(made: Any, owner: str, secrets: tuple[str, ...]) -> Authe
     raise UsageError(f"{owner} made a {type(made).__name__}", "it must be a requests.auth.AuthBase")
 
 
-def _hidden(text: str, options: Mapping[str, str]) -> str:
-    """Hide values of options in a text, as they may be secrets."""
-    for value in sorted(filter(None, options.values()), key=len, reverse=True):
+def _hidden(text: str, secrets: list[str]) -> str:
+    """Hide secrets in a text; values of options may be some."""
+    for value in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(value, "...")
     return text
 
