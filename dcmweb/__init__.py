@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dcmweb.library.runs import Rows, Run, SearchRows, Transfer
     from dcmweb.library.work import Work, WorkDone, perform
     from dcmweb.settings import Credentials, Settings
+    from dcmweb.transactions.ping.finding import Finding, Verdict
     from dcmweb.transfer.outcomes import Outcome, Status
     from dcmweb.transfer.summary import Progress, Summary
 
@@ -38,6 +39,7 @@ __all__ = [
     "Client",
     "Credentials",
     "DcmwebError",
+    "Finding",
     "Interrupted",
     "ItemsFailed",
     "LocalError",
@@ -56,6 +58,7 @@ __all__ = [
     "Summary",
     "Transfer",
     "UsageError",
+    "Verdict",
     "Work",
     "WorkDone",
     "__version__",
@@ -66,6 +69,7 @@ _HOMES = {
     "Authentication": "dcmweb.http.auth",
     "Client": "dcmweb.library.client",
     "Credentials": "dcmweb.settings",
+    "Finding": "dcmweb.transactions.ping.finding",
     "Outcome": "dcmweb.transfer.outcomes",
     "Progress": "dcmweb.transfer.summary",
     "Rows": "dcmweb.library.runs",
@@ -76,6 +80,7 @@ _HOMES = {
     "Status": "dcmweb.transfer.outcomes",
     "Summary": "dcmweb.transfer.summary",
     "Transfer": "dcmweb.library.runs",
+    "Verdict": "dcmweb.transactions.ping.finding",
     "Work": "dcmweb.library.work",
     "WorkDone": "dcmweb.library.work",
     "perform": "dcmweb.library.work",

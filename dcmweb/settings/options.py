@@ -111,7 +111,7 @@ OPTIONS: tuple[Option, ...] = (
     _credential(
         "user",
         "NAME",
-        "User name for basic authentication. The password is taken from DCMWEB_PASSWORD, or "
+        "User name for basic or digest authentication. The password is taken from DCMWEB_PASSWORD, or "
         "asked for in the terminal.",
     ),
     _credential("password-file", "FILE", "Read the password from FILE."),

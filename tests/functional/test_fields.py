@@ -295,6 +295,8 @@ def test_no_output_has_the_secrets_whatever_a_server_repeats(
             ["store", "in", "--json", *records],
             ["retrieve", "studies/1.2", "-o", "out", *records],
             ["delete", "studies/1.2"],
+            ["ping"],
+            ["ping", "--json"],
         ):
             flags = ("--debug", "--retries", "0")
             assert silent(dcmweb(*flags, *given, origin.url, *command))

@@ -48,6 +48,11 @@ class AwsAuth(Authentication):
         self._read_again_at = -_READ_AGAIN_AFTER
 
     @property
+    def identity(self) -> str:
+        """The access key, once it is known, which is not a secret."""
+        return f"AWS access key {self._frozen.access_key}" if self._frozen else "AWS credentials"
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """The secret key and the session token of now."""
         frozen = self._frozen

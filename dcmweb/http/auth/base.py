@@ -27,6 +27,11 @@ class Authentication(AuthBase):
         """Whether this thread can send a body; if not, a challenge has to be asked for first."""
         return True
 
+    @property
+    def identity(self) -> str:
+        """As whom it lets requests be sent, in words, without secrets."""
+        return "nobody: no credentials are sent"
+
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add to a request what authenticates it: header fields, or to its URL.
 

@@ -56,15 +56,24 @@ class _OfThread(local):
 class ChallengeAuth(Authentication):
     """Uses an authentication for requests, whether it answers challenges or not.
 
-    `name` is what it is called in errors. It is called by one thread at a time.
+    `name` is what it is called in errors, `identity` as whom it sends requests. It is called by
+    one thread at a time.
     """
 
-    def __init__(self, given: AuthBase, name: str, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, given: AuthBase, name: str, identity: str, secrets: tuple[str, ...] = ()
+    ) -> None:
         self._given = given
         self._name = name
+        self._identity = identity
         self._own_secrets = secrets
         self._lock = RLock()
         self._thread = _OfThread()
+
+    @property
+    def identity(self) -> str:
+        """As whom requests are sent."""
+        return self._identity
 
     @property
     def secrets(self) -> tuple[str, ...]:

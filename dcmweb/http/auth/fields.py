@@ -93,6 +93,13 @@ class FieldsAuth(Authentication):
         self._inner.sends_raw_carets = value
 
     @property
+    def identity(self) -> str:
+        """The names of the header fields and parameters, and what the other one says."""
+        given = [name for pairs in (self._given_headers, self._given_query) for name, _ in pairs]
+        who = "" if type(self._inner) is Authentication else f"{self._inner.identity}, "
+        return f"{who}with {' and '.join(given)}"
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """All values, and the parts of those that have several."""
         found = [value for pairs in self._values for _, value in pairs]

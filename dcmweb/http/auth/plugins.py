@@ -50,7 +50,7 @@ def _as_authentication(made: Any, owner: str, secrets: tuple[str, ...]) -> Authe
     if isinstance(made, Authentication):
         return made
     if isinstance(made, AuthBase):
-        return ChallengeAuth(made, owner, secrets)
+        return ChallengeAuth(made, owner, f"whom {owner} names", secrets)
     raise UsageError(f"{owner} made a {type(made).__name__}", "it must be a requests.auth.AuthBase")
 
 
