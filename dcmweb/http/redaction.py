@@ -93,7 +93,7 @@ class Redaction:
 
 @lru_cache(maxsize=16)
 def _pattern_of(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
-    long = [secret for secret in secrets if len(secret) >= _SHORT]  # what is shorter is no secret
+    long = [secret for secret in secrets if len(secret) >= _SHORT]  # others are not secret
     return _any_of({way for secret in long for way in _ways_to_write(secret)})
 
 
