@@ -18,6 +18,11 @@ _WRONG_CREDENTIALS = {
     "negotiate": "the ticket is wrong or has expired: get another one, as with kinit",
     "aws4-hmac-sha256": "the AWS credentials are wrong or have expired: get others",
 }
+# By what the server asks for, where dcmweb sent nothing or something else.
+_ASKED = {
+    "digest": "give --auth digest and --user",
+    "negotiate": "get a ticket, as with kinit, and give --auth with a package that brings Kerberos",
+}
 _AWS = "aws4-"
 # The names that AWS gives to refusals, and what its services say instead of them.
 _AWS_REFUSALS = (
@@ -67,9 +72,10 @@ def _hint(headers: Mapping[str, str], sent: str) -> str:
     scheme = sent.partition(" ")[0].lower()
     if sent.startswith("--"):
         return f"{wants}it does not accept what {sent} gives: check the values"
+    to_do = _ASKED.get(asked.lower(), CREDENTIALS)
     if scheme and asked.isalpha() and asked.lower() != scheme:
-        return f"{wants}{scheme} credentials were sent: {CREDENTIALS}"
-    return _WRONG_CREDENTIALS.get(scheme, f"{wants}{CREDENTIALS}")
+        return f"{wants}{scheme} credentials were sent: {to_do}"
+    return _WRONG_CREDENTIALS.get(scheme, f"{wants}{to_do}")
 
 
 def _aws_hint(headers: Mapping[str, str], message: str, sent: str) -> str:

@@ -105,6 +105,7 @@ def test_a_digest_does_not_follow_a_redirect_to_another_server(dcmweb: Dcmweb) -
             result = dcmweb(*DIGEST, origin.url, "search", env=ENVIRONMENT)
     assert result.code == 4
     assert sent_to(other) == {None}
+    assert not [field for field in sent_to(origin) if field and "evil" in field]
 
 
 @pytest.mark.parametrize("scheme", ["basic", "digest"])

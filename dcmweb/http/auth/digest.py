@@ -19,7 +19,9 @@ class DigestAuth(ChallengeAuth):
         for text, name in ((user, "the user name"), (password, "the password")):
             if not text.isascii() and not _is_unicode(text):
                 raise UsageError(f"{name} is not UTF-8 text", "digests are made of UTF-8")
-        super().__init__(HTTPDigestAuth(user, password), "--auth digest", f"user {user}", (password,))
+        super().__init__(
+            HTTPDigestAuth(user, password), "--auth digest", f"user {user}", (password,)
+        )
 
     def renew(self, refused: PreparedRequest, status: int = 401) -> bool:
         """Answer a challenge. Raises AuthError if it cannot be answered."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email
-import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,20 +61,12 @@ def test_a_cookie_for_tls_is_not_sent_without_it() -> None:
     assert sent(jar, "http://pacs/") is None
 
 
-def test_threads_can_send_and_receive_at_the_same_time() -> None:
-    jar, failures = Cookies(), []
-
-    def work(number: int) -> None:
-        try:
-            for n in range(200):
-                take(jar, f"http://h{number}.example/", f"c{n}=1; Path=/{n}")
-                sent(jar.copy(), f"http://h{number}.example/")
-        except RuntimeError as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+def test_cookies_can_come_while_others_are_sent() -> None:
+    jar = Cookies()
+    for number in range(3):
+        take(jar, f"http://h{number}.example/", "a=b; Path=/")
+    seen = iter(jar)  # as a thread that copies them has it
+    next(seen)
+    take(jar, "http://another.example/", "a=b; Path=/")
+    assert len(list(seen)) == 2
+    assert len(list(jar)) == 4

@@ -119,6 +119,9 @@ def test_a_server_without_credentials_says_which_it_wants(asked: str, hint: str)
         ("Bearer", "Basic abc", "the server asks for Bearer; basic credentials were sent"),
         ("", "Digest abc", "check --user and the password"),
         ("", "Other abc", "give --user"),
+        ("Digest realm=x", "", "the server asks for Digest; give --auth digest"),
+        ("Digest realm=x", "Basic abc", "basic credentials were sent: give --auth digest"),
+        ("Negotiate", "", "get a ticket"),
         ("Key", "--header", "the server asks for Key; it does not accept what --header gives"),
     ],
 )
