@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -18,6 +19,7 @@ from dcmweb.http.response import Response, is_success
 from dcmweb.http.transport import Transport, origin
 
 PROBE_TIMEOUT = 5.0  # seconds
+_SEARCHED = re.compile(r"(^|/)(studies|series|instances)$")  # the end of a path of a search
 
 
 class Session:
@@ -34,14 +36,25 @@ class Session:
         self._on_warning = on_warning
         self._settings = transport.settings
         self._connections = Connections()
+        self._origins = {origin(root) for root in self._settings.roots}
 
     def is_own(self, url: str) -> bool:
-        """Whether a URL is on the server at BASE_URL."""
-        return origin(url) == origin(self._settings.base_url)
+        """Whether a URL is on the server at BASE_URL, or at the root of one of its services."""
+        return origin(url) in self._origins
 
-    def url(self, path: str) -> str:
-        """Return the URL of a path below BASE_URL; return a URL unchanged."""
-        return path if "://" in path else f"{self._settings.base_url}/{path}"
+    def url(self, path: str, method: str = "GET") -> str:
+        """Return the URL of a path below the root of its service; return a URL unchanged."""
+        return path if "://" in path else f"{self._root(method, path)}/{path}"
+
+    def _root(self, method: str, path: str) -> str:
+        """Return the root of the service that a request is for (PS3.18 section 8.1)."""
+        given = self._settings
+        if method == "POST":
+            return given.stow_root or given.base_url
+        if method != "GET":
+            return given.base_url
+        is_search = _SEARCHED.search(path.partition("?")[0])
+        return (given.qido_root if is_search else given.wado_root) or given.base_url
 
     @property
     def sends_raw_carets(self) -> bool:
@@ -105,7 +118,7 @@ class Session:
     ) -> Response:
         if self.is_cut:
             raise Interrupted
-        url = self.url(path)
+        url = self.url(path, method)
         request = requests.Request(
             method,
             url,

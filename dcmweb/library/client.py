@@ -259,7 +259,7 @@ class Client(ClientBase):
             dry_run=dry_run,
             on_error=member(OnError, on_error, "on_error"),
         )
-        targets = [Target()] if paths is None else read_targets(paths, self.base_url)
+        targets = [Target()] if paths is None else read_targets(paths, self.settings.roots)
         if not (folder := read_path(output, "output")):
             raise UsageError("output is empty", "name a folder, or . for this one")
 
@@ -344,7 +344,7 @@ class Client(ClientBase):
         from dcmweb.transactions.retrieve.metadata import metadata_of_all
 
         rule = member(OnError, on_error, "on_error")
-        targets = read_metadata_targets(paths, self.base_url)
+        targets = read_metadata_targets(paths, self.settings.roots)
         failures: list[Outcome] = []
         context = self._context()
         begin = partial(metadata_of_all, context, targets, get, on_error=rule, failures=failures)

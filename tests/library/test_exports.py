@@ -18,8 +18,8 @@ EXPORTED = {
     "UsageError", "Work", "WorkDone", "__version__", "perform",
 }  # fmt: skip
 CALLS = {
-    "close", "delete", "metadata", "metadata_xml", "of", "retrieve", "search", "store",
-    "store_metadata", "wait", "base_url",
+    "close", "delete", "from_profile", "metadata", "metadata_xml", "of", "retrieve", "search",
+    "store", "store_metadata", "wait", "base_url",
 }  # fmt: skip
 
 
