@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +26,7 @@ from tests.live.conftest import (
 from tests.live.orthanc import Orthanc
 from tests.live.servers.nginx import Features
 from tests.live.servers.oidc import CLIENTS, SECRET, OidcProvider
+from tests.live.servers.process import NotInstalled, Program, running
 from tests.live.servers.tls import Authority, Certificate, OldAuthority
 
 pytestmark = pytest.mark.live
@@ -63,6 +67,34 @@ def test_orthanc_with_users(client: requests.Session, orthanc_with_users: Orthan
     assert search(client, url, auth=("alice", "se:cret")) == 200
     assert search(client, url, auth=("bob", "pässwörd".encode())) == 200
     assert orthanc_with_users.count_instances() == 0
+
+
+# How servers are started.
+
+
+def test_a_program_that_is_absent_is_named() -> None:
+    with pytest.raises(NotInstalled, match="apt-get install some-package"):
+        Program("no-such-program", "some-package").path()
+    with pytest.raises(NotInstalled):
+        Program("sh", "some-package", (Path("/no/such/file"),)).path()
+
+
+def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
+    command = ["sh", "-c", "echo no such option; exit 1"]
+    with (
+        pytest.raises(RuntimeError, match="broken did not start: no such option"),
+        running("broken", tmp_path / "server", lambda port: command),
+    ):
+        pass
+
+
+def test_a_server_ends_with_its_block(tmp_path: Path) -> None:
+    code = "import http.server; http.server.test(port={}, bind='127.0.0.1')"
+    with running("files", tmp_path, lambda p: [sys.executable, "-c", code.format(p)]) as server:
+        _connect(server.port).close()
+    assert server.process.poll() is not None
+    with pytest.raises(ConnectionRefusedError):
+        _connect(server.port)
 
 
 # nginx.
@@ -146,6 +178,14 @@ def test_nginx_with_a_limit(
     assert store(client, nginx.url, make_instance(size=16_000)).status_code == 413
 
 
+def test_nginx_with_a_rate(
+    client: requests.Session, orthanc: Orthanc, start_nginx: StartNginx
+) -> None:
+    nginx = start_nginx(orthanc.url, Features(rate=1))
+    answers = {search(client, nginx.url) for _ in range(10)}
+    assert answers == {200, 429}
+
+
 def test_nginx_redirects(
     client: requests.Session, orthanc: Orthanc, start_nginx: StartNginx
 ) -> None:
@@ -185,6 +225,14 @@ def test_an_expired_certificate(
         search(client, nginx.url, verify=str(authority.bundle))
 
 
+def test_a_certificate_without_that_of_its_issuer(
+    client: requests.Session, orthanc: Orthanc, start_nginx: StartNginx, authority: Authority
+) -> None:
+    nginx = start_nginx(orthanc.url, Features(certificate=authority.incomplete))
+    with pytest.raises(requests.exceptions.SSLError, match="unable to get local issuer"):
+        search(client, nginx.url, verify=str(authority.bundle))
+
+
 def test_an_old_authority_is_refused_by_the_strict_check(
     orthanc: Orthanc, start_nginx: StartNginx, old_authority: OldAuthority
 ) -> None:
@@ -202,9 +250,7 @@ def test_an_old_authority_is_refused_by_the_strict_check(
         handshake(strict=True)
 
 
-def _connect(port: int) -> Any:
-    import socket
-
+def _connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=10)
 
 

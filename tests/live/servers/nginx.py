@@ -23,6 +23,7 @@ pid nginx.pid;
 error_log stderr notice;
 events {{ worker_connections 256; }}
 http {{
+  {zone}
   access_log access.log;
   client_body_temp_path body;
   proxy_temp_path proxy;
@@ -51,6 +52,7 @@ class Features:
     prefixes: tuple[str, ...] = ("/dicom-web/",)  # each is a root of the service
     keep_host: bool = False  # whether the server behind it is told the name that the client used
     largest_body: str = "0"  # "64k": answers 413 to larger requests
+    rate: int = 0  # requests in a second: answers 429 to more
     redirect: str = ""  # where all requests are redirected, "{path}" included
     redirect_status: int = 307
     ipv6: bool = False  # listen on ::1 too
@@ -96,7 +98,7 @@ def running_nginx(folder: Path, upstream: str, features: Features) -> Iterator[N
         lines += [
             line for prefix in features.prefixes for line in _location(prefix, upstream, features)
         ]
-        file.write_text(MAIN.format(server="\n    ".join(lines)))
+        file.write_text(MAIN.format(zone=_zone(features), server="\n    ".join(lines)))
         return [program, "-p", str(folder), "-e", "stderr", "-c", str(file)]
 
     # This line comes after it has bound the port.
@@ -118,8 +120,16 @@ def _listen(port: int, features: Features) -> Iterator[str]:
         yield f"ssl_verify_client {features.verify_client};"
 
 
+def _zone(features: Features) -> str:
+    zone = f"limit_req_zone $server_addr zone=all:1m rate={features.rate}r/s;"
+    return zone if features.rate else ""
+
+
 def _checks(folder: Path, features: Features) -> Iterator[str]:
     yield f"client_max_body_size {features.largest_body};"
+    if features.rate:
+        yield "limit_req zone=all;"
+        yield "limit_req_status 429;"
     if features.users:
         passwords = folder / "passwords"
         passwords.write_text("".join(f"{u}:{_hashed(p)}\n" for u, p in features.users.items()))

@@ -96,16 +96,26 @@ def _start(name: str, folder: Path, command: Callable[[int], Sequence[str]], say
     log = folder / "log"
     for _ in range(ATTEMPTS):
         port = free_port()
-        arguments = command(port)
+        arguments = [*_bound_to_tests(), *command(port)]
         with open(log, "wb") as output:
             process = subprocess.Popen(
-                arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [*_bound_to_tests(), *arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
         server = Server(name, port, log, process)
         if _has_started(server, says):
             return server
         stop(process)
     raise RuntimeError(f"{name} did not start: {log.read_text(errors='replace')}")
+
+
+def _bound_to_tests() -> list[str]:
+    """Let a server end with the tests, also where these are killed (setpriv is in util-linux)."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
 def _has_started(server: Server, says: str) -> bool:

@@ -59,6 +59,16 @@ class Authority:
         issued = self._authority.issue_cert(*LOCAL_NAMES, not_before=past - YEAR, not_after=past)
         return self._write("expired", issued)
 
+    @cached_property
+    def incomplete(self) -> Certificate:
+        """A certificate for a server on this machine, without that of the authority between.
+
+        Browsers often find that one themselves; other clients cannot check the chain.
+        """
+        issued = self._authority.create_child_ca().issue_cert(*LOCAL_NAMES)
+        leaf = issued.cert_chain_pems[0].bytes()
+        return self._files("incomplete", leaf, issued.private_key_pem.bytes())
+
     def issue(self, name: str, *hosts: str) -> Certificate:
         """Issue a certificate for a server with other names."""
         return self._write(name, self._authority.issue_cert(*hosts))
