@@ -18,6 +18,7 @@ from dcmweb.cli.console import Console, ReaderGone
 from dcmweb.cli.delete import delete
 from dcmweb.cli.demo import demo
 from dcmweb.cli.options import URL_VARIABLE, Invocation, common_options
+from dcmweb.cli.ping import ping
 from dcmweb.cli.retrieve import retrieve
 from dcmweb.cli.search import search
 from dcmweb.cli.serve import serve
@@ -100,7 +101,7 @@ def cli(**_options: Any) -> None:
     """
 
 
-for command in (store, search, retrieve, delete, wait, config, serve, demo):
+for command in (store, search, retrieve, delete, wait, ping, config, serve, demo):
     cli.add_command(command)
 LOCAL_COMMANDS = ("config", "serve", "demo")  # which take no BASE_URL
 
