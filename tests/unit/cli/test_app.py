@@ -30,10 +30,3 @@ def test_ctrl_break_stops_a_run_as_sigterm_does(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Interrupted) as caught:
         signal.raise_signal(signal.SIGUSR1)
     assert caught.value.exit_code == 143
-
-
-def test_every_option_but_that_of_a_part_has_a_variable() -> None:
-    for name, command in cli.commands.items():
-        for parameter in command.params:
-            if isinstance(parameter, click.Option) and parameter.name != "shard":
-                assert str(parameter.envvar).startswith("DCMWEB_"), (name, parameter.opts)
