@@ -111,8 +111,8 @@ OPTIONS: tuple[Option, ...] = (
     _credential(
         "user",
         "NAME",
-        "User name for basic or digest authentication. The password is taken from DCMWEB_PASSWORD, or "
-        "asked for in the terminal.",
+        "User name for basic or digest authentication. The password is taken from "
+        "DCMWEB_PASSWORD, or asked for in the terminal.",
     ),
     _credential("password-file", "FILE", "Read the password from FILE."),
     _credential("password-command", "COMMAND", "Run COMMAND, and read the password it prints."),
