@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from collections.abc import Iterator
 from http.cookiejar import Cookie, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
@@ -34,8 +33,3 @@ class Cookies(RequestsCookieJar):
 
     def __init__(self) -> None:
         super().__init__(_Policy())
-
-    def __iter__(self) -> Iterator[Cookie]:  # type: ignore[override]
-        """Iterate over those of now, as other threads may add some meanwhile."""
-        with self._cookies_lock:  # type: ignore[attr-defined]
-            return iter(list(super().__iter__()))
