@@ -53,6 +53,8 @@ class _Http(requests.Session):
             url=request.url,
             headers={**self.headers, **request.headers},
             data=request.data,
+            json=request.json,
+            params=request.params,
             auth=request.auth,
             cookies=self.cookies.copy(),
         )
