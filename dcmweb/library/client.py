@@ -36,6 +36,7 @@ from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
 
 if TYPE_CHECKING:
+    from dcmweb.library.other_side import OtherSide
     from dcmweb.transactions.context import RunContext
 
 # Each call imports its own transaction: start-up is paid by every command of a script.
@@ -333,6 +334,40 @@ class Client(ClientBase):
         return self._transfer(
             "wait()", lambda context, _: wait(context, names, rule), Status.FINISHED
         )
+
+    def check(
+        self,
+        other: OtherSide,
+        paths: Resources | None = None,
+        *,
+        thorough: bool = False,
+        contents: bool = False,
+        one_way: bool = False,
+        each: bool = False,
+    ) -> Transfer:
+        """Compare the server with files, a manifest or another server; change nothing.
+
+        `other` is the reference: files, folders and masks, a manifest of `store` or `retrieve`,
+        the base URL of another server, or its Settings. `paths` are studies to compare; None is
+        all. What the server lacks is MISSING, what it has beyond the reference is EXTRA. An
+        outcome is of the largest resource whose `instances` all have the same: a study, a series or
+        an instance; the `place` of an instance is its file. Studies are first compared by counts.
+
+        All other arguments are those of `CheckOptions`. The run raises NothingMatched if the
+        reference has no instances.
+        """
+        from dcmweb.library.other_side import opened, read_other_side, read_studies
+        from dcmweb.transactions.check.options import CheckOptions
+        from dcmweb.transactions.check.run import check
+
+        how = CheckOptions(thorough=thorough, contents=contents, one_way=one_way, each=each)
+        side, studies = read_other_side(other, self.settings), read_studies(paths)
+
+        def begin(context: RunContext, _is_done: IsDone) -> Outcomes:
+            with opened(side, context) as reference:
+                yield from check(context, reference, studies, how)
+
+        return self._transfer("check()", begin, Status.EQUAL)
 
     def _metadata(
         self,

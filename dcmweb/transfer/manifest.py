@@ -10,16 +10,18 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from threading import Lock
 from typing import Any, BinaryIO
 
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.locks import Locking, try_lock
+from dcmweb.temporary import using_temporary_database
 from dcmweb.transfer.outcomes import Event, Outcome, Status, as_event
 
 VERSION = 1
 _HEADER = "manifest"
+_LONGEST_HEADER = 64 * 1024
 _GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
 
 
@@ -165,6 +167,49 @@ class Manifest:
                 path=self._path,
                 fatal=True,
             ) from error
+
+
+def is_manifest(path: str) -> bool:
+    """Return True if a file begins as a manifest does."""
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as file:
+            head = file.readline(_LONGEST_HEADER)
+        event = json.loads(head) if head.startswith(b"{") else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(event, dict) and event.get("type") == _HEADER
+
+
+def read_manifest(path: str) -> Iterator[Event]:
+    """Yield the header of a manifest, then the event of each line; an incomplete end is left out.
+
+    Raises UsageError if it is not a manifest of this version, LocalError if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            for number, (_, event) in enumerate(_whole_lines(file)):
+                if not number and (event.get("type"), event.get("version")) != (_HEADER, VERSION):
+                    raise UsageError(f"{path} is not a manifest of version {VERSION}")
+                yield event
+    except OSError as error:
+        reason = error.strerror or error
+        raise LocalError(f"the manifest {path} cannot be read: {reason}", path=path) from error
+
+
+def last_events(events: Iterator[Event]) -> Iterator[Event]:
+    """Yield the last event of each item, in the order of their names.
+
+    They are kept in a temporary database, so that memory does not grow with their number.
+    """
+    with closing(sqlite3.connect("")) as known, using_temporary_database():
+        known.execute("PRAGMA journal_mode = OFF")
+        known.execute("CREATE TABLE known (item TEXT PRIMARY KEY, event TEXT) WITHOUT ROWID")
+        rows = ((_key(event.get("item")), json.dumps(event)) for event in events)
+        known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?)", rows)
+        for (event,) in known.execute("SELECT event FROM known ORDER BY item"):
+            yield json.loads(event)
 
 
 def _key(item: object) -> str:
