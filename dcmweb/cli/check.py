@@ -9,11 +9,12 @@ import click
 
 from dcmweb.cli.check_rows import FORMATS, PATHS, TABLE, UIDS, RowWriter
 from dcmweb.cli.command import Command
+from dcmweb.cli.console import ReaderGone
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping
 from dcmweb.cli.targets import read_targets, target_options
-from dcmweb.errors import UsageError
+from dcmweb.errors import ExitCode, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
@@ -92,7 +93,10 @@ def check(invocation: Invocation, client: Client, **options: Any) -> int:
             one_way=options["one_way"],
             each=options["each"] or form == PATHS,
         )
-        summary = invocation.console.follow(run, describe=_describing(writer), records=records)
+        try:
+            summary = invocation.console.follow(run, describe=_describing(writer), records=records)
+        except ReaderGone:  # as `head` is: the rest was not compared
+            return ExitCode.SOME_FAILED
     writer.end()
     return summary.exit_code
 

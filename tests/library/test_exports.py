@@ -18,7 +18,7 @@ EXPORTED = {
     "UsageError", "Work", "WorkDone", "__version__", "perform",
 }  # fmt: skip
 CALLS = {
-    "close", "delete", "metadata", "metadata_xml", "of", "retrieve", "search", "store",
+    "check", "close", "delete", "metadata", "metadata_xml", "of", "retrieve", "search", "store",
     "store_metadata", "wait", "base_url",
 }  # fmt: skip
 

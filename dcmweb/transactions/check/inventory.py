@@ -16,6 +16,7 @@ from dcmweb.temporary import using_temporary_database
 
 UNCOUNTED = -1  # of a study that is there, in a number that is not known
 _CACHE = -8000  # KiB of the database that are held in memory
+_LARGE = 10_000  # instances of a study
 _TOGETHER = 500  # rows that are read at a time
 
 _SCHEMA = """
@@ -179,8 +180,11 @@ class Inventory:
         return int(self._one(f"SELECT TOTAL({larger}) FROM study")[0])
 
     def some(self, condition: str) -> list[Study]:
-        """Return the smallest, a middle and the largest of the studies that meet a condition."""
-        count = self.number(condition)
+        """Return a small, a middle and a large one of the studies that meet a condition.
+
+        A very large one would cost more than it shows.
+        """
+        count = self.number(f"({condition}) AND here <= {_LARGE}") or min(1, self.number(condition))
         places = sorted({0, count // 2, count - 1}) if count else []
         rows = [
             self._one(

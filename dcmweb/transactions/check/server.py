@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from threading import Lock
 
 from dcmweb.dicom.content_digest import ContentDigest, digest_file
 from dcmweb.dicom.resources import Resource
@@ -32,9 +31,7 @@ class Server:
     def __init__(self, context: RunContext, side: Side) -> None:
         self.context = context
         self.side = side
-        self._studies = Lister(context)
-        self._instances: Lister | None = None
-        self._lock = Lock()
+        self._lister = Lister(context)
         self.trusts_counts = True
         self.lacks_some = False  # a study is listed without a usable UID
 
@@ -46,7 +43,7 @@ class Server:
     def list_studies(self, inventory: Inventory) -> Iterator[Outcome]:
         """Take up all studies with their counts; yield a failure for each without a usable UID."""
         rows: list[tuple[str, int | None]] = []
-        for study, count in self._studies.studies():
+        for study, count in self._lister.studies():
             self.context.stop.check()
             if study is None:
                 self.lacks_some = True
@@ -63,8 +60,9 @@ class Server:
     def list_instances(self, inventory: Inventory, study: Study) -> Iterator[Outcome]:
         """Take up the instances of a study, none if the server does not know it."""
         rows: list[Resource] = []
+        self.context.page_size = min(self.context.page_size, PAGE)
         with suppress(NothingMatched):
-            for found, _ in self._lister().instances(study.resource):
+            for found, _ in self._lister.instances(study.resource):
                 if found is None:
                     yield unusable(study.resource)
                     continue
@@ -73,13 +71,6 @@ class Server:
                     inventory.add_listed(study, self.side, rows)
                     rows = []
         inventory.add_listed(study, self.side, rows)
-
-    def _lister(self) -> Lister:
-        with self._lock:
-            if self._instances is None:
-                self.context.page_size = min(self.context.page_size, PAGE)
-                self._instances = Lister(self.context)
-            return self._instances
 
     def contents(self, study: Study) -> Iterator[tuple[Outcome, ContentDigest | None]]:
         """Retrieve a study as it is stored; yield each instance with its digest, or a failure.
