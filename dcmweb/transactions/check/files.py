@@ -10,6 +10,7 @@ from dcmweb.dicom.resources import Level, Resource, parse_resource
 from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
 from dcmweb.local.masks import Found, find, size_of, why_nothing
 from dcmweb.transactions.check.inventory import Entry, Inventory
+from dcmweb.transactions.check.so_far import SoFar
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transfer.engine import Engine
@@ -33,10 +34,10 @@ class Files:
 
         Several workers read at the same time. Raises NothingMatched if there are no files.
         """
-        jobs: Iterator[Job] = self._jobs(context.engine, inventory)
-        yield from context.engine.run(jobs)
+        yield from context.engine.run(self._jobs(context, inventory))
 
-    def _jobs(self, engine: Engine, inventory: Inventory) -> Iterator[Job]:
+    def _jobs(self, context: RunContext, inventory: Inventory) -> Iterator[Job]:
+        engine, so_far = context.engine, SoFar(context.notify, "files found")
         group: list[Found] = []
         unmatched: list[str] = []
         any_found = False
@@ -45,6 +46,7 @@ class Files:
                 unmatched.append(found.path)
                 continue
             any_found = True
+            so_far.add()
             group.append(found)
             if len(group) == TOGETHER:
                 yield partial(_identify_all, group, engine, inventory)
@@ -120,8 +122,10 @@ class ManifestFile:
         is_store = command == "store"
         entries: list[Entry] = []
         failed = others = 0
+        so_far = SoFar(context.notify, f"lines read of {self._path}")
         for event in last_events(events):
             context.stop.check()
+            so_far.add()
             one = _stored(event) if is_store else _retrieved(event)
             if isinstance(one, Entry):
                 entries.append(one)

@@ -13,6 +13,7 @@ from dcmweb.http.media_types import DICOM_AS_STORED
 from dcmweb.local.windows import long_path
 from dcmweb.temporary import temporary_folder
 from dcmweb.transactions.check.inventory import Inventory, Side, Study
+from dcmweb.transactions.check.so_far import SoFar
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_jobs import unusable
 from dcmweb.transactions.retrieve.instances import InstanceRetriever
@@ -43,8 +44,10 @@ class Server:
     def list_studies(self, inventory: Inventory) -> Iterator[Outcome]:
         """Take up all studies with their counts; yield a failure for each without a usable UID."""
         rows: list[tuple[str, int | None]] = []
+        so_far = SoFar(self.context.notify, f"studies listed by {self.name}")
         for study, count in self._lister.studies():
             self.context.stop.check()
+            so_far.add()
             if study is None:
                 self.lacks_some = True
                 yield unusable(Resource())

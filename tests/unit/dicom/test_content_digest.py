@@ -27,7 +27,7 @@ def saved(data: bytes, syntax: str = "", **changes: object) -> bytes:
     for keyword, value in changes.items():
         setattr(found, keyword, value)
     if syntax:
-        found.file_meta.TransferSyntaxUID = syntax
+        found.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
     buffer = io.BytesIO()
     found.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
