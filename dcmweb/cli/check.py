@@ -60,21 +60,23 @@ _NOT_EQUAL = _SHOWN[1:]
 def check(invocation: Invocation, client: Client, **options: Any) -> int:
     """Compare the server with OTHER, and print what is missing, extra or different.
 
-    OTHER is a folder (or files, or masks), a manifest, or the URL of another server. With a PATH,
-    only these studies are compared. Nothing is changed. The exit code is 0 only if both are equal.
+    OTHER is a folder (or files, or masks), a manifest, or the URL or @PROFILE of another server.
+    With a PATH, only these studies are compared. Nothing is changed. The exit code is 0 only if
+    both are equal.
 
     \b
     check ./images
     check ./images studies/1.2.3 --bytes
     check images.ndjson --one-way
     check http://other:8042/dicom-web --thorough
+    check @new --bytes
     check ./images --format paths -0 | dcmweb URL store --files-from - -0
     check ./images --show extra --format uids | dcmweb URL retrieve - -o ./images
     """
     others, paths, source = _sides(options)
     shown = _read_shown(options)
     form = options["form"] or TABLE
-    if form == PATHS and any(map(_is_url, others)):
+    if form == PATHS and any(map(_is_server, others)):
         raise UsageError("--format paths prints files, and a server has none", "use --format uids")
     if source:
         paths += listed_paths(source, invocation.stop, null=options["null"])
@@ -113,10 +115,10 @@ def _sides(options: dict[str, Any]) -> tuple[list[str], list[str], str | None]:
     return others, paths, source
 
 
-def _is_url(text: str) -> bool:
-    from dcmweb.library.other_side import is_url
+def _is_server(text: str) -> bool:
+    from dcmweb.library.other_side import is_server
 
-    return is_url(text)
+    return is_server(text)
 
 
 def _read_shown(options: dict[str, Any]) -> frozenset[Status]:

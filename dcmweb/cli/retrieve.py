@@ -74,11 +74,11 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
     retrieve studies/1.2.3/metadata
     retrieve - --output ./data < paths.txt
     """
-    base_url = client.base_url
+    roots = client.settings.roots
     texts, source = read_targets(options)
-    named = [parse_target(text, base_url) for text in texts]
+    named = [parse_target(text, *roots) for text in texts]
     listed = listed_paths(source, invocation.stop, null=options["null"]) if source else None
-    first, targets = _targets(named, listed, base_url)
+    first, targets = _targets(named, listed, roots)
     output = options["output"]
     if output in (None, STDOUT) and first.representation is Representation.METADATA:
         return print_metadata(invocation, client, targets, options)
@@ -115,7 +115,7 @@ def _announce_whole_store(invocation: Invocation, client: Client) -> None:
 
 
 def _targets(
-    named: list[Target], listed: Iterator[str] | None, base_url: str
+    named: list[Target], listed: Iterator[str] | None, roots: Sequence[str]
 ) -> tuple[Target, Targets]:
     """Tell the first target, and all; those of a list are read in their turn.
 
@@ -129,7 +129,7 @@ def _targets(
     if first is None:
         raise empty_list()
     try:
-        kind = parse_target(first, base_url) if isinstance(first, str) else first
+        kind = parse_target(first, *roots) if isinstance(first, str) else first
     except UsageError:
         kind = Target()  # its turn to be told of will come
     return kind, chain([first], targets_and_paths)

@@ -30,7 +30,7 @@ from dcmweb.library.arguments import (
     read_targets,
 )
 from dcmweb.library.base import ClientBase
-from dcmweb.library.runs import OnProgress, Rows, SearchRows, Transfer
+from dcmweb.library.runs import OnProgress, Rows, Run, SearchRows, Transfer
 from dcmweb.settings import ADAPTIVE_WORKERS, AuthScheme, Credentials, Settings
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
@@ -38,6 +38,7 @@ from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
 if TYPE_CHECKING:
     from dcmweb.library.other_side import OtherSide
     from dcmweb.transactions.context import RunContext
+    from dcmweb.transactions.ping.finding import Finding
 
 # Each call imports its own transaction: start-up is paid by every command of a script.
 
@@ -260,7 +261,7 @@ class Client(ClientBase):
             dry_run=dry_run,
             on_error=member(OnError, on_error, "on_error"),
         )
-        targets = [Target()] if paths is None else read_targets(paths, self.base_url)
+        targets = [Target()] if paths is None else read_targets(paths, self.settings.roots)
         if not (folder := read_path(output, "output")):
             raise UsageError("output is empty", "name a folder, or . for this one")
 
@@ -356,18 +357,25 @@ class Client(ClientBase):
         All other arguments are those of `CheckOptions`. The run raises NothingMatched if the
         reference has no instances.
         """
-        from dcmweb.library.other_side import opened, read_other_side, read_studies
+        from dcmweb.library.other_side import comparison
         from dcmweb.transactions.check.options import CheckOptions
-        from dcmweb.transactions.check.run import check
 
         how = CheckOptions(thorough=thorough, contents=contents, one_way=one_way, each=each)
-        side, studies = read_other_side(other, self.settings), read_studies(paths)
-
-        def begin(context: RunContext, _is_done: IsDone) -> Outcomes:
-            with opened(side, context) as reference:
-                yield from check(context, reference, studies, how)
-
+        begin = comparison(self.settings, other, paths, how)
         return self._transfer("check()", begin, Status.EQUAL)
+
+    def ping(self, *, write_test: bool = False) -> Run[Finding]:
+        """Find out about the server: whether it answers, as what, to whom, and what it offers.
+
+        Nothing is stored, unless `write_test` is on: then an instance made for this is stored,
+        looked for, retrieved and deleted. The run raises the error of the first request, after the
+        findings about it, if the server is not there, refuses credentials, or is not DICOMweb.
+        """
+        from dcmweb.transactions.ping.run import PingOptions, ping
+
+        context = self._context()
+        begin = partial(ping, context, PingOptions(write_test=write_test))
+        return self._begun_later(Run("ping()", begin), context)
 
     def _metadata(
         self,
@@ -379,7 +387,7 @@ class Client(ClientBase):
         from dcmweb.transactions.retrieve.metadata import metadata_of_all
 
         rule = member(OnError, on_error, "on_error")
-        targets = read_metadata_targets(paths, self.base_url)
+        targets = read_metadata_targets(paths, self.settings.roots)
         failures: list[Outcome] = []
         context = self._context()
         begin = partial(metadata_of_all, context, targets, get, on_error=rule, failures=failures)

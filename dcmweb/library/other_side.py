@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,39 +10,86 @@ from typing import TYPE_CHECKING
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import UsageError
 from dcmweb.library.arguments import Paths, Resources, read_paths, read_resources
-from dcmweb.settings import AuthScheme, Credentials, Settings, parse_base_url
+from dcmweb.settings import AuthScheme, Credentials, Settings
 
 if TYPE_CHECKING:
     from dcmweb.transactions.check.files import Files, ManifestFile
+    from dcmweb.transactions.check.options import CheckOptions
     from dcmweb.transactions.context import RunContext
+    from dcmweb.transfer.outcomes import Outcomes
 
 OtherSide = Paths | Settings
+MARK = "@"  # before the name of a profile
 _SCHEMES = ("http://", "https://")
 
 
-def is_url(text: object) -> bool:
-    """Return True for the URL of a server, rather than a path of a file."""
-    return isinstance(text, str) and text.lower().startswith(_SCHEMES)
+def is_server(text: object) -> bool:
+    """Return True for the URL of a server, or @NAME for a profile, rather than a path of a file."""
+    return isinstance(text, str) and text.lower().startswith((*_SCHEMES, MARK))
 
 
-def settings_of_other_server(first: Settings, url: str) -> Settings:
-    """Make the settings of another server, from its URL and those of the first one.
+def settings_of_other_server(first: Settings, given: str) -> Settings:
+    """Make the settings of another server, from its URL or @PROFILE, and those of the first one.
 
     The first server's credentials are not for it, nor are those in the environment. It gets the
-    user and password in its URL; if it is Google, Google's own; otherwise none.
+    user and password in its URL, or what its profile has; if it is Google, Google's own; otherwise
+    none. It shares the number of workers and, without a profile, how connections are made.
     """
-    base_url, user, password = parse_base_url(url)
-    if user and not password:
-        raise UsageError(
-            f"{base_url}: there is no password for user {user}", "write it as USER:PASSWORD@HOST"
-        )
-    from dcmweb.http.auth import is_google
+    if given.startswith(MARK):
+        from dcmweb.library.profiles import read_profile
 
-    scheme = AuthScheme.GOOGLE if is_google(base_url) else AuthScheme.NONE
-    credentials = Credentials(scheme=scheme)
-    if user:
-        credentials = Credentials(scheme=AuthScheme.BASIC, user=user, password=password)
-    return replace(first, base_url=base_url, credentials=credentials)
+        other = read_profile(given.removeprefix(MARK)).settings()
+        other = replace(other, workers=first.workers, adapts=first.adapts)
+    else:
+        none = Credentials(scheme=AuthScheme.AUTO)
+        other = replace(
+            first,
+            base_url=given,
+            credentials=none,
+            qido_root="",  # those of the first server are not its own
+            wado_root="",
+            stow_root="",
+        )
+    scheme = _scheme_of(other)
+    return replace(other, credentials=replace(other.credentials, scheme=scheme))
+
+
+def _scheme_of(other: Settings) -> AuthScheme | str:
+    """Return how to authenticate with what is given for this server alone.
+
+    Raises UsageError where the environment would have to be asked for a secret: what is there is
+    for the first server.
+    """
+    given = other.credentials
+    scheme = given.scheme
+    if scheme is AuthScheme.AUTO:
+        from dcmweb.http.auth.google import is_google
+
+        if given.user:
+            scheme = AuthScheme.BASIC
+        elif not _lacks(given, "token"):
+            scheme = AuthScheme.BEARER
+        else:
+            scheme = AuthScheme.GOOGLE if is_google(other.base_url) else AuthScheme.NONE
+    needed = _NEEDED.get(scheme, "")
+    if needed and _lacks(given, needed):
+        hint = "write it as USER:PASSWORD@HOST, or give it in a profile"
+        words = needed.replace("_", " ")
+        raise UsageError(f"{other.base_url}: there is no {words} for it", hint)
+    return scheme
+
+
+_NEEDED: dict[AuthScheme | str, str] = {
+    AuthScheme.BASIC: "password",
+    AuthScheme.DIGEST: "password",
+    AuthScheme.BEARER: "token",
+    AuthScheme.OAUTH2: "client_secret",
+}
+
+
+def _lacks(given: Credentials, name: str) -> bool:
+    secret = given.secret(name)
+    return not (secret.value or secret.file or secret.command)
 
 
 def read_other_side(other: OtherSide, first: Settings) -> Settings | Files | ManifestFile:
@@ -55,14 +102,14 @@ def read_other_side(other: OtherSide, first: Settings) -> Settings | Files | Man
     from dcmweb.transactions.check.files import Files, ManifestFile
     from dcmweb.transfer.manifest import is_manifest
 
-    special = [one for one in paths if is_url(one) or is_manifest(one)]
+    special = [one for one in paths if is_server(one) or is_manifest(one)]
     if special and len(paths) > 1:
         raise UsageError(
             f"{special[0]} cannot be compared together with others", "name it alone, or files only"
         )
     if not special:
         return Files(paths)
-    if is_url(special[0]):
+    if is_server(special[0]):
         return _checked(settings_of_other_server(first, special[0]), first)
     return ManifestFile(special[0])
 
@@ -85,6 +132,21 @@ def read_studies(paths: Resources | None) -> list[Resource] | None:
                 "name it as studies/UID",
             )
     return studies
+
+
+def comparison(
+    first: Settings, other: OtherSide, paths: Resources | None, options: CheckOptions
+) -> Callable[[RunContext, object], Outcomes]:
+    """Read the arguments of a comparison; return what begins it."""
+    side, studies = read_other_side(other, first), read_studies(paths)
+
+    def begin(context: RunContext, _is_done: object) -> Outcomes:
+        from dcmweb.transactions.check.run import check
+
+        with opened(side, context) as reference:
+            yield from check(context, reference, studies, options)
+
+    return begin
 
 
 @contextmanager

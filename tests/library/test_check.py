@@ -134,8 +134,41 @@ def test_another_server_does_not_get_the_credentials_of_the_first(
         credentials=Credentials(token="secret"),
         retries=1,
         insecure=True,
+        qido_root="http://one/qido",
     )
     other = settings_of_other_server(first, url)
     assert (other.credentials.scheme, other.credentials.user) == (scheme, user)
     assert other.credentials.token == ""
-    assert (other.retries, other.insecure) == (1, True)
+    assert (other.retries, other.insecure, other.qido_root) == (1, True, "")
+
+
+PROFILES = """
+[plain]
+url = "http://plain/x"
+retries = 2
+
+[lacking]
+url = "http://lacking/x"
+user = "me"
+
+[token]
+url = "http://token/x"
+token = "of its own"
+"""
+
+
+def test_another_server_may_be_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.toml").write_text(PROFILES)
+    monkeypatch.setenv("DCMWEB_CONFIG", str(tmp_path / "config.toml"))
+    for name in ("PASSWORD", "TOKEN"):
+        monkeypatch.setenv(f"DCMWEB_{name}", "of the first")
+    first = Settings(base_url="http://one/x", workers=3)
+    plain = settings_of_other_server(first, "@plain")
+    assert (plain.base_url, plain.retries, plain.workers) == ("http://plain/x", 2, 3)
+    assert plain.credentials.scheme is AuthScheme.NONE
+    token = settings_of_other_server(first, "@token").credentials
+    assert (token.scheme, token.token) == (AuthScheme.BEARER, "of its own")
+    with pytest.raises(UsageError, match="there is no password for it"):
+        settings_of_other_server(first, "@lacking")
+    with pytest.raises(UsageError, match="there is no profile other"):
+        settings_of_other_server(first, "@other")

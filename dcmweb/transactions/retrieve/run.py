@@ -51,7 +51,7 @@ class _Retrieval:
         self, context: RunContext, destination: Destination, options: RetrieveOptions
     ) -> None:
         self._engine = context.engine
-        self._base_url = context.settings.base_url
+        self._roots = context.settings.roots
         self._wanted = wanted = options.wanted
         self._rendering = rendering = options.rendering
         self._dry_run = options.dry_run
@@ -99,7 +99,7 @@ class _Retrieval:
 
     def jobs(self, given: Target | str, *, spread: bool) -> Iterator[Job]:
         """Make the jobs of a target; `spread` makes many small ones for a study."""
-        target = parse_named_target(given, self._base_url) if isinstance(given, str) else given
+        target = parse_named_target(given, *self._roots) if isinstance(given, str) else given
         self._check(target)
         if self._dry_run:
             yield from self._planned(target)
