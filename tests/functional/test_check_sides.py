@@ -64,8 +64,11 @@ def test_a_sample_is_listed_at_both_servers(dcmweb: Dcmweb) -> None:
     liar = Counting(*flat(one[:1] for one in FIVE))
     liar.lie = lambda uid, _: int(uid[-1])
     with serving(Counting(*flat(FIVE))) as good, serving(liar) as bad:
-        assert dcmweb(good.url, "check", bad.url).code == 1
-        assert dcmweb(bad.url, "check", good.url).code == 1
+        lacks = dcmweb(bad.url, "check", good.url)
+        result = dcmweb(good.url, "check", bad.url)
+    assert (lacks.code, result.code) == (1, 1)
+    assert "equal 1, skipped 0, failed 14, missing 0, extra 0" in lacks.last
+    assert "equal 1, skipped 0, failed 14, missing 0, extra 0" in result.last
 
 
 def test_an_empty_other_server_is_nothing_to_compare_with(dcmweb: Dcmweb) -> None:

@@ -100,8 +100,9 @@ class Inventory:
             self._db.executescript(_SCHEMA)
 
     def close(self) -> None:
-        """Let go of the database."""
-        self._db.close()
+        """Let go of the database, once nobody is using it."""
+        with self._lock:
+            self._db.close()
 
     def restrict(self, studies: Iterable[str]) -> None:
         """Take up only these studies."""

@@ -184,7 +184,9 @@ class _Check:
         server.trusts_counts = False
         words = f"{server.name} counts {count:,} instances, but lists {listed:,}"
         if not self._options.lists_all:
-            self._context.notify_once(f"{study.resource}: {words}: its counts are not trusted")
+            self._context.notify_once(
+                f"{study.resource}: {words}: its counts are not trusted; --thorough goes by listings"
+            )
         # A listing that lacks something may still have all that is looked for.
         return "" if self._options.lists_all or count < listed else words
 
