@@ -185,7 +185,7 @@ class _Check:
         words = f"{server.name} counts {count:,} instances, but lists {listed:,}"
         if not self._options.lists_all:
             self._context.notify_once(
-                f"{study.resource}: {words}: its counts are not trusted; --thorough goes by listings"
+                f"{study.resource}: {words}: its counts are not trusted; --thorough uses listings"
             )
         # A listing that lacks something may still have all that is looked for.
         return "" if self._options.lists_all or count < listed else words
