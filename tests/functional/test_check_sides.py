@@ -206,6 +206,24 @@ def test_what_is_listed_and_does_not_come_is_failed(
     assert "equal 4, skipped 0, failed 2, missing 0" in result.last
 
 
+def test_an_instance_that_a_stream_lacks_is_failed_although_the_count_is_right(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    write_files(tmp_path / "in", FIVE[1])
+    server = Counting(*FIVE[1])
+    server.lie = lambda *_: 1
+
+    def handle(request: Request) -> Answer:
+        is_stream = request.path.endswith("/studies/1.2")
+        return multipart_answer(FIVE[1][:1]) if is_stream else server(request)
+
+    with serving(handle) as origin:
+        result = dcmweb(origin.url, "check", "in", "--bytes")
+    assert result.code == 1
+    assert rows(result.out) == ["failed 1 studies/1.2/series/1.2.1/instances/1.2.1.2"]
+    assert "it did not come" in result.out
+
+
 def test_a_file_that_went_away_meanwhile_is_failed(dcmweb: Dcmweb, tmp_path: Path) -> None:
     paths = write_files(tmp_path / "in", FIVE[1])
     archive = Archive(*FIVE[1])
