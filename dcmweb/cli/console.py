@@ -48,12 +48,14 @@ class Console:
 
         Raises ReaderGone if nobody reads it any more, LocalError if it cannot be written.
         """
+        self._hide_display()
         with self._writing():
             self._stdout.write(text + "\n")
             self._stdout.flush()
 
     def raw(self, data: bytes) -> None:
         """Write bytes to stdout as they are; errors as of `data`."""
+        self._hide_display()
         with self._writing():
             self._stdout.flush()
             self._stdout.buffer.write(data)
@@ -76,6 +78,11 @@ class Console:
         with self._writing(), open(path, "rb") as file:
             shutil.copyfileobj(file, self._stdout.buffer)
             self._stdout.flush()
+
+    def _hide_display(self) -> None:
+        """Clear the progress bar if data go to a terminal as well, for which there is one line."""
+        if self._display and self._stdout.isatty():
+            self._display.hide()
 
     @staticmethod
     @contextmanager
