@@ -13,7 +13,7 @@ from dcmweb.library.arguments import Paths, Resources, read_paths, read_resource
 from dcmweb.settings import AuthScheme, Credentials, Settings
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.check.files import Files, ManifestFile
+    from dcmweb.transactions.check.files import Files, ManifestFiles
     from dcmweb.transactions.check.options import CheckOptions
     from dcmweb.transactions.context import RunContext
     from dcmweb.transfer.outcomes import Outcomes
@@ -92,26 +92,28 @@ def _lacks(given: Credentials, name: str) -> bool:
     return not (secret.value or secret.file or secret.command)
 
 
-def read_other_side(other: OtherSide, first: Settings) -> Settings | Files | ManifestFile:
+def read_other_side(other: OtherSide, first: Settings) -> Settings | Files | ManifestFiles:
     """Read what a server is to be compared with. Raises UsageError for what it cannot be."""
     if isinstance(other, Settings):
         return _checked(other, first)
     paths = read_paths(other)
     if not paths:
         raise UsageError("there is nothing to compare with", "name a folder, a manifest or a URL")
-    from dcmweb.transactions.check.files import Files, ManifestFile
+    from dcmweb.transactions.check.files import Files, ManifestFiles
     from dcmweb.transfer.manifest import is_manifest
 
-    special = [one for one in paths if is_server(one) or is_manifest(one)]
-    if special and len(paths) > 1:
+    servers = [one for one in paths if is_server(one)]
+    if servers and len(paths) == 1:
+        return _checked(settings_of_other_server(first, servers[0]), first)
+    manifests = [one for one in paths if is_manifest(one)]
+    if len(manifests) == len(paths):
+        return ManifestFiles(paths)
+    if servers or manifests:
         raise UsageError(
-            f"{special[0]} cannot be compared together with others", "name it alone, or files only"
+            f"{(servers or manifests)[0]} cannot be compared together with others",
+            "name one server, or manifests, or files",
         )
-    if not special:
-        return Files(paths)
-    if is_server(special[0]):
-        return _checked(settings_of_other_server(first, special[0]), first)
-    return ManifestFile(special[0])
+    return Files(paths)
 
 
 def _checked(other: Settings, first: Settings) -> Settings:
@@ -151,8 +153,8 @@ def comparison(
 
 @contextmanager
 def opened(
-    other: Settings | Files | ManifestFile, context: RunContext
-) -> Iterator[RunContext | Files | ManifestFile]:
+    other: Settings | Files | ManifestFiles, context: RunContext
+) -> Iterator[RunContext | Files | ManifestFiles]:
     """Connect to another server for the time of a block; leave everything else as it is.
 
     What stops the run of the first server stops that of the other.

@@ -310,12 +310,31 @@ def test_the_last_line_of_a_file_counts(dcmweb: Dcmweb, tmp_path: Path) -> None:
     assert "/b.dcm  in the manifest: it could not be read\n" in result.out
 
 
+def test_the_manifests_of_several_machines_are_compared_together(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    with serving(Archive()) as origin:
+        for number, files in enumerate(FIVE[:3]):
+            write_files(tmp_path / f"in{number}", files)
+            dcmweb(origin.url, "store", f"in{number}", "--manifest", f"m{number}")
+        good = dcmweb(origin.url, "check", "m0", "m1", "m2")
+        bad = dcmweb(origin.url, "check", "m0", "m2")
+        mixed = dcmweb(origin.url, "check", "m0", "in1")
+    assert (good.code, bad.code, mixed.code) == (0, 1, 2)
+    assert rows(bad.out) == ["extra 2 studies/1.2"]
+    assert "cannot be compared together" in mixed.err
+
+
 @pytest.mark.parametrize(
     ("text", "code", "words"),
     [
         ('{"type": "manifest", "version": 1, "command": "delete"}\n', 2, "a manifest of delete"),
         ('{"type": "manifest", "version": 9, "command": "store"}\n', 2, "of version 1"),
-        ('{"type": "manifest", "version": 1, "command": "store"}\n', 3, "no instances in it"),
+        (
+            '{"type": "manifest", "version": 1, "command": "store"}\n',
+            3,
+            "no instances in the manifest",
+        ),
         ('{"type": "manifest", "version": 1, "command": "store"}\nodd\n', 2, "see line 2"),
         ('{"type": "manifest", "version": 1, "command": "store"}', 2, "incomplete"),
         ('{"type": "stored"}\n', 3, "no DICOM instances"),

@@ -14,7 +14,7 @@ from dcmweb.transactions.check.so_far import SoFar
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transfer.engine import Engine
-from dcmweb.transfer.manifest import last_events, read_manifest
+from dcmweb.transfer.manifest import VERSION, last_events, read_events
 from dcmweb.transfer.outcomes import Event, Outcome, Status
 
 TOGETHER = 256  # files that are identified by one job
@@ -96,13 +96,13 @@ def _identify(found: Found) -> Entry | Outcome:
     return Entry(one, found.path, alias if alias != one.instance else "")
 
 
-class ManifestFile:
-    """The instances that a manifest of `store` or `retrieve` has recorded."""
+class ManifestFiles:
+    """The instances that manifests of `store` or `retrieve` have recorded."""
 
     name = "in the manifest"
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
 
     def read(self, context: RunContext, inventory: Inventory) -> Iterator[Outcome]:
         """Take up the instances; yield the failure of each file that has no UIDs.
@@ -110,19 +110,15 @@ class ManifestFile:
         Of `store`, those of all files, as all of them should be on the server. Of `retrieve`,
         those that were retrieved.
         """
-        events = read_manifest(self._path)
-        header = next(events, None)
-        if header is None:
-            raise UsageError(f"{self._path} is not a manifest", "its first line is incomplete")
-        command = header.get("command")
-        if command not in ("store", "retrieve"):
-            raise UsageError(
-                f"{self._path} is a manifest of {command}", "check one of store or retrieve"
-            )
-        is_store = command == "store"
+        for path in self._paths:
+            yield from self._read(path, context, inventory)
+
+    def _read(self, path: str, context: RunContext, inventory: Inventory) -> Iterator[Outcome]:
+        events = read_events(path)
+        is_store = _command(path, next(events, None)) == "store"
         entries: list[Entry] = []
         failed = others = 0
-        so_far = SoFar(context.notify, f"lines read of {self._path}")
+        so_far = SoFar(context.notify, f"lines read of {path}")
         for event in last_events(events):
             context.stop.check()
             so_far.add()
@@ -141,11 +137,24 @@ class ManifestFile:
         inventory.add_files(entries)
         for count, why in ((failed, "were not retrieved"), (others, "are not instances")):
             if count:
-                context.notify(f"{self._path}: {count:,} of its items {why}, and are left out")
+                context.notify(f"{path}: {count:,} of its items {why}, and are left out")
 
     def nothing(self) -> NothingMatched:
-        """Make the error for a manifest without instances."""
-        return NothingMatched(f"the manifest {self._path} has no instances in it")
+        """Make the error for manifests without instances."""
+        names = " ".join(self._paths)
+        return NothingMatched(f"there are no instances in the manifest {names}", "check the path")
+
+
+def _command(path: str, header: Event | None) -> str:
+    """Return the command that a manifest is of. Raises UsageError if it is not one of files."""
+    if header is None:
+        raise UsageError(f"{path} is not a manifest", "its first line is incomplete")
+    if header.get("version") != VERSION:
+        raise UsageError(f"{path} is not a manifest of version {VERSION}", "choose another file")
+    command = _text(header, "command")
+    if command not in ("store", "retrieve"):
+        raise UsageError(f"{path} is a manifest of {command}", "check one of store or retrieve")
+    return command
 
 
 def _stored(event: Event) -> Entry | Outcome | None:

@@ -14,7 +14,7 @@ from functools import partial
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, Interrupted, NothingMatched
 from dcmweb.transactions.check.contents import ContentComparison
-from dcmweb.transactions.check.files import Files, ManifestFile
+from dcmweb.transactions.check.files import Files, ManifestFiles
 from dcmweb.transactions.check.inventory import UNCOUNTED, Inventory, Side, Study
 from dcmweb.transactions.check.options import CheckOptions
 from dcmweb.transactions.check.server import Server
@@ -34,7 +34,7 @@ _IN_DOUBT = f"here IS NOT NULL AND there IS NOT NULL AND NOT ({_AGREED})"
 
 def check(
     context: RunContext,
-    reference: Files | ManifestFile | RunContext,
+    reference: Files | ManifestFiles | RunContext,
     studies: Iterable[Resource] | None,
     options: CheckOptions,
 ) -> Outcomes:
@@ -54,7 +54,7 @@ class _Check:
     def __init__(
         self,
         context: RunContext,
-        reference: Files | ManifestFile | RunContext,
+        reference: Files | ManifestFiles | RunContext,
         inventory: Inventory,
         options: CheckOptions,
     ) -> None:
@@ -64,7 +64,7 @@ class _Check:
         self._options = options
         self._there = Server(context, Side.THERE)
         self._here: Server | None = None
-        self._files: Files | ManifestFile | None = None
+        self._files: Files | ManifestFiles | None = None
         if isinstance(reference, RunContext):
             self._here = Server(reference, Side.HERE)
         else:

@@ -155,6 +155,7 @@ def test_the_last_event_of_each_item_is_read() -> None:
         {"item": "a", "n": 2},
         {"item": "b", "n": 3},
         {"item": "\udcff"},  # a byte that is not UTF-8
+        {"type": "end"},
     ]
     found = sorted(last_events(iter(events)), key=lambda event: str(event["item"]))
     assert found == [events[1], events[2], events[3]]
