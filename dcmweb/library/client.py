@@ -17,6 +17,7 @@ from dcmweb.library.arguments import (
     Resources,
     Targets,
     member,
+    one_of,
     read_fields,
     read_limit,
     read_listed,
@@ -104,12 +105,9 @@ class Client(ClientBase):
             token=token,
             token_file=read_path(token_file, "token_file"),
         )
-        if credentials is not None and given != Credentials():
-            hint = "put all of them into Credentials"
-            raise UsageError("credentials are given in two ways", hint)
         settings = Settings(
             base_url=base_url,
-            credentials=credentials or given,
+            credentials=one_of(credentials, given),
             workers=ADAPTIVE_WORKERS if workers == "auto" else workers,
             adapts=workers == "auto",
             retries=retries,
