@@ -78,10 +78,6 @@ class Client(ClientBase):
         idle_timeout: float = Settings.idle_timeout,
         ca_bundle: AnyPath = "",
         insecure: bool = False,
-        cert: AnyPath = "",
-        key: AnyPath = "",
-        key_password: str = "",
-        proxy: str = "",
         on_note: Callable[[str], None] | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
@@ -92,11 +88,6 @@ class Client(ClientBase):
         `workers` is how many requests a run has in flight, from 1 to 64; "auto" finds a good
         number, up to 20. `connect_timeout` is in seconds, and so is `idle_timeout`, the time
         without a byte in either direction.
-
-        `ca_bundle` is a file or folder of certificates to trust instead of the system's; with
-        `insecure`, none is checked. `cert` is a file with a client certificate, and `key` the file
-        of its private key, if that is another one. `proxy` is the URL of an HTTP or SOCKS proxy;
-        without it, the environment names proxies.
 
         `on_note` is told, in words, what a user should know beside the outcomes; by default it is
         logged. `on_progress` is called with the progress of a run several times a second while
@@ -112,9 +103,6 @@ class Client(ClientBase):
                 password=password,
                 token=token,
                 token_file=read_path(token_file, "token_file"),
-                cert=read_path(cert, "cert"),
-                key=read_path(key, "key"),
-                key_password=key_password,
             ),
             workers=ADAPTIVE_WORKERS if workers == "auto" else workers,
             adapts=workers == "auto",
@@ -123,7 +111,6 @@ class Client(ClientBase):
             idle_timeout=idle_timeout,
             ca_bundle=read_path(ca_bundle, "ca_bundle"),
             insecure=insecure,
-            proxy=proxy,
         )
         self._set_up(settings, on_note, on_progress, None)
 
