@@ -39,6 +39,7 @@ KNOWN_IN = {
     "requests_toolbelt": ["http"],
     "urllib3": ["http"],
     "google": ["http"],
+    "azure": ["http"],
     "pydicom": ["dicom", "archive"],
     "cheroot": ["archive"],
     "werkzeug": ["archive"],

@@ -19,7 +19,7 @@ from urllib3.exceptions import ConnectTimeoutError
 from dcmweb.http.framing import FramedResponse
 
 BLOCK = 256 * 1024
-POOLS = 2  # the server, and one that it redirects to
+POOLS = 3  # the server, one that it redirects to, one that issues tokens
 PROBE_AFTER, PROBE_EVERY = 60, 20  # seconds without data before the first probe, and between two
 
 

@@ -31,6 +31,7 @@ from dcmweb.errors import (
     Unreachable,
     UsageError,
 )
+from dcmweb.http import auth_hints
 from dcmweb.http.framing import FramingError
 from dcmweb.http.redaction import without_query, without_values
 
@@ -51,11 +52,6 @@ _HINTS = {
 }
 # What a status means instead for a request that is not a GET: it has no parameters and no --type.
 _OTHER_HINTS = {400: _CHECK_ROOT, 406: ""}
-_CREDENTIALS = "give --user, --token-file or --auth google"
-_WRONG_CREDENTIALS = {
-    "basic": "the user name or the password is wrong: check --user and the password",
-    "bearer": "the token is wrong or has expired: get another one",
-}
 
 _WARNING = re.compile(r'[0-9]{3} [^\s"]+ "((?:[^"\\]|\\.)*)"')
 _XML_MESSAGE = re.compile(
@@ -84,7 +80,7 @@ _HANDSHAKE_FAILURE = "SSLV3_ALERT_HANDSHAKE_FAILURE"
 _CERTIFICATE_ALERTS = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE")
 
 
-def from_status(
+def from_status(  # noqa: PLR0913 - what is known of an exchange
     status: int,
     headers: Mapping[str, str],
     body: bytes,
@@ -92,10 +88,12 @@ def from_status(
     method: str = "GET",
     sent: str = "",
     accept: str = "",
+    advice: str = "",
 ) -> DcmwebError:
     """Make the error for an answer with an error status.
 
-    `method` is that of the request, `sent` its Authorization field, `accept` its Accept field.
+    `method` is that of the request, `sent` its Authorization field, `accept` its Accept field,
+    `advice` what to do if the credentials that were sent are wrong.
     """
     words = server_words(headers, body)
     said = f"answered {status} {_phrase(status)}"
@@ -107,13 +105,11 @@ def from_status(
             status=status,
         )
     if status == 401:
-        return AuthError(message, _auth_hint(headers, sent))
+        return AuthError(message, auth_hints.after_401(headers, sent, advice))
     if status == 407:
         return AuthError(message, _PROXY_HINT)
     if status == 403:
-        no_rights = "these credentials may not do this"
-        may_not = no_rights if sent else f"it takes credentials ({_CREDENTIALS})"
-        return AuthError(message, f"{may_not}, or it does not exist", fatal=False)
+        return AuthError(message, auth_hints.after_403(headers, sent), fatal=False)
     if status in (404, 410):
         path = "check the path, and that" if method == "GET" else "check that"
         return NothingMatched(message, f"{path} BASE_URL is the service's root")
@@ -127,7 +123,7 @@ def from_status(
         hint,
         status=status,
         retryable=status in RETRYABLE_STATUSES,
-        retry_after=_retry_after(headers),
+        retry_after=retry_after(headers),
     )
 
 
@@ -334,17 +330,7 @@ def _json_words(text: str) -> str:
     return ": ".join(dict.fromkeys(filter(None, found)))
 
 
-def _auth_hint(headers: Mapping[str, str], sent: str) -> str:
-    """Say what to do after a 401: credentials were missing, or they are wrong."""
-    asked = headers.get("www-authenticate", "").split(" ")[0]
-    wants = f"the server asks for {asked}; " if asked.isalpha() else ""
-    scheme = sent.partition(" ")[0].lower()
-    if scheme and asked.isalpha() and asked.lower() != scheme:
-        return f"{wants}{scheme} credentials were sent: {_CREDENTIALS}"
-    return _WRONG_CREDENTIALS.get(scheme, f"{wants}{_CREDENTIALS}")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After in either of its forms, as seconds from now (RFC 9110 section 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

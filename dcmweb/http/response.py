@@ -55,8 +55,14 @@ class Response:
     """An answer whose body is read as a stream; closing it early gives up its connection."""
 
     def __init__(
-        self, answer: requests.Response, request: requests.PreparedRequest, exchanges: Exchanges
+        self,
+        answer: requests.Response,
+        request: requests.PreparedRequest,
+        exchanges: Exchanges,
+        advice: str = "",
     ) -> None:
+        """Take an answer; `advice` is what to do if the credentials of its request are wrong."""
+        self._advice = advice
         self._answer = answer
         self._exchanges = exchanges
         self.request = request
@@ -184,6 +190,7 @@ class Response:
             method=str(self.request.method),
             sent=str(self._answer.request.headers.get("Authorization") or ""),
             accept=str(self.request.headers.get("Accept") or ""),
+            advice=self._advice,
         )
         error.request = f"{self.request.method} {self.url}"
         error.may_be_wrong_root = self.request.method != "DELETE" and (

@@ -25,6 +25,9 @@ _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _LARGEST_BUNDLE = 64 * 1024 * 1024
 _REDIRECT_BODY = 64 * 1024  # at most this is read, so that the connection can be used again
 
+# Servers of clouds that give a machine its identity: no proxy leads there.
+_ON_THE_LINK = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
+
 # What goes along with a redirect to another host; cookies of that host are added afterwards.
 _HARMLESS_HEADERS = ("accept", "accept-encoding", "user-agent", "range", "connection", "cookie")
 
@@ -77,6 +80,22 @@ class Transport:
             self._verify = self._bundle(settings.ca_bundle, settings.ca_bundle)
         if settings.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        self.auth.connect(self.send_beside)
+
+    def send_beside(
+        self, request: requests.Request, timeouts: tuple[float, float]
+    ) -> requests.Response:
+        """Send a request to another server than that at BASE_URL, such as one that issues tokens.
+
+        Redirects are not followed. The body of the answer is to be read.
+        """
+        if request.auth is None:
+            request.auth = auth.Authentication()  # keeps requests from reading ~/.netrc
+        prepared = self.http.prepare_request(request)
+        found = self.environment(str(prepared.url))
+        if urlsplit(str(prepared.url)).hostname in _ON_THE_LINK:
+            found["proxies"] = {}
+        return self.http.send(prepared, timeout=timeouts, allow_redirects=False, **found)
 
     def environment(self, url: str) -> dict[str, Any]:
         """Return the proxies and certificates for a URL, as the environment has them."""

@@ -40,7 +40,7 @@ class RunContext:
         self._warnings = transport.warnings
         self._said: set[str] = set()
         self._lock = Lock()
-        self.session = Session(transport, self._on_warning)
+        self.session = Session(transport, self._on_warning, self.notify_once)
         self.engine = Engine(
             workers=self.settings.workers,
             policy=RetryPolicy(self.settings.retries, self.settings.retry_time),

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from requests import PreparedRequest
+from collections.abc import Sequence
+from typing import Protocol
+
+from requests import PreparedRequest, Request, Response
 from requests.auth import AuthBase
+
+
+class Send(Protocol):
+    """Sends a request to another server than that at BASE_URL, such as one that issues tokens."""
+
+    def __call__(self, request: Request, timeouts: tuple[float, float]) -> Response:
+        """Send it without redirects, over the proxies and with the trust that the user chose.
+
+        Timeouts are for the connection, and between two bytes. The body is to be read from `raw`.
+        """
 
 
 class Authentication(AuthBase):
@@ -12,6 +25,18 @@ class Authentication(AuthBase):
     One object serves all threads of a client. It is asked for requests to the origin of BASE_URL
     alone.
     """
+
+    @property
+    def advice(self) -> str:
+        """What to do when the server refuses what was added; "" for what is always advised."""
+        return ""
+
+    def connect(self, send: Send) -> None:
+        """Take the way to reach other servers. It is called once, before the first request."""
+
+    def take_notes(self) -> Sequence[str]:
+        """Return what a user should know of the credentials, each text once."""
+        return ()
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add to a request what authenticates it: header fields, or to its URL.
