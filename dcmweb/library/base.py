@@ -46,6 +46,22 @@ class ClientBase:
         client._set_up(settings, on_note, on_progress, stop)
         return client
 
+    @classmethod
+    def from_profile(
+        cls: type[_Self],
+        name: str,
+        *,
+        on_note: Callable[[str], None] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> _Self:
+        """Make a client of a profile: a server by name, in the file that DCMWEB_CONFIG names.
+
+        Raises UsageError if there is none of this name, or anything in it is wrong.
+        """
+        from dcmweb.library.profiles import read_profile
+
+        return cls.of(read_profile(name).settings(), on_note=on_note, on_progress=on_progress)
+
     def _set_up(
         self,
         settings: Settings,

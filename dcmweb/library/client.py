@@ -30,13 +30,14 @@ from dcmweb.library.arguments import (
     read_targets,
 )
 from dcmweb.library.base import ClientBase
-from dcmweb.library.runs import OnProgress, Rows, SearchRows, Transfer
+from dcmweb.library.runs import OnProgress, Rows, Run, SearchRows, Transfer
 from dcmweb.settings import ADAPTIVE_WORKERS, AuthScheme, Credentials, Settings
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
 
 if TYPE_CHECKING:
     from dcmweb.transactions.context import RunContext
+    from dcmweb.transactions.ping.finding import Finding
 
 # Each call imports its own transaction: start-up is paid by every command of a script.
 
@@ -333,6 +334,19 @@ class Client(ClientBase):
         return self._transfer(
             "wait()", lambda context, _: wait(context, names, rule), Status.FINISHED
         )
+
+    def ping(self, *, write_test: bool = False) -> Run[Finding]:
+        """Find out about the server: whether it answers, as what, to whom, and what it offers.
+
+        Nothing is stored, unless `write_test` is on: then an instance made for this is stored,
+        looked for, retrieved and deleted. The run raises the error of the first request, after the
+        findings about it, if the server is not there, refuses credentials, or is not DICOMweb.
+        """
+        from dcmweb.transactions.ping.run import PingOptions, ping
+
+        context = self._context()
+        begin = partial(ping, context, PingOptions(write_test=write_test))
+        return self._begun_later(Run("ping()", begin), context)
 
     def _metadata(
         self,

@@ -38,6 +38,7 @@ class RunContext:
         self.has_counts = True  # the server counts instances without being asked to
         self.accepted: dict[tuple[str, ...], str] = {}  # of several forms of Accept, what worked
         self._warnings = transport.warnings
+        self._transport, self._tick = transport, tick
         self._said: set[str] = set()
         self._lock = Lock()
         self.session = Session(transport, self._on_warning, self.notify_once)
@@ -49,6 +50,10 @@ class RunContext:
             tick=tick,
         )
         self.stop.on_set(self.session.cut)
+
+    def another(self) -> RunContext:
+        """Make the context of a run within this one, which stops with it and not the other way."""
+        return RunContext(self._transport, stop=self.stop, notify=self.notify, tick=self._tick)
 
     def _on_warning(self, text: str) -> None:
         """Pass on what the server says beside an answer (PS3.18 section 8.3.4.2), each text once.

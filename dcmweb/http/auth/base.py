@@ -38,6 +38,11 @@ class Authentication(AuthBase):
         """Return what a user should know of the credentials, each text once."""
         return ()
 
+    @property
+    def identity(self) -> str:
+        """As whom it lets requests be sent, in words, without secrets."""
+        return "nobody: no credentials are sent"
+
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add to a request what authenticates it: header fields, or to its URL.
 

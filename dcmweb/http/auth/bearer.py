@@ -37,6 +37,11 @@ class BearerAuth(Authentication):
         return self.token.take_notes()
 
     @property
+    def identity(self) -> str:
+        """Whose token is sent, in words."""
+        return self.token.source.identity
+
+    @property
     def advice(self) -> str:
         """What to do when the server refuses the token."""
         expired_at = self.token.expired_at
@@ -51,6 +56,11 @@ class GivenToken:
 
     def __init__(self, reader: SecretReader) -> None:
         self._reader = reader
+
+    @property
+    def identity(self) -> str:
+        """Whose token it is: that is only known to those who issued it."""
+        return f"the owner of the bearer token of {self._reader.origin}"
 
     @property
     def is_free(self) -> bool:

@@ -79,6 +79,14 @@ class GoogleCredentials:
         self._scopes = list(scopes)
         self._session = _Session(send)
 
+    @property
+    def identity(self) -> str:
+        """Whose credentials were found, as far as they say."""
+        email = getattr(self.found, "service_account_email", "")
+        return (
+            f"Google's service account {email}" if "@" in email else "the owner of a Google login"
+        )
+
     def fetch(self) -> Token:
         """Get a token. Raises AuthError if there are no credentials, or Google refuses them."""
         from google.auth.transport.requests import Request

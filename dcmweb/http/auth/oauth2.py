@@ -51,6 +51,7 @@ class ClientCredentials:
         self._given = given
         self._server = server
         self._secret = SecretReader(given.secret("client_secret"))
+        self.identity = f"OAuth2 client {given.client_id}"
         self._ways: tuple[str, ...] = (
             "basic",
             "post",

@@ -34,6 +34,10 @@ class TokenSource(Protocol):
     """Where tokens come from. It is asked by one thread at a time."""
 
     @property
+    def identity(self) -> str:
+        """Whose tokens these are, in words."""
+
+    @property
     def is_free(self) -> bool:
         """Whether asking costs next to nothing, as reading a file."""
 

@@ -24,6 +24,8 @@ class Clock:
 class Source:
     """Numbered tokens, or the errors and tokens that are given first."""
 
+    identity = "a test"
+
     def __init__(
         self, clock: Clock, lifetime: float | None = None, *, is_free: bool = False
     ) -> None:
