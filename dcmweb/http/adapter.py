@@ -175,6 +175,8 @@ class Adapter(HTTPAdapter):
         }
 
     def _lending(self, pool: Any) -> Any:
+        if issubclass(pool, _Lending):  # of a manager for a proxy, which requests keeps
+            return pool
         connection = type("Connection", (_Lent, pool.ConnectionCls), {"adapter": self})
         return type("Pool", (_Lending, pool), {"adapter": self, "ConnectionCls": connection})
 
