@@ -51,7 +51,7 @@ class DefaultCredential:
     def __init__(self, given: Credentials, send: Send) -> None:
         self._client = given.client_id or None
         self._scopes = given.scopes or (SCOPE,)
-        self._send = send
+        self._session = TokenSession(send)
         self._credential: Any = None
 
     def fetch(self) -> Token:
@@ -63,10 +63,13 @@ class DefaultCredential:
             found = self._found().get_token(*self._scopes)
             return Token(found.token, float(found.expires_on))
         except ClientAuthenticationError as error:
-            _log.info("%s", error.message)
-            failed = _refusal(str(error.message))
+            message = self._session.hide(str(error.message))
+            _log.info("%s", " ".join(message.split()))
+            failed = _refusal(message)
         except AzureError as error:
-            failed = NetworkError(f"no token of Azure: {_first_line(str(error.message))}")
+            failed = NetworkError(
+                f"no token of Azure: {_first_line(self._session.hide(str(error.message)))}"
+            )
             failed.fatal = True
         except ValueError as error:  # of variables such as AZURE_AUTHORITY_HOST
             failed = UsageError(f"the Azure credentials cannot be used: {_first_line(str(error))}")
@@ -81,7 +84,7 @@ class DefaultCredential:
                 logging.getLogger(name).addHandler(logging.NullHandler())
             self._credential = DefaultAzureCredential(
                 managed_identity_client_id=self._client,
-                transport=RequestsTransport(session=TokenSession(self._send), session_owner=False),
+                transport=RequestsTransport(session=self._session, session_owner=False),
             )
         return self._credential
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import requests
 from requests import PreparedRequest
 
-from dcmweb.errors import AuthError, DcmwebError, LocalError, NetworkError
+from dcmweb.errors import AuthError, DcmwebError, LocalError, NetworkError, ProtocolError
 from dcmweb.http.auth.base import Send
 from dcmweb.http.auth.bearer import BearerAuth
 from dcmweb.http.auth.token_server import is_loopback
@@ -100,7 +100,7 @@ class GoogleCredentials:
             has_token = False
         found = self.found
         if not has_token:
-            _translating(lambda: found.refresh(request), self._login_hint())
+            self._translating(lambda: _refresh(found, request), self._login_hint())
         expiry = found.expiry
         return Token(
             str(found.token), expiry.replace(tzinfo=timezone.utc).timestamp() if expiry else None
@@ -120,9 +120,9 @@ class GoogleCredentials:
             # Of a quota project that is missing, and that files can lead to other servers.
             warnings.simplefilter("ignore")
             if not self._file:
-                return _translating(lambda: google.auth.default(**options)[0], _LOGIN)
+                return self._translating(lambda: google.auth.default(**options)[0], _LOGIN)
             content = self._read()
-            return _translating(
+            return self._translating(
                 lambda: load(content, **options)[0],
                 f"{self._file} must hold credentials of Google as JSON, such as a key of a "
                 "service account",
@@ -141,6 +141,9 @@ class GoogleCredentials:
                 "give a key file of a service account, or one that gcloud has written",
             )
         return content
+
+    def _translating(self, action: Callable[[], _T], hint: str) -> _T:
+        return translating(action, hint, self._session.hide)
 
     def _login_hint(self) -> str:
         """Return what to do when Google refuses the credentials."""
@@ -186,29 +189,48 @@ def _is_search(url: str) -> bool:
         return True
 
 
-def _translating(action: Callable[[], _T], hint: str) -> _T:
-    """Do something that google-auth may raise errors in, and translate them."""
+def _refresh(found: Any, request: Any) -> None:
+    """Refresh credentials; translate what google-auth raises for an answer that is not JSON."""
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        found.refresh(request)
+    except GoogleAuthError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ProtocolError(
+            "Google's token server answered with no token", "does a proxy or a login page answer?"
+        ) from None
+
+
+def translating(action: Callable[[], _T], hint: str, hide: Callable[[str], str]) -> _T:
+    """Do something that google-auth may raise errors in, and translate them.
+
+    `hide` takes secrets out of what a server said.
+    """
     from google.auth import exceptions
 
     failed: DcmwebError
     try:
         return action()
     except exceptions.DefaultCredentialsError as error:
-        failed = AuthError(f"no usable Google credentials: {_reason(error)}", hint)
+        failed = AuthError(f"no usable Google credentials: {_reason(error, hide)}", hint)
     except exceptions.GoogleAuthError as error:
         if isinstance(error, exceptions.TransportError) or error.retryable:
-            failed = NetworkError(f"Google's token server cannot be reached: {_reason(error)}")
+            failed = NetworkError(
+                f"Google's token server cannot be reached: {_reason(error, hide)}"
+            )
             failed.fatal = True  # no other item of the run has a token either
         else:
-            failed = AuthError(f"Google refuses the credentials: {_reason(error)}", hint)
+            failed = AuthError(f"Google refuses the credentials: {_reason(error, hide)}", hint)
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         # What google-auth raises for a file with other content than it expects.
         failed = AuthError(f"no usable Google credentials: {type(error).__name__}", hint)
     raise failed
 
 
-def _reason(error: Exception) -> str:
-    text = str(error.args[0]) if error.args else ""
+def _reason(error: Exception, hide: Callable[[str], str]) -> str:
+    text = hide(str(error.args[0])) if error.args else ""
     return text.strip().partition("\n")[0][:_LONGEST_REASON] or "no reason given"
 
 

@@ -82,9 +82,9 @@ class ClientCredentials:
         if given.scopes:
             form["scope"] = " ".join(given.scopes)
         if way == "basic":
-            return self._server.issue(form, (given.client_id, secret), (secret,))
+            return self._server.issue(form, (given.client_id, secret))
         form |= {"client_id": given.client_id, "client_secret": secret}
-        return self._server.issue(form, None, (secret,))
+        return self._server.issue(form)
 
     def _refused(self, refusals: list[Refusal]) -> AuthError:
         """Make the error of the answer that says most: the one about the client, or the last."""

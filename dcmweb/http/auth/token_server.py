@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import re
@@ -27,7 +28,7 @@ from dcmweb.http import error_mapping, exchange_log
 from dcmweb.http.auth.base import Send
 from dcmweb.http.auth.token_text import expiry_in, expiry_of_jwt, is_token, value_in
 from dcmweb.http.auth.tokens import Token
-from dcmweb.http.redaction import without_query
+from dcmweb.http.redaction import HIDDEN, without_query
 
 TRIES = 3
 FIRST_DELAY = 0.5  # seconds before the second attempt, doubled for the third
@@ -61,17 +62,15 @@ class TokenServer:
     def __str__(self) -> str:
         return f"the token server {urlsplit(self.url).netloc}"
 
-    def issue(
-        self, form: Mapping[str, str], basic: tuple[str, str] | None, secrets: tuple[str, ...]
-    ) -> Token:
-        """Post a form, with a client's name and secret in the header if `basic` has them.
+    def issue(self, form: Mapping[str, str], client: tuple[str, str] | None = None) -> Token:
+        """Post a form, with a client's name and secret in the header if they are given.
 
         Raises Refusal if the server refuses, NetworkError if it cannot be reached, Refused if it
         fails, ProtocolError if it answers with something else than a token.
         """
         for attempt in range(TRIES):
             try:
-                return self._issue(form, basic, secrets)
+                return self._issue(form, client)
             except (NetworkError, Refused) as error:
                 wait = self._wait(error, attempt)
                 if wait is None:
@@ -90,15 +89,16 @@ class TokenServer:
             return wait
         return asked + wait if asked <= LONGEST_WAIT else None
 
-    def _issue(
-        self, form: Mapping[str, str], basic: tuple[str, str] | None, secrets: tuple[str, ...]
-    ) -> Token:
+    def _issue(self, form: Mapping[str, str], client: tuple[str, str] | None) -> Token:
         began = time.time()
+        basic = _basic(*client) if client else ""
         status, headers, body = self._post(form, basic)
         exchange_log.log_answer("POST", self.url, 0, status, time.time() - began)
         if 200 <= status < 300:
             return self._token(body, began)
-        words = _without(secrets, error_mapping.server_words(headers, body))
+        secrets = (basic, client[1] if client else form.get("client_secret", ""))
+        body = _without(secrets, body.decode("utf-8", "replace")).encode()
+        words = error_mapping.server_words(headers, body)
         said = f"{self} answered {status}" + (f": {words}" if words else "")
         if status in error_mapping.RETRYABLE_STATUSES:
             after = error_mapping.retry_after(headers)
@@ -111,20 +111,12 @@ class TokenServer:
             raise Refusal(status, code, words or f"answered {status}")
         raise ProtocolError(said, "check --token-url: it must be the token endpoint")
 
-    def _post(
-        self, form: Mapping[str, str], basic: tuple[str, str] | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    def _post(self, form: Mapping[str, str], basic: str) -> tuple[int, Mapping[str, str], bytes]:
         """Send the form once. What is raised does not lead to the request, and its secret."""
-        request = requests.Request(
-            "POST",
-            self.url,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            data=dict(form),
-        )
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if basic:
-            # RFC 6749 section 2.3.1: both are encoded as in a form first.
-            name, secret = (quote_plus(one).encode() for one in basic)
-            request.auth = requests.auth.HTTPBasicAuth(name, secret)
+            headers["Authorization"] = f"Basic {basic}"
+        request = requests.Request("POST", self.url, headers=headers, data=dict(form))
         failed: DcmwebError
         try:
             answer = self._send(request, self._timeouts)
@@ -183,6 +175,11 @@ def as_error(refusal: Refusal, server: TokenServer, hint: str) -> AuthError:
     return AuthError(f"{server} refuses the credentials: {refusal.words}", hint)
 
 
+def _basic(name: str, secret: str) -> str:
+    """Encode a client's name and secret: as in a form first (RFC 6749 section 2.3.1)."""
+    return base64.b64encode(f"{quote_plus(name)}:{quote_plus(secret)}".encode()).decode()
+
+
 def _error_code(body: bytes) -> str:
     try:
         found: Any = json.loads(body)
@@ -192,9 +189,10 @@ def _error_code(body: bytes) -> str:
     return code if isinstance(code, str) else ""
 
 
-def _without(secrets: tuple[str, ...], words: str) -> str:
+def _without(secrets: tuple[str, ...], text: str) -> str:
     """Hide secrets that a server repeats."""
     for secret in filter(None, secrets):
-        for written in {secret, quote(secret), quote_plus(secret), json.dumps(secret)[1:-1]}:
-            words = words.replace(written, "...")
-    return words
+        in_json = json.dumps(secret)[1:-1]
+        for written in {secret, quote(secret), quote_plus(secret), in_json, quote(secret, safe="")}:
+            text = text.replace(written, HIDDEN)
+    return text

@@ -305,7 +305,7 @@ def test_errors_of_google_auth_are_translated(
         raise raised(message)
 
     with pytest.raises(kind, match=words) as caught:
-        module._translating(fail, "hint")
+        module.translating(fail, "hint", str)
     assert "\n" not in str(caught.value)
     assert "S3CRET" not in str(caught.value)
 
