@@ -17,6 +17,7 @@ from dcmweb.cli.config import config
 from dcmweb.cli.console import Console, ReaderGone
 from dcmweb.cli.delete import delete
 from dcmweb.cli.demo import demo
+from dcmweb.cli.manifest import manifest
 from dcmweb.cli.options import URL_VARIABLE, Invocation, common_options
 from dcmweb.cli.ping import ping
 from dcmweb.cli.retrieve import retrieve
@@ -101,9 +102,9 @@ def cli(**_options: Any) -> None:
     """
 
 
-for command in (store, search, retrieve, delete, wait, ping, config, serve, demo):
+for command in (store, search, retrieve, delete, wait, ping, config, manifest, serve, demo):
     cli.add_command(command)
-LOCAL_COMMANDS = ("config", "serve", "demo")  # which take no BASE_URL
+LOCAL_COMMANDS = ("config", "manifest", "serve", "demo")  # which take no BASE_URL
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -137,14 +137,16 @@ class ClientBase:
         run.on_begun = partial(self._not_begun.pop, number, None)
         return run
 
-    def _manifest(self, command: str, path: AnyPath, *, writes: bool) -> OpenManifest | None:
+    def _manifest(
+        self, command: str, path: AnyPath, *, writes: bool, shard: str = ""
+    ) -> OpenManifest | None:
         if not (file := read_path(path, "manifest")):
             return None
         from dcmweb.transfer.manifest import Manifest
 
         # Files keep their name in the manifest wherever a run is started.
         name = os.path.abspath if command == "store" else str
-        return partial(Manifest, file, self.base_url, command, name, writes=writes)
+        return partial(Manifest, file, self.base_url, command, name, shard=shard, writes=writes)
 
 
 def find_root(client: ClientBase, failed: DcmwebError) -> str:

@@ -121,6 +121,7 @@ class Client(ClientBase):
         verify: bool = False,
         dry_run: bool = False,
         storage_class: str = "",
+        shard: str = "",
         manifest: AnyPath = "",
         on_error: WhatOnError = OnError.OUTCOME,
     ) -> Transfer:
@@ -129,7 +130,8 @@ class Client(ClientBase):
         `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`;
         `listed` are files and folders in which no character has a meaning of its own. `verify`
         asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
-        `storage_class` is that of Google Cloud Healthcare. Outcomes are recorded in the file
+        `storage_class` is that of Google Cloud Healthcare. `shard`, as I/N, stores the files of one
+        part of the folders; all parts together are everything. Outcomes are recorded in the file
         `manifest`, and what it says is done is not done again.
 
         The run raises NothingMatched if no files are found.
@@ -140,6 +142,7 @@ class Client(ClientBase):
             dry_run=dry_run,
             verify=verify,
             storage_class=storage_class,
+            shard=shard,
             on_error=member(OnError, on_error, "on_error"),
         )
         masks, files = read_paths(paths), read_listed(listed)
@@ -149,7 +152,7 @@ class Client(ClientBase):
             "store()",
             lambda context, is_done: store(context, masks, files, is_done, options),
             Status.PLANNED if dry_run else Status.STORED,
-            self._manifest("store", manifest, writes=not dry_run),
+            self._manifest("store", manifest, writes=not dry_run, shard=shard),
         )
 
     def store_metadata(
@@ -234,6 +237,7 @@ class Client(ClientBase):
         window: str = "",
         quality: int | None = None,
         skip_existing: bool = False,
+        shard: str = "",
         dry_run: bool = False,
         manifest: AnyPath = "",
         on_error: WhatOnError = OnError.OUTCOME,
@@ -257,6 +261,7 @@ class Client(ClientBase):
             window=window,
             quality=quality,
             skip_existing=skip_existing,
+            shard=shard,
             dry_run=dry_run,
             on_error=member(OnError, on_error, "on_error"),
         )
@@ -272,7 +277,7 @@ class Client(ClientBase):
             "retrieve()",
             begin,
             Status.PLANNED if dry_run else Status.RETRIEVED,
-            self._manifest("retrieve", manifest, writes=not dry_run),
+            self._manifest("retrieve", manifest, writes=not dry_run, shard=shard),
         )
 
     def metadata(self, paths: Targets, *, on_error: WhatOnError = OnError.RAISE) -> Rows[Dataset]:

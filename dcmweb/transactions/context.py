@@ -10,6 +10,7 @@ from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
 from dcmweb.settings import Settings
 from dcmweb.transfer.engine import Engine, RetryPolicy
+from dcmweb.transfer.shard import Shard
 from dcmweb.transfer.stop import Stop
 
 MOST_WARNINGS = 20  # of one server; it may have another one for each instance
@@ -34,6 +35,7 @@ class RunContext:
         self.settings: Settings = transport.settings
         self.stop = Stop(stop)
         self.notify = notify
+        self.shard: Shard | None = None  # the part of the whole that this run is for
         self.page_size = self.settings.page_size  # made smaller for a server that wants it so
         self.has_counts = True  # the server counts instances without being asked to
         self.accepted: dict[tuple[str, ...], str] = {}  # of several forms of Accept, what worked
