@@ -37,6 +37,12 @@ class BearerAuth(Authentication):
         return self.token.take_notes()
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, wherever a server repeats it."""
+        token = self.token.known
+        return (token.value,) if token else ()
+
+    @property
     def identity(self) -> str:
         """Whose token is sent, in words."""
         return self.token.source.identity

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from dcmweb.errors import AuthError, UsageError
 from dcmweb.http.auth.base import Send
 from dcmweb.http.auth.bearer import BearerAuth
-from dcmweb.http.auth.secrets import SecretReader
+from dcmweb.http.auth.secrets import SecretReader, read_reference
 from dcmweb.http.auth.token_server import Refusal, TokenServer, as_error, check_url
 from dcmweb.http.auth.tokens import RenewingToken, Token
 from dcmweb.settings import Credentials, Settings
@@ -51,6 +51,9 @@ class ClientCredentials:
         self._given = given
         self._server = server
         self._secret = SecretReader(given.secret("client_secret"))
+        self._parameters = {
+            name: read_reference(value, f"--auth-option {name}") for name, value in given.options
+        }
         self.identity = f"OAuth2 client {given.client_id}"
         self._ways: tuple[str, ...] = (
             "basic",
@@ -78,7 +81,7 @@ class ClientCredentials:
 
     def _ask(self, way: str, secret: str) -> Token:
         given = self._given
-        form = {"grant_type": "client_credentials", **dict(given.options)}
+        form = {"grant_type": "client_credentials", **self._parameters}
         if given.scopes:
             form["scope"] = " ".join(given.scopes)
         if way == "basic":

@@ -75,6 +75,11 @@ class RenewingToken:
         self._notes: list[str] = []
         self._has_noted = False
 
+    @property
+    def known(self) -> Token | None:
+        """The token at hand, without asking for one."""
+        return self._token
+
     def current(self) -> Token:
         """Return a token that is valid as far as is known. Raises the error of the source."""
         token, now = self._token, self._clock()
