@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import ssl
+import time
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from requests_toolbelt.utils.user_agent import UserAgentBuilder
 
 from dcmweb import __version__
 from dcmweb.errors import UsageError
-from dcmweb.http import auth, content_coding
+from dcmweb.http import auth, content_coding, exchange_log
 from dcmweb.http.adapter import Adapter
 from dcmweb.http.redaction import without_query
 from dcmweb.settings import Settings
@@ -96,7 +97,11 @@ class Transport:
         found = self.environment(str(prepared.url))
         if urlsplit(str(prepared.url)).hostname in _ON_THE_LINK:
             found["proxies"] = {}
-        return self.http.send(prepared, timeout=timeouts, allow_redirects=False, **found)
+        began = time.monotonic()
+        answer = self.http.send(prepared, timeout=timeouts, allow_redirects=False, **found)
+        seconds = time.monotonic() - began
+        exchange_log.log_answer(str(prepared.method), answer.url, 0, answer.status_code, seconds)
+        return answer
 
     def environment(self, url: str) -> dict[str, Any]:
         """Return the proxies and certificates for a URL, as the environment has them."""

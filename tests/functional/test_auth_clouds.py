@@ -116,7 +116,7 @@ def test_google_without_credentials(dcmweb: Dcmweb) -> None:
     result = dcmweb(url, "search", env={"HTTPS_PROXY": "http://127.0.0.1:9"})
     assert result.code == 4
     assert len(result.err.splitlines()) == 1
-    assert "no usable Google credentials: " in result.last
+    assert "no usable Google credentials: none were found; run `gcloud auth" in result.last
     assert "gcloud auth application-default login" in result.last
 
 

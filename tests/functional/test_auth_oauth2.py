@@ -18,7 +18,6 @@ from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_instance, wri
 from tests.functional.archive import Archive
 from tests.functional.origin import Answer, Origin, Request, serving
 from tests.functional.token_servers import Issuer, form_of, issued, refused
-from tests.unit.http.auth.helpers import jwt
 
 SECRET = "S3CR3T/+ %é"
 LONG = 20.0  # seconds in which a process that was interrupted should have ended
@@ -199,24 +198,6 @@ def test_tokens_that_the_server_does_not_take(dcmweb: Dcmweb) -> None:
     assert "it does not take the tokens of this token server for this client" in result.last
 
 
-def test_a_renewal_that_fails_ahead_of_expiry_is_said_once(dcmweb: Dcmweb) -> None:
-    """The token is due at once, as its time is nearly over by its own account."""
-    answers = iter([issued(jwt(time.time() + 600), expires_in=0.9)])
-
-    def issue(_: Request) -> Answer:
-        return next(answers, refused("invalid_client", "Gone"))
-
-    def handle(request: Request) -> Answer:
-        time.sleep(0.82)  # into the margin before the expiry
-        return DELETED
-
-    with serving(issue) as tokens, serving(handle) as origin:
-        line = (*client(tokens), origin.url, "delete", "studies/1", "studies/2", "--yes")
-        result = dcmweb(*line, env=ENVIRONMENT)
-    assert result.err.count("the token could not be renewed, and is valid until") <= 1
-    assert result.code in (0, 4)
-
-
 @pytest.mark.parametrize("trusted", [True, False])
 def test_the_token_server_is_trusted_as_the_server_is(
     dcmweb: Dcmweb, tmp_path: Path, trusted: bool
@@ -286,3 +267,11 @@ def test_ping_says_as_whom(dcmweb: Dcmweb) -> None:
         result = dcmweb(*client(tokens), origin.url, "ping", "--json", env=ENVIRONMENT)
     found = {one["name"]: one["words"] for one in json.loads(result.out)["findings"]}
     assert found["identity"] == "OAuth2 client me"
+
+
+def test_requests_for_tokens_are_in_the_log(dcmweb: Dcmweb) -> None:
+    issuer = Issuer()
+    with serving(issuer) as tokens, serving(lambda _: DELETED) as origin:
+        result = dcmweb("-v", *client(tokens), origin.url, "search", env=ENVIRONMENT)
+    assert f"POST http://127.0.0.1:{tokens.port}/token: 200 after " in result.err
+    assert result.err.index("/token: 200") < result.err.index("/studies")

@@ -32,6 +32,7 @@ _METADATA_VARIABLES = ("GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_I
 _METADATA_HOSTS = ("metadata.google.internal", "169.254.169.254")
 _METADATA_TIMEOUT = 2.0  # seconds; where there is such a server, it answers at once
 _PRODUCT = Path("/sys/class/dmi/id/product_name")  # of a virtual machine
+_NONE = "Your default credentials were not found"  # as google-auth has it, with an address
 _LONGEST_REASON = 300
 
 _T = TypeVar("_T")
@@ -231,6 +232,8 @@ def translating(action: Callable[[], _T], hint: str, hide: Callable[[str], str])
 
 def _reason(error: Exception, hide: Callable[[str], str]) -> str:
     text = hide(str(error.args[0])) if error.args else ""
+    if text.startswith(_NONE):
+        return "none were found"
     return text.strip().partition("\n")[0][:_LONGEST_REASON] or "no reason given"
 
 

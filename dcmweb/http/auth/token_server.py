@@ -24,7 +24,7 @@ from dcmweb.errors import (
     Stalled,
     UsageError,
 )
-from dcmweb.http import error_mapping, exchange_log
+from dcmweb.http import error_mapping
 from dcmweb.http.auth.base import Send
 from dcmweb.http.auth.token_text import expiry_in, expiry_of_jwt, is_token, value_in
 from dcmweb.http.auth.tokens import Token
@@ -93,7 +93,6 @@ class TokenServer:
         began = time.time()
         basic = _basic(*client) if client else ""
         status, headers, body = self._post(form, basic)
-        exchange_log.log_answer("POST", self.url, 0, status, time.time() - began)
         if 200 <= status < 300:
             return self._token(body, began)
         secrets = (basic, client[1] if client else form.get("client_secret", ""))

@@ -169,6 +169,25 @@ def test_a_403_does_not_ask_the_token_server() -> None:
     assert len(servers.requests) == 1
 
 
+def test_parameters_can_be_in_files_and_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "audience").write_text("urn:file\n")
+    monkeypatch.setenv("RESOURCE", "urn:variable")
+    options = (("audience", f"@{tmp_path / 'audience'}"), ("resource", "$RESOURCE"))
+    servers = Servers(ISSUED)
+    prepared(made(servers, replace(CLIENT, options=options)))
+    form = dict(servers.requests[0].data)
+    assert (form["audience"], form["resource"]) == ("urn:file", "urn:variable")
+
+
+def test_what_must_not_be_shown_is_known() -> None:
+    oauth2 = made(Servers(ISSUED))
+    assert oauth2.secrets == ()
+    prepared(oauth2)
+    assert oauth2.secrets == ("abc",)
+
+
 def test_the_secret_is_read_again_with_each_token(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("first\n")
