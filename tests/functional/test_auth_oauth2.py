@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -124,10 +125,10 @@ def test_a_token_server_that_does_not_work(
 
 
 def test_a_token_server_that_is_not_there(dcmweb: Dcmweb) -> None:
-    with serving(lambda _: DELETED) as tokens:
-        pass
-    with serving(lambda _: DELETED) as origin:
-        line = ("--retries", "0", *client(tokens), origin.url, "search")
+    with socket.socket() as silent, serving(lambda _: DELETED) as origin:
+        silent.bind(("127.0.0.1", 0))  # and listens to nobody
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/token"
+        line = ("--retries", "0", "--token-url", url, "--client-id", "me", origin.url, "search")
         result = dcmweb(*line, env=ENVIRONMENT)
     assert result.code == 6
     assert "no token: no connection to 127.0.0.1" in result.last
