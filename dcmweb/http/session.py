@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
 from dcmweb.errors import DcmwebError, Interrupted, ProtocolError, WrongAnswer
-from dcmweb.http import auth, error_mapping, exchange_log
+from dcmweb.http import auth, error_mapping, exchange_log, proxies, tls_errors
 from dcmweb.http.adapter import Connected, Connections
 from dcmweb.http.content_location import names_another
 from dcmweb.http.multipart import Body
 from dcmweb.http.redaction import hide_values, redact, without_query, without_values
 from dcmweb.http.response import Response, is_success
-from dcmweb.http.transport import Transport, origin
+from dcmweb.http.tls import origin
+from dcmweb.http.transport import Transport
 
 PROBE_TIMEOUT = 5.0  # seconds
 _SEARCHED = re.compile(r"(^|/)(studies|series|instances)$")  # the end of a path of a search
@@ -168,7 +170,7 @@ class Session:
                     timeout=timeouts,
                     # A redirected POST would become a GET, a DELETE could delete something else.
                     allow_redirects=method == "GET" and longest is None,
-                    **self._transport.environment(url),
+                    stream=True,
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self.translate(error, url) from error
@@ -206,4 +208,30 @@ class Session:
             error, (OSError, urllib3.exceptions.HTTPError)
         ):
             raise error
-        return redact(error_mapping.from_exception(error, url, self._settings.idle_timeout), url)
+        asked = error_mapping.asked_url(error, url)
+        found = error_mapping.from_exception(
+            error,
+            url,
+            self._settings.idle_timeout,
+            self._transport.situation(asked),
+            self._transport.proxies.of(asked),
+        )
+        return redact(found, url)
+
+    def refusal(self, status: int, body: bytes, url: str) -> DcmwebError | None:
+        """Make the error of an answer that is not about the resource; None for another answer.
+
+        That is what a proxy says of itself, or a server of the client certificate.
+        """
+        if status == 407:
+            return proxies.refused(self._transport.proxies.of(url))
+        if said := tls_errors.of_page(status, body):
+            host = urlsplit(url).netloc
+            situation = self._transport.situation(url)
+            return tls_errors.client_certificate_error(host, said, situation)
+        return None
+
+    def doubt(self, error: DcmwebError, status: int, url: str) -> None:
+        """Add to the error of an answer that a proxy on the way may have made it."""
+        if url.startswith("http:"):  # within TLS, it is the server's
+            proxies.doubt(error, status, self._transport.proxies.of(url))

@@ -151,7 +151,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _credential("aws-profile", "NAME", "Profile of the AWS configuration to take credentials of."),
     _credential("aws-region", "REGION", "AWS region; by default the one in the host name."),
-    _credential("cert", "FILE", "Present the client certificate in FILE (PEM) to the server."),
+    _credential(
+        "cert", "FILE", "Present the client certificate in FILE (PEM or PKCS #12) to the server."
+    ),
     _credential(
         "key",
         "FILE",
@@ -190,14 +192,18 @@ OPTIONS: tuple[Option, ...] = (
         field="options",
     ),
     _connection(
-        "ca-bundle", Kind.FILE, "FILE", "Trust the CA certificates in FILE, which can be a folder."
+        "ca-bundle",
+        Kind.FILE,
+        "FILE",
+        "Trust the CA certificates in FILE, which can be a folder, instead of the system's.",
     ),
     _connection("insecure", Kind.FLAG, "", "Do not check the server's certificate."),
     _connection(
         "proxy",
         Kind.TEXT,
         "URL",
-        "Connect through this HTTP or SOCKS proxy; by default that of HTTPS_PROXY or HTTP_PROXY.",
+        "Connect through this HTTP or SOCKS proxy; by default that of HTTPS_PROXY, HTTP_PROXY or "
+        "ALL_PROXY.",
     ),
     _connection("qido-root", Kind.TEXT, "URL", "Root of the search service, if it has its own."),
     _connection("wado-root", Kind.TEXT, "URL", "Root of the retrieve service, if it has its own."),
