@@ -31,11 +31,18 @@ class Session:
     """
 
     def __init__(
-        self, transport: Transport, on_warning: Callable[[str], None] = lambda _: None
+        self,
+        transport: Transport,
+        on_warning: Callable[[str], None] = lambda _: None,
+        on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Make a session; `on_warning` is called with the text of each Warning header field."""
+        """Make a session; `on_warning` is called with the text of each Warning header field.
+
+        `on_note` is called with what a user should know of the credentials.
+        """
         self._transport = transport
         self._on_warning = on_warning
+        self._on_note = on_note
         self._settings = transport.settings
         self._connections = Connections()
         self.redaction: Redaction = transport.redaction
@@ -163,19 +170,16 @@ class Session:
         if self.is_cut:
             raise Interrupted
         url = self.url(path, method)
-        request = requests.Request(
-            method,
-            url,
-            headers=dict(headers),
-            data=body,
-            auth=self._transport.auth if self.is_own(url) else auth.Authentication(),
-        )
+        credentials = self._transport.auth if self.is_own(url) else auth.Authentication()
+        request = requests.Request(method, url, headers=dict(headers), data=body, auth=credentials)
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
         if longest is not None:
             timeouts = (min(timeouts[0], longest), min(timeouts[1], longest))
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
+            for note in credentials.take_notes():
+                self._on_note(note)
             exchange_log.log_headers(">", prepared.headers, url, self.redaction)
             with self._transport.adapter.lending_to(self._connections):
                 answer = self._transport.http.send(
@@ -195,7 +199,7 @@ class Session:
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
         exchange_log.log_headers("<", answer.headers, url, self.redaction)
-        response = Response(answer, prepared, self)
+        response = Response(answer, prepared, self, credentials.advice)
         self._check_identity(response, url)
         if is_success(response.status):  # errors contain the warnings of other answers
             for text in error_mapping.warnings(response.headers):
