@@ -39,6 +39,7 @@ from dcmweb.http.tls_errors import Situation
 RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
 LONGEST_RETRY_AFTER = 24 * 3600.0  # seconds
 LONGEST_WORDS = 500
+_CUT_WORD = re.compile(r"[\w.~+/=%-]+$", re.ASCII)  # may be half a token (RFC 6750 section 2.1)
 LONGEST_BODY = 64 * 1024  # of a body, in which words are looked for
 
 _CHECK_ROOT = "check that BASE_URL is the service's root"
@@ -81,13 +82,15 @@ def from_status(  # noqa: PLR0913 - what is known of an exchange
     sent: str = "",
     accept: str = "",
     advice: str = "",
+    hide: Callable[[str], str] = str,
 ) -> DcmwebError:
     """Make the error for an answer with an error status.
 
     `method` is that of the request, `accept` its Accept field, `sent` its Authorization field, or
-    the option that gave other credentials; `advice` what to do if what was sent is wrong.
+    the option that gave other credentials; `advice` what to do if what was sent is wrong. `hide`
+    takes secrets out of what the server says.
     """
-    words = server_words(headers, body)
+    words = server_words(headers, body, hide)
     said = f"answered {status} {_phrase(status)}"
     message = f"{said}: {words}" if words else said
     if 300 <= status < 400:
@@ -233,8 +236,12 @@ def from_exception(
     return found.error(found.message.format(timeout=timeout, **known), found.hint)
 
 
-def server_words(headers: Mapping[str, str], body: bytes) -> str:
-    """Find what the server says in words: in JSON, XML, HTML or plain text, or a Warning header."""
+def server_words(headers: Mapping[str, str], body: bytes, hide: Callable[[str], str] = str) -> str:
+    """Find what the server says in words: in JSON, XML, HTML or plain text, or a Warning header.
+
+    `hide` takes secrets out, before the words are cut: no pattern finds half a secret. They are
+    cut between two words, for those whose secrets are taken out later.
+    """
     warning = "; ".join(warnings(headers))
     text = body[:LONGEST_BODY].decode("utf-8", "replace").strip()
     words = ""
@@ -248,7 +255,8 @@ def server_words(headers: Mapping[str, str], body: bytes) -> str:
     elif b"\0" not in body:  # as in what is not text
         words = text.splitlines()[0] if text else ""
     both = dict.fromkeys(filter(None, (html.unescape(words), warning)))
-    return " ".join("; ".join(both).split())[:LONGEST_WORDS]
+    said = " ".join(hide("; ".join(both)).split())
+    return said if len(said) <= LONGEST_WORDS else _CUT_WORD.sub("", said[:LONGEST_WORDS]).rstrip()
 
 
 def warnings(headers: Mapping[str, str]) -> list[str]:

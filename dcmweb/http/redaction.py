@@ -10,6 +10,8 @@ from __future__ import annotations
 import html
 import json
 import re
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TypeVar
@@ -30,6 +32,12 @@ _PARAMETER = re.compile(r"([?&;])([^=?&;\s\"'<>]{1,200})=([^&;\s\"'<>]+)")
 # What divides a value into parts that a server may repeat one by one (PS3.5 section 6.2.1).
 _DIVIDERS = re.compile(r"[*?^=\\,]+")
 _SHORT = 4  # characters; what is shorter is hidden where it is a whole word
+# What is secret in an Authorization field, whatever its scheme: all that follows the scheme, or the
+# parameter that proves it (RFC 9110 section 11.4, RFC 7616, Signature Version 4).
+_PROOF = re.compile(
+    r"^[\w-]+ +([^\s,]{4,})$|\b(?:response|signature)=\"?([^\s,\"]{16,})", re.IGNORECASE
+)
+_MOST_SENT = 64  # Authorization fields that are remembered: one for each worker
 
 _E = TypeVar("_E", bound=DcmwebError)
 
@@ -68,16 +76,35 @@ def hide_values(text: str, url: str) -> str:
 class Redaction:
     """Hides the secrets of a client, and the values of the query of a URL.
 
-    `secrets` returns those of now: a token may be renewed.
+    `secrets` returns those of now: a token may be renewed. What was sent lately is hidden as well,
+    in the form in which it was sent, such as the Base64 of a password.
     """
 
     def __init__(self, secrets: Callable[[], tuple[str, ...]] = tuple) -> None:
         self._secrets = secrets
+        self._sent: deque[str] = deque(maxlen=_MOST_SENT)
+        self._lock = threading.Lock()
+
+    def note_sent(self, authorization: str | bytes | None) -> None:
+        """Remember the Authorization field of a request, which a server may repeat."""
+        if not authorization:
+            return
+        field = authorization
+        text = field.decode("latin-1") if isinstance(field, bytes) else field
+        if found := _PROOF.search(text):
+            proof = found[1] or found[2]
+            with self._lock:
+                if proof not in self._sent:
+                    self._sent.append(proof)
 
     def hide(self, text: str, url: str = "") -> str:
         """Return a text without the secrets and the values of a URL's query."""
         text = hide_values(text, url)
-        pattern = _pattern_of(self._secrets()) if text else None
+        if not text:
+            return text
+        with self._lock:
+            sent = tuple(self._sent)
+        pattern = _pattern_of((*self._secrets(), *sent))
         return pattern.sub(HIDDEN, text) if pattern else text
 
     def redact(self, error: _E, url: str = "") -> _E:

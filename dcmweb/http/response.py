@@ -214,6 +214,7 @@ class Response:
             sent=self._sent_credentials(),
             accept=str(self.request.headers.get("Accept") or ""),
             advice=self._advice,
+            hide=self.hide,
         )
         self._exchanges.doubt(error, self.status, str(self._answer.request.url))
         error.request = f"{self.request.method} {self.url}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import requests
 import urllib3
@@ -32,9 +33,12 @@ class _Http(requests.Session):
     Proxies and certificates are the matter of its adapter.
     """
 
-    def __init__(self, settings: Settings, authentication: auth.Authentication) -> None:
+    def __init__(
+        self, settings: Settings, authentication: auth.Authentication, redaction: Redaction
+    ) -> None:
         super().__init__()
         self.trust_env = False
+        self._redaction = redaction
         self.cookies = Cookies()
         self._authentication = authentication
         self._origins = {origin(root) for root in settings.roots}
@@ -57,6 +61,11 @@ class _Http(requests.Session):
             cookies=self.cookies.copy(),
         )
         return prepared
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request, or one that a redirect leads to; remember what must not be shown."""
+        self._redaction.note_sent(request.headers.get("Authorization"))
+        return super().send(request, **options)
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
@@ -101,7 +110,7 @@ class Transport:
         self.redaction = Redaction(lambda: self.auth.secrets)
         if self.auth.signs_urls:
             self.adapter.raw_carets = self.auth.sends_raw_carets = False
-        self.http = _Http(settings, self.auth)
+        self.http = _Http(settings, self.auth, self.redaction)
         self.http.mount("http://", self.adapter)
         self.http.mount("https://", self.adapter)
         self.http.headers["User-Agent"] = (

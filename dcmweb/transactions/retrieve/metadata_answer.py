@@ -146,7 +146,7 @@ def _open(context: RunContext, path: str, *, wants_xml: bool) -> Response:
 def _missing_in(response: Response) -> str:
     if not response.is_partial:
         return ""
-    words = error_mapping.server_words({"warning": response.headers.get("Warning", "")}, b"")
+    words = error_mapping.server_words(response.headers, b"", response.hide)
     missing = "the server says that it sent only a part of it (206)"
     return f"{missing}: {words}" if words else missing
 

@@ -54,7 +54,9 @@ class StoreExchange:
     def _not_found(self, response: Response, size: int) -> DcmwebError:
         """Make the error for 404: a wrong address, or a request that was too large."""
         body = response.read(LONGEST_PROBLEM)
-        error = error_mapping.from_status(response.status, response.headers, body)
+        error = error_mapping.from_status(
+            response.status, response.headers, body, hide=response.hide
+        )
         if error_mapping.looks_like_html(body) and self._dialect.may_be_too_large(size):
             words = f"{error.message}; a request of {size} bytes may be too large for the server"
             error = Refused(words, error.hint, status=response.status)

@@ -39,7 +39,7 @@ def read_answer(response: Response) -> Answer:
     Raises ProtocolError for a web page in place of success: nothing was stored by that.
     """
     body = response.content()
-    words = response.hide(server_words(response.headers, body))
+    words = server_words(response.headers, body, response.hide)
     try:
         said = response_module.parse(body).with_texts(response.hide)
         return Answer(response.status, said, words)
