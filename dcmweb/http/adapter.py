@@ -136,7 +136,7 @@ class Adapter(RoutedAdapter):
     def __init__(self, tls: Tls, proxies: Proxies, connections: int, idle_timeout: float) -> None:
         self.idle_timeout = idle_timeout
         self.raw_carets = True
-        self.connected: Connected | None = None  # the last connection that was made
+        self.connected: Connected | None = None  # the last connection that was made for BASE_URL
         self._process = os.getpid()
         self._threads = local()  # the connections of the run that a thread works for
         self._most_kept = connections
@@ -144,7 +144,7 @@ class Adapter(RoutedAdapter):
             tls, proxies, pool_connections=POOLS, pool_maxsize=connections, max_retries=0
         )
 
-    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """Send a request; in a process that was forked, not over connections of its parent.
 
         Parent and child would read each other's answers.
@@ -153,7 +153,13 @@ class Adapter(RoutedAdapter):
             self._process = os.getpid()
             self.init_poolmanager(POOLS, self._most_kept)
             self.proxy_manager = {}
-        return super().send(*args, **kwargs)
+        self._threads.url = str(request.url)
+        return super().send(request, **kwargs)
+
+    def note(self, connected: Connected) -> None:
+        """Note a connection that this thread has made, if it is not to a token server or so."""
+        if self._tls.is_own(getattr(self._threads, "url", "")):
+            self.connected = connected
 
     @contextlib.contextmanager
     def lending_to(self, connections: Connections) -> Iterator[None]:
@@ -239,7 +245,7 @@ class _Lent:
         if self.sock is not None and (sock := _socket_of(self.sock)):
             # urllib3 would go on with the connect timeout while the request is sent.
             self.sock.settimeout(self.adapter.idle_timeout)
-            self.adapter.connected = Connected.of(self.sock, time.monotonic() - began)
+            self.adapter.note(Connected.of(self.sock, time.monotonic() - began))
             _keep_alive(sock)
             if self.borrower is not None:
                 self.borrower.add(self.sock)

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 
-_ANY = "give --user, --token-file, --token-url or --auth google"
+ANY = "give --user, --token-file, --token-url or --auth google"
 _BY_SCHEME = {
     "basic": "give --user, and the password in DCMWEB_PASSWORD",
     "bearer": "give --token-file, --token-command, or --token-url with --client-id",
@@ -102,7 +102,7 @@ def after_403(headers: Mapping[str, str], sent: str) -> str:
 def _missing(headers: Mapping[str, str], asked: str) -> str:
     if _AZURE.search(headers.get("www-authenticate", "")):
         return _FOR_AZURE
-    return _BY_SCHEME.get(asked.lower(), _ANY)
+    return _BY_SCHEME.get(asked.lower(), ANY)
 
 
 def _asked(headers: Mapping[str, str]) -> str:

@@ -233,7 +233,10 @@ def from_exception(
         known["host"] = f"{known['host']} (through {proxy.shown})"
     if urlsplit(asked).netloc != urlsplit(url).netloc:
         known["host"] = f"{known['host']} (redirected from {urlsplit(url).hostname})"
-    return found.error(found.message.format(timeout=timeout, **known), found.hint)
+    hint = found.hint
+    if asked.startswith("http:") and isinstance(causes[-1], http.client.RemoteDisconnected):
+        hint = "does BASE_URL begin with https://?"  # as HAProxy 2.6 does at a port of TLS
+    return found.error(found.message.format(timeout=timeout, **known), hint)
 
 
 def server_words(headers: Mapping[str, str], body: bytes, hide: Callable[[str], str] = str) -> str:

@@ -6,7 +6,9 @@ import os
 import re
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +24,8 @@ _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})([ -~]{0,100})
 # What a proxy may answer itself to a request that it should pass on: tinyproxy 1.11 has 401 for a
 # wrong password, and 500 if it cannot reach the server, for which others have 502 to 504.
 _OWN_ANSWERS = (401, 403, 500, 502, 503, 504)
+# They name themselves in the answers that they make, and pass on the names of servers.
+_PROGRAMS = re.compile(r"(tinyproxy|squid)\b", re.IGNORECASE)
 # Servers of clouds that give a machine its identity: no proxy leads there.
 _ON_THE_LINK = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 _SOCKS_CODE = re.compile(r"0x([0-9A-Fa-f]{2}): ?(.*)")
@@ -95,9 +99,22 @@ def refused(proxy: Proxy | None, words: str = "") -> Unreachable:
     )
 
 
+def own_answer(
+    proxy: Proxy | None, status: int, headers: Mapping[str, str], host: str
+) -> DcmwebError | None:
+    """Make the error of an answer that a proxy made itself, and says so; None for others."""
+    names_itself = _PROGRAMS.match(headers.get("server", ""))
+    if proxy is None or status not in _OWN_ANSWERS or not names_itself:
+        return None
+    said = f"{status} {HTTPStatus(status).phrase}"
+    if status == HTTPStatus.UNAUTHORIZED:
+        return refused(proxy, said)
+    return _not_connected(said, host, proxy, is_refusal=status < 500)
+
+
 def doubt(error: DcmwebError, status: int, proxy: Proxy | None) -> None:
     """Add to the error of an answer that a proxy may have made it."""
-    if proxy and status in _OWN_ANSWERS:
+    if proxy and status in _OWN_ANSWERS and not isinstance(error, Unreachable):
         said = f"it may be {proxy.shown} that answers this"
         error.hint = f"{error.hint}; {said}" if error.hint else said
 

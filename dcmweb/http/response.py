@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -29,6 +30,8 @@ LONGEST_PROBLEM = 64 * 1024
 _EPILOGUE = 64 * 1024
 # In the 400 with which Orthanc 1.10 answers a search at the root of its own API.
 _ORTHANC_API = 'Missing "since" argument'
+# The address of a search, where that of a resource was given as the root.
+_BELOW_RESOURCE = re.compile(r"/(studies|series|instances)(/[0-9.]+)?/studies$")
 
 # Success whose answer has no content (RFC 9110 sections 15.3.5 and 15.3.6): nothing was found.
 NO_CONTENT = (204, 205)
@@ -58,7 +61,9 @@ class Exchanges(Protocol):
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Make one of our errors from an exception that was raised while the URL was read."""
 
-    def refusal(self, status: int, body: bytes, url: str) -> DcmwebError | None:
+    def refusal(
+        self, status: int, headers: Mapping[str, str], body: bytes, url: str
+    ) -> DcmwebError | None:
         """Make the error of an answer that is not about the resource; None for another answer."""
 
     def doubt(self, error: DcmwebError, status: int, url: str) -> None:
@@ -191,7 +196,8 @@ class Response:
     def _refusal(self, body: bytes) -> DcmwebError | None:
         if is_success(self.status):
             return None
-        return self._exchanges.refusal(self.status, body, str(self._answer.request.url))
+        url = str(self._answer.request.url)
+        return self._exchanges.refusal(self.status, self.headers, body, url)
 
     def finish(self) -> None:
         """Read a little past what was wanted, so that the connection can be used again."""
@@ -219,7 +225,9 @@ class Response:
         self._exchanges.doubt(error, self.status, str(self._answer.request.url))
         error.request = f"{self.request.method} {self.url}"
         error.may_be_wrong_root = self.request.method != "DELETE" and (
-            self.status in (404, 405) or _ORTHANC_API in error.message
+            self.status in (404, 405)
+            or _ORTHANC_API in error.message
+            or _BELOW_RESOURCE.search(self.url) is not None
         )
         return self._exchanges.redaction.redact(error, str(self.request.url))
 

@@ -112,7 +112,20 @@ class Session:
     @property
     def identity(self) -> str:
         """As whom requests are sent, in words."""
-        return self._transport.auth.identity
+        chosen, certificate = self._transport.auth, self._transport.tls.certificate
+        if not certificate:
+            return chosen.identity
+        shown = f"the client certificate {certificate}"
+        return f"{chosen.identity}, with {shown}" if self._authenticates else f"whom {shown} names"
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether requests are sent without credentials of any kind."""
+        return not (self._authenticates or self._transport.tls.certificate)
+
+    @property
+    def _authenticates(self) -> bool:
+        return type(self._transport.auth) is not auth.Authentication
 
     @property
     def is_cut(self) -> bool:
@@ -236,18 +249,24 @@ class Session:
         )
         return self.redaction.redact(found, url)
 
-    def refusal(self, status: int, body: bytes, url: str) -> DcmwebError | None:
+    def refusal(
+        self, status: int, headers: Mapping[str, str], body: bytes, url: str
+    ) -> DcmwebError | None:
         """Make the error of an answer that is not about the resource; None for another answer.
 
-        That is what a proxy says of itself, or a server of the client certificate.
+        That is what a proxy says of itself, or a server of the client certificate or of TLS.
         """
+        proxy, host = self._transport.proxies.of(url), urlsplit(url).netloc
         if status == 407:
-            return proxies.refused(self._transport.proxies.of(url))
+            return proxies.refused(proxy)
         if said := tls_errors.of_page(status, body):
-            host = urlsplit(url).netloc
             situation = self._transport.situation(url)
             return tls_errors.client_certificate_error(host, said, situation)
-        return None
+        if not url.startswith("http:"):
+            return None
+        if tls_errors.wants_tls(status, body):
+            return tls_errors.no_plain_http(host)
+        return proxies.own_answer(proxy, status, headers, host)
 
     def doubt(self, error: DcmwebError, status: int, url: str) -> None:
         """Add to the error of an answer that a proxy on the way may have made it."""

@@ -92,6 +92,13 @@ _PAGES = {
     b"No required SSL certificate was sent": _WANTED,
     b"The SSL certificate error": _REFUSED,
 }
+# Answers with status 400 to a request without encryption: of nginx, Apache, Go and Tomcat.
+_PLAIN_HTTP = (
+    b"plain HTTP request was sent to HTTPS port",
+    b"speaking plain HTTP to an SSL-enabled server port",
+    b"sent an HTTP request to an HTTPS server",
+    b"combination of host and port requires TLS",
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +177,16 @@ def of_page(status: int, body: bytes) -> str:
     if status not in (400, 403, 495, 496):
         return ""
     return next((said for words, said in _PAGES.items() if words in body), "")
+
+
+def wants_tls(status: int, body: bytes) -> bool:
+    """Return True if a page says that a request without encryption came to a port of TLS."""
+    return status == 400 and any(words in body for words in _PLAIN_HTTP)
+
+
+def no_plain_http(host: str) -> Unreachable:
+    """Make the error of a server that answers in TLS only."""
+    return Unreachable(f"{host} wants https", "write https:// in BASE_URL", retryable=False)
 
 
 class Socket(ssl.SSLSocket):

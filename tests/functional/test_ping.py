@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from dcmweb import AuthError, Client, Finding, Verdict
-from tests.conftest import Dcmweb, Result, make_instance, make_series
+from tests.conftest import Dcmweb, Result, make_instance, make_series, write_files
 from tests.functional.archive import Archive, json_answer
 from tests.functional.origin import Answer, Handler, Request, serving
 
@@ -167,14 +167,14 @@ class TestWhatIsWrong:
         with serving(lambda _: page) as origin:
             result = dcmweb(origin.url, "ping")
         assert (result.code, lines(result)["service"][0]) == (8, "failed")
-        assert "does it want a login first?" in result.err
+        assert "does it want a login? Then give --user" in result.err
 
-    def test_a_redirect_to_a_login(self, dcmweb: Dcmweb) -> None:
-        away = Answer(302, headers={"Location": "https://login.example/?next=x"})
+    def test_a_redirect_to_what_is_not_there(self, dcmweb: Dcmweb) -> None:
+        away = Answer(302, headers={"Location": "http://127.0.0.1:9/?next=x"})
         with serving(lambda _: away) as origin:
             result = dcmweb(origin.url, "ping")
         assert result.code == 5
-        assert "to https://login.example/; if that is the server you mean" in result.err
+        assert "to http://127.0.0.1:9/; if that is the server you mean" in result.err
 
     @pytest.mark.parametrize(
         "body", [b'{"Name": "Orthanc"}', b"[1, 2]", b'[{"ID": "x"}]', b"nonsense"]
@@ -201,11 +201,111 @@ class TestWhatIsWrong:
             no_rights = dcmweb(origin.url, "ping", "--user", "none:x")
             good = dcmweb(origin.url, "ping", "--user", "good:x")
         assert [missing.code, wrong.code, no_rights.code, good.code] == [4, 4, 4, 0]
-        assert lines(missing)["identity"] == ("failed", "nobody: no credentials are sent: refused")
+        assert lines(missing)["identity"] == (
+            "failed",
+            "nobody: no credentials are sent: the server wants some",
+        )
         assert lines(wrong)["identity"] == ("failed", "user wrong: refused")
-        assert lines(no_rights)["identity"] == ("failed", "user none: known, but may not search")
+        assert lines(no_rights)["identity"] == ("failed", "user none: may not search")
         assert lines(good)["identity"] == ("ok", "user good")
         assert len({missing.err[24:], wrong.err[24:], no_rights.err[24:]}) == 3
+
+    def test_credentials_that_nobody_has_looked_at(self, dcmweb: Dcmweb) -> None:
+        found = lines(dcmweb("http://127.0.0.1:9/", "ping", "--user", "good:x", "--retries", "0"))
+        assert found["identity"] == ("not tried", "user good")
+        with serving(lambda _: Answer(404)) as origin:
+            found = lines(dcmweb(origin.url, "ping", "--user", "good:x"))
+        assert found["identity"] == ("not tried", "user good")
+
+    def test_the_connection_is_not_that_to_a_token_server(self, dcmweb: Dcmweb) -> None:
+        given = ["--client-id", "me", "--retries", "0", "--token-url"]
+        environment = {"DCMWEB_CLIENT_SECRET": "S3CR3T"}
+        with serving(lambda _: Answer(400, b'{"error": "invalid_client"}')) as tokens:
+            url = f"http://127.0.0.1:{tokens.port}/token"
+            result = dcmweb(*given, url, "http://127.0.0.1:9/", "ping", env=environment)
+        assert result.code == 4
+        assert "connection" not in lines(result)
+        assert lines(result)["identity"] == ("failed", "OAuth2 client me")
+
+    @pytest.mark.parametrize("here", ["studies", "studies/1.2", "series", "instances/1.2"])
+    def test_the_address_of_a_resource_as_base_url(self, dcmweb: Dcmweb, here: str) -> None:
+        """Orthanc 1.10 answers 400 to a search below one."""
+        archive = Archive()
+
+        def answer(request: Request) -> Answer:
+            is_right = request.path == "/dicomweb/studies"
+            return archive(request) if is_right else Answer(400, b"cannot generate this")
+
+        with serving(answer) as origin:
+            result = dcmweb(f"{origin.url}/{here}", "ping")
+            assert f"is at {origin.url}: give that as BASE_URL" in result.err
+
+    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    def test_a_redirect_to_where_the_service_is(self, dcmweb: Dcmweb, status: int) -> None:
+        with serving(Archive()) as other:
+
+            def answer(request: Request) -> Answer:
+                to = f"http://localhost:{other.port}{request.target}"
+                return Answer(status, headers={"Location": to})
+
+            with serving(answer) as origin:
+                result = dcmweb(origin.url, "ping", "--user", "good:x")
+            asked = [request.headers for request in other.requests]
+        assert result.code == 5
+        root = f"http://localhost:{other.port}/dicomweb"
+        assert f"the DICOMweb service is at {root}: give that as BASE_URL" in result.err
+        assert lines(result)["identity"] == ("not tried", "user good")
+        assert asked
+        assert not [headers for headers in asked if "authorization" in headers]
+
+    def test_a_redirect_to_a_login(self, dcmweb: Dcmweb) -> None:
+        page = Answer(200, b"<!doctype html><title>Log in</title>", {"Content-Type": "text/html"})
+
+        def answer(request: Request) -> Answer:
+            to = "/login?return=studies"
+            return page if request.path == "/login" else Answer(302, headers={"Location": to})
+
+        with serving(answer) as origin:
+            result = dcmweb(origin.url, "ping")
+            login = f"http://127.0.0.1:{origin.port}/login"
+        assert result.code == 8
+        assert f"leads to {login}, which answers with a web page" in result.err
+        assert "does it want a login? Then give --user" in result.err
+        assert "BASE_URL" not in result.err
+
+    def test_a_redirect_to_nowhere(self, dcmweb: Dcmweb) -> None:
+        with serving(lambda _: Answer(302, headers={"Location": "/x"})) as origin:
+            result = dcmweb(origin.url, "ping")
+        assert result.code == 5
+        assert "answered 302" in result.err
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>",
+            "<html><title>400 Bad Request</title><p>Reason: You're speaking plain HTTP to an "
+            "SSL-enabled server port.<br />",
+            "Client sent an HTTP request to an HTTPS server.",
+            "Bad Request\nThis combination of host and port requires TLS.",
+        ],
+        ids=["nginx", "Apache", "Go", "Tomcat"],
+    )
+    @pytest.mark.parametrize("command", [["ping"], ["search"], ["store", "in"]])
+    def test_http_in_place_of_https(
+        self, dcmweb: Dcmweb, tmp_path: Path, page: str, command: list[str]
+    ) -> None:
+        write_files(tmp_path / "in", make_series(2))
+        with serving(lambda _: Answer(400, page.encode())) as origin:
+            result = dcmweb(origin.url, *command)
+            assert len(origin.requests) == 1
+        assert result.code == 6
+        assert f"127.0.0.1:{origin.port} wants https; write https:// in BASE_URL" in result.err
+
+    def test_a_port_of_tls_that_answers_nothing(self, dcmweb: Dcmweb) -> None:
+        with serving(lambda _: Answer(cut=-1)) as origin:
+            result = dcmweb(origin.url, "ping", "--retries", "0")
+        assert result.code == 6
+        assert "does BASE_URL begin with https://?" in result.err
 
     @pytest.mark.parametrize(
         ("seconds", "words"),

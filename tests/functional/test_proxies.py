@@ -162,6 +162,35 @@ def test_a_status_that_may_be_the_proxy_s_own(dcmweb: Dcmweb) -> None:
     assert f"it may be the proxy http://127.0.0.1:{proxy.port} that answers this" in result.last
 
 
+@pytest.mark.parametrize("program", ["tinyproxy/1.11.1", "squid/5.7"])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "refuses the user name or the password"),
+        (403, "refuses to connect to pacs.invalid: 403 Forbidden"),
+        (500, "cannot connect to pacs.invalid: 500"),
+        (503, "cannot connect to pacs.invalid: 503"),
+    ],
+)
+def test_an_answer_in_which_a_proxy_names_itself(
+    dcmweb: Dcmweb, program: str, status: int, words: str
+) -> None:
+    asked = {"WWW-Authenticate": 'Basic realm="Proxy"'} if status == 401 else {}
+
+    def answer(_: Request) -> Answer:
+        return Answer(status, b"<html>", {"Server": program, **asked})
+
+    with serving(answer) as proxy:
+        url = f"http://jo:{WRONG.partition(':')[2]}@127.0.0.1:{proxy.port}"
+        options = ["--retries", "0", "--user", "me:x", "--proxy", url]
+        result = dcmweb(*options, "http://pacs.invalid/x", "search")
+        direct = dcmweb("--retries", "0", f"http://127.0.0.1:{proxy.port}/x", "search")
+    assert result.code == ExitCode.NETWORK
+    assert f"the proxy http://127.0.0.1:{proxy.port} {words}" in result.last
+    assert "--user" not in result.err
+    assert "proxy" not in direct.err.lower().replace("squid", "")
+
+
 @pytest.mark.parametrize("scheme", ["http", "socks5h"])
 @pytest.mark.parametrize("is_tls", TLS)
 def test_many_requests_go_through_one_proxy(

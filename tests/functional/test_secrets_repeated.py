@@ -28,7 +28,7 @@ WAYS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 def secret_parts(field: str) -> Iterator[str]:
     """Yield what is secret in an Authorization field, by pieces that a cut may leave."""
-    words = re.findall(r'(?:response="|Signature=)([^"]+)', field) or [field.rsplit(" ", maxsplit=1)[-1]]
+    words = re.findall(r'(?:response="|Signature=)([^"]+)', field) or field.split()[-1:]
     for word in words:
         yield from (word[start : start + 12] for start in range(0, len(word) - 11, 12))
 

@@ -83,6 +83,8 @@ class GoogleCredentials:
     @property
     def identity(self) -> str:
         """Whose credentials were found, as far as they say."""
+        if self.found is None:
+            return "Google credentials"
         email = getattr(self.found, "service_account_email", "")
         return (
             f"Google's service account {email}" if "@" in email else "the owner of a Google login"

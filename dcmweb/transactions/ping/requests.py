@@ -23,6 +23,7 @@ class Tried:
     seconds: float = 0.0  # until the head of the answer came
     media_type: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    url: str = ""  # that answered, without its query
     body: bytes = b""
     size: int = 0  # bytes of the body that were read
     reading: float = 0.0  # seconds in which they were read
@@ -42,6 +43,11 @@ class Tried:
 def get(context: RunContext, path: str, accept: str, *, held: int = 1024 * 1024) -> Tried:
     """Get a resource; hold the first `held` bytes of it, and count the others."""
     return _tried(context, lambda: _exchange(context, "GET", path, accept), held)
+
+
+def followed(context: RunContext, path: str, accept: str) -> Tried:
+    """Get a resource as other commands do: wherever redirects lead."""
+    return _tried(context, lambda: context.session.get(path, accept=accept), 1024 * 1024)
 
 
 def options(context: RunContext, path: str) -> Tried:
@@ -70,7 +76,7 @@ def _once(send: Callable[[], Response], held: int) -> Tried:
     try:
         with send() as response:
             tried.seconds = time.monotonic() - began
-            tried.status = response.status
+            tried.status, tried.url = response.status, response.url
             tried.media_type = response.media_type.name
             tried.headers = {name.lower(): value for name, value in response.headers.items()}
             response.check()

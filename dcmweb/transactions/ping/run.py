@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dcmweb.errors import AuthError, DcmwebError, ProtocolError, Refused
+from dcmweb.http import auth_hints
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.find_root import find_root
 from dcmweb.transactions.ping.finding import Finding, Verdict
@@ -47,6 +48,8 @@ def _what_is_wrong(context: RunContext, studies: Tried) -> DcmwebError | None:
         error = _not_dicomweb(context, studies)
     if error is None or (isinstance(error, AuthError) and studies.status == 401):
         return error
+    if 300 <= studies.status < 400:
+        return _of_redirect(context, error)
     if root := find_root(context, error) if error.may_be_wrong_root else "":
         error.hint = f"the DICOMweb service is at {root}: give that as BASE_URL"
         error.may_be_wrong_root = False  # it has been looked for
@@ -55,16 +58,30 @@ def _what_is_wrong(context: RunContext, studies: Tried) -> DcmwebError | None:
     return error
 
 
+def _of_redirect(context: RunContext, error: DcmwebError) -> DcmwebError:
+    """Look where BASE_URL redirects to. Searches go there; what is stored does not."""
+    there = search_one(context, follows=True)
+    if is_dicomweb(there) and there.url.endswith("/studies"):
+        root = there.url.removesuffix("/studies")
+        error.hint = f"the DICOMweb service is at {root}: give that as BASE_URL"
+    elif there.is_good:
+        return _not_dicomweb(context, there)
+    return error
+
+
 def _not_dicomweb(context: RunContext, studies: Tried) -> ProtocolError:
     from dcmweb.http.error_mapping import looks_like_html
 
-    base = context.settings.base_url
+    asked = f"{context.settings.base_url}/studies"
     if looks_like_html(studies.body) or studies.media_type == "text/html":
         said, hint = "a web page, not with DICOMweb", "does it want a login first?"
+        if context.session.is_anonymous:
+            hint = f"does it want a login? Then {auth_hints.ANY}"
     else:
         said = f"{studies.media_type or 'no media type'}, which is not DICOMweb"
         hint = "is BASE_URL the root of the DICOMweb service?"
-    error = ProtocolError(f"{base}/studies answers with {said}", hint)
+    leads = f" leads to {studies.url}, which" if studies.url != asked else ""
+    error = ProtocolError(f"{asked}{leads} answers with {said}", hint)
     error.may_be_wrong_root = True
     return error
 

@@ -7,10 +7,12 @@ import statistics
 import time
 from collections.abc import Iterator
 
+from dcmweb.errors import AuthError
 from dcmweb.http.media_types import DICOM_JSON
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.ping.finding import Finding, Verdict
-from dcmweb.transactions.ping.requests import Tried, get
+from dcmweb.transactions.ping.requests import Tried, followed, get
+from dcmweb.transactions.ping.services import is_dicomweb
 
 TIMED = 3  # searches for one study, of which the median counts
 MOST_SKEW, SERIOUS_SKEW = 30.0, 240.0  # seconds; signatures and tokens allow for five minutes
@@ -19,9 +21,9 @@ EXPIRES_SOON = 30  # days
 _STUDIES = "studies?limit=1"
 
 
-def search_one(context: RunContext) -> Tried:
-    """Search for one study: what every DICOMweb server answers."""
-    return get(context, _STUDIES, DICOM_JSON)
+def search_one(context: RunContext, *, follows: bool = False) -> Tried:
+    """Search for one study: what every DICOMweb server answers; `follows` is for redirects."""
+    return (followed if follows else get)(context, _STUDIES, DICOM_JSON)
 
 
 def look_at_server(context: RunContext, studies: Tried) -> Iterator[Finding]:
@@ -95,11 +97,18 @@ def _duration(seconds: float) -> str:
 
 
 def _identity(context: RunContext, studies: Tried) -> Finding:
-    """Say as whom requests are sent, and whether the server accepts that."""
+    """Say as whom requests are sent, and whether the server accepts that.
+
+    It need not look at credentials before it says that something is not there.
+    """
     who = context.session.identity
     details = {"identity": who}
-    if studies.status == 401:
-        return Finding("identity", Verdict.FAILED, f"{who}: refused", details)
+    if is_dicomweb(studies):
+        return Finding("identity", Verdict.OK, who, details)
+    if not isinstance(studies.error, AuthError):
+        return Finding("identity", Verdict.UNTESTED, who, details)
     if studies.status == 403:
-        return Finding("identity", Verdict.FAILED, f"{who}: known, but may not search", details)
-    return Finding("identity", Verdict.OK, who, details)
+        who += ": may not search"
+    elif studies.status:
+        who += ": the server wants some" if context.session.is_anonymous else ": refused"
+    return Finding("identity", Verdict.FAILED, who, details)

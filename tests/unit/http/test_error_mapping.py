@@ -171,7 +171,7 @@ def test_what_403_means_depends_on_credentials() -> None:
     ],
 )
 def test_what_a_status_means_depends_on_the_request(
-    status: int, request_: dict[str, str], words: str
+    status: int, request_: dict[str, Any], words: str
 ) -> None:
     assert from_status(status, {}, b"", **request_).hint.find(words) >= 0
 

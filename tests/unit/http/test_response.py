@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 
 import pytest
 import requests
@@ -34,7 +35,9 @@ class Exchanges:
     def translate(self, error: Exception, _url: str) -> DcmwebError:
         return Interrupted() if self.is_cut else NetworkError(str(error))
 
-    def refusal(self, _status: int, _body: bytes, _url: str) -> DcmwebError | None:
+    def refusal(
+        self, _status: int, _headers: Mapping[str, str], _body: bytes, _url: str
+    ) -> DcmwebError | None:
         return None
 
     def doubt(self, error: DcmwebError, _status: int, _url: str) -> None:
