@@ -18,6 +18,9 @@ from dcmweb.errors import ProtocolError
 
 Dataset = dict[str, Any]
 
+# Levels of arrays and objects; those of 64 sequences within each other.
+DEEPEST = 200
+MOST_VALUES = 20_000_000  # of JSON that is held in memory
 _PIECE = 256 * 1024
 _ENCODING_SHOWS = 4  # bytes, by which the encoding is known
 # NaN and Infinity, which some servers send although JSON has no such numbers, as PS3.18 section
@@ -97,11 +100,34 @@ def bulk_references(
                     yield f"{tag}/{number}/{path}", found
 
 
-def parse_json(body: bytes) -> list[Dataset]:
+def weight(body: bytes) -> int:
+    """Return how many values JSON has at most, and nearly, by the characters between them."""
+    return body.count(b"{") + body.count(b"[") + body.count(b",")
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Return True if arrays and objects are nested deeper than so many levels."""
+    inside = [value]
+    for _ in range(levels + 1):
+        inside = [
+            one
+            for outer in inside
+            if isinstance(outer, (dict, list))
+            for one in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not inside:
+            return False
+    return True
+
+
+def parse_json(body: bytes, most: int = MOST_VALUES) -> list[Dataset]:
     """Read DICOM JSON: an array of data sets, or, as some servers answer, a single one.
 
-    Raises ProtocolError for anything else.
+    Raises ProtocolError for anything else, and for more than so many values: each takes far more
+    memory than the two or three bytes that it can be written in.
     """
+    if weight(body) > most:
+        raise ProtocolError("the answer is JSON with too many values")
     try:
         parsed = _DECODER.decode(body.decode(json.detect_encoding(body)))
     except (ValueError, RecursionError) as error:

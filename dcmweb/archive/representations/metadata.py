@@ -23,7 +23,9 @@ from pydicom.valuerep import PersonName
 
 from dcmweb.archive.representations.byte_ranges import open_plain, walk_items
 from dcmweb.archive.representations.frames import TAGS
+from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.element_walk import META_SYNTAX, read_meta, skip_preamble
+from dcmweb.dicom.inflation import InPieces
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_to_part10 import BINARY, swapped
 from dcmweb.dicom.person_names import GROUPS
@@ -131,7 +133,7 @@ def opened(path: str, tags: Collection[str] = ()) -> Iterator[OpenDataset]:
         warnings.simplefilter("ignore")  # files have values that PS3.5 does not allow
         try:
             found = pydicom.dcmread(
-                file,
+                InPieces(file),
                 stop_before_pixels=True,
                 specific_tags=[*wanted, _PIXEL_REPRESENTATION] if wanted else None,
                 defer_size=_DEFERRED,
@@ -149,7 +151,7 @@ def opened(path: str, tags: Collection[str] = ()) -> Iterator[OpenDataset]:
 
 
 def _transfer_syntax(path: str) -> str:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return read_meta(file).get(META_SYNTAX, "") if skip_preamble(file) else ""
 
 

@@ -129,8 +129,8 @@ def test_what_inflates_to_too_much_is_not_read(
 ) -> None:
     path = SHIPPED / "image_dfl.dcm"
     assert Frames(str(path)).count == 1
-    monkeypatch.setattr("dcmweb.archive.representations.byte_ranges._LARGEST_INFLATED", 1000)
-    monkeypatch.setattr("dcmweb.archive.representations.byte_ranges._MOST_INFLATION", 1)
+    monkeypatch.setattr("dcmweb.dicom.inflation.LARGEST_INFLATED", 1000)
+    monkeypatch.setattr("dcmweb.dicom.inflation.MOST_INFLATION", 1)
     with pytest.raises(BrokenDicom, match="too large"):
         Frames(str(path))
 

@@ -163,3 +163,17 @@ def test_bulk_data_is_found_in_items_too() -> None:
         "00880200/3/7FE00010",
         "7FE00010",
     ]
+
+
+def test_json_has_a_limit_of_values() -> None:
+    assert len(json_model.parse_json(b"[{},{}]", 4)) == 2
+    with pytest.raises(ProtocolError, match="too many values"):
+        json_model.parse_json(b"[{},{},{}]", 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "levels"), [(1, 0), ([], 0), ([1], 1), ([[1], {"a": [2]}], 3), ({"a": {}}, 1)]
+)
+def test_how_deep_values_are_nested(value: object, levels: int) -> None:
+    assert not json_model.is_deeper(value, levels)
+    assert levels == 0 or json_model.is_deeper(value, levels - 1)
