@@ -97,6 +97,7 @@ class Archive:
         if self._logs_requests:
             self._notify(_log_line(request, response.status_code, time.monotonic() - started))
         self._access.add_cors_headers(request, response)
+        response.headers["X-Content-Type-Options"] = "nosniff"  # stored documents may be HTML
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:

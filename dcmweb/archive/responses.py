@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from io import RawIOBase
+from typing import BinaryIO
 
 from werkzeug.wrappers import Response
 
+from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.native_xml import write_native_xml
 from dcmweb.http import media_types
@@ -20,10 +21,10 @@ _TOGETHER = 100  # data sets to a piece of a body
 
 def file_pieces(path: str) -> Iterator[bytes]:
     """Yield the bytes of a file, which is opened at once; raise OSError if it is missing."""
-    return _pieces(open(path, "rb", buffering=0))
+    return _pieces(open_regular(path, buffering=0))
 
 
-def _pieces(file: RawIOBase) -> Iterator[bytes]:
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while piece := file.read(PIECE):
             yield piece

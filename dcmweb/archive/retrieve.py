@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,16 +30,19 @@ from dcmweb.archive.representations.rendering import (
 )
 from dcmweb.archive.representations.transcode import TARGETS, transcoded
 from dcmweb.archive.responses import as_parts, as_single, as_xml_parts, file_pieces, json_response
+from dcmweb.archive.search import indexed_metadata
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.storage.header import is_syntax
 from dcmweb.archive.storage.index import Entry
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level, Resource
+from dcmweb.errors import BrokenDicom
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MediaType, frame_media_type
 
 _ANY_SYNTAX = "*"
+_FRAMES = re.compile("0*[1-9][0-9]{0,8}(,0*[1-9][0-9]{0,8})*")
 
 Headers = Mapping[str, str]
 
@@ -91,7 +95,7 @@ class Retrieve:
             if syntax != entry.transfer_syntax:
                 try:
                     pieces, sent = transcoded(path, str(syntax)), str(syntax)
-                except NotAcceptable:
+                except (NotAcceptable, BrokenDicom):
                     if self.resource.level is Level.INSTANCES:
                         raise
                     # Send it as stored: the part names its transfer syntax.
@@ -114,9 +118,17 @@ class Retrieve:
     def _metadata_of(self, entries: Iterable[Entry]) -> Iterator[Dataset]:
         for entry in entries:
             with suppress(FileNotFoundError):  # of what was deleted meanwhile
-                url = f"{self.base_url}/{entry.resource}"
-                path = self.storage.path(entry)
-                yield file_metadata(path, url, with_meta=self.with_file_meta)
+                yield self._one_metadata(entry)
+
+    def _one_metadata(self, entry: Entry) -> Dataset:
+        """Read the metadata of a file; among others, what the index has has to do if need be."""
+        url = f"{self.base_url}/{entry.resource}"
+        try:
+            return file_metadata(self.storage.path(entry), url, with_meta=self.with_file_meta)
+        except BrokenDicom:
+            if self.resource.level is Level.INSTANCES:
+                raise
+            return indexed_metadata(entry)
 
     def frames(self, numbers: Sequence[int]) -> Response:
         """Send frames: uncompressed, as stored, or rendered."""
@@ -219,7 +231,7 @@ class Retrieve:
         for entry, number in wanted:
             try:
                 picture = self._rendered(entry, number, name)
-            except (NotFound, NotAcceptable):
+            except (NotFound, NotAcceptable, BrokenDicom):
                 if self.resource.level is Level.INSTANCES:
                     raise
                 continue  # documents cannot be rendered
@@ -234,7 +246,7 @@ class Retrieve:
                 picture = thumbnail(
                     self.storage.path(entry), (*numbers, 1)[0], name, viewport=asked.viewport
                 )
-            except (NotFound, NotAcceptable):
+            except (NotFound, NotAcceptable, BrokenDicom):
                 if self.resource.level is Level.INSTANCES:
                     raise
                 continue
@@ -259,8 +271,7 @@ class Retrieve:
 
     def _entries(self) -> list[Entry]:
         """Find the files of the resource; raises NotFound if there are none."""
-        found = self.storage.index.entries(self.resource)
-        entries = [entry for entry in found if os.path.exists(self.storage.path(entry))]
+        entries = self.storage.present(self.storage.index.entries(self.resource))
         if not entries:
             raise NotFound(f"there is no {self.resource}")
         return entries
@@ -288,7 +299,7 @@ def _multipart(name: str) -> str:
 
 def parse_frames(text: str) -> list[int]:
     """Read a frame list (PS3.18 section 10.1.1.4); raises BadRequest if it is malformed."""
-    numbers = text.split(",")
-    if not all(n.isascii() and n.isdigit() and 0 < int(n) < 10**9 for n in numbers):
-        raise BadRequest(f"{text!r} is not a list of frame numbers, which count from 1")
-    return [int(number) for number in numbers]
+    if not _FRAMES.fullmatch(text):
+        raise BadRequest(f"{text[:100]!r} is not a list of frame numbers, which count from 1")
+    numbers = [int(number) for number in text.split(",")]
+    return list(dict.fromkeys(numbers))  # the standard has each once

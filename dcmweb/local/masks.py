@@ -14,9 +14,9 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import translate
 
 from dcmweb.local import windows
+from dcmweb.local.mask_patterns import matcher
 from dcmweb.local.partial_files import is_internal
 
 NAMES_AT_ONCE = 50_000  # names of one folder held in memory; a larger folder is read in passes
@@ -111,46 +111,19 @@ class _Pattern:
         self._recursive = bool(recursive)
         self._names_hidden = any(part.startswith(".") for part in parts)
         flags = re.DOTALL | (re.IGNORECASE if windows.IS_WINDOWS else 0)
-        self._heads = [re.compile(_regex(part), flags) for part in heads]
-        self._whole = re.compile(_regex("/".join(parts)), flags)
+        self._heads = [matcher(part, flags) for part in heads]
+        self._whole = matcher("/".join(parts), flags)
 
     def enters(self, parts: tuple[str, ...]) -> bool:
         """Return True if a folder can have matches below it."""
         depth = len(parts)
         if depth <= len(self._heads):
-            return self._heads[depth - 1].fullmatch(parts[-1]) is not None
+            return self._heads[depth - 1](parts[-1])
         return self._recursive and (self._names_hidden or not parts[-1].startswith("."))
 
     def accepts(self, parts: tuple[str, ...]) -> bool:
         """Return True if a file matches."""
-        return self._whole.fullmatch("/".join(parts)) is not None
-
-
-_TOKENS = re.compile(r"(?:^|(?<=/))\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
-_WILDCARDS = {
-    "**/": r"(?:(?!\.)[^/]+/)*",  # any folders, or none
-    "**": r"(?:[^/]|/(?!\.))*",  # anything, slashes included
-    "*": "[^/]*",
-    "?": "[^/]",
-}
-
-
-def _regex(mask: str) -> str:
-    """Translate a mask; a wildcard at the beginning of a name does not stand for a dot there."""
-    pieces = []
-    at_start = True
-    for piece in _TOKENS.findall(mask):
-        guard = r"(?!\.)" if at_start else ""
-        if piece in _WILDCARDS:
-            pieces.append(guard * (piece != "**/") + _WILDCARDS[piece])
-        elif piece.startswith("[") and len(piece) > 1:
-            # fnmatch knows how to write a set of characters, in a frame of its own.
-            framed = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", translate(piece), re.DOTALL)
-            pieces.append(f"{guard}(?!/){framed[1] if framed else re.escape(piece)}")
-        else:
-            pieces.append(re.escape(piece))
-        at_start = piece.endswith("/")
-    return "".join(pieces)
+        return self._whole("/".join(parts))
 
 
 def _split(mask: str) -> tuple[str, list[str]]:
