@@ -121,7 +121,12 @@ class _Request(HTTPRequest):
 
     def read_request_headers(self) -> bool:
         """Read the header fields; reject two different lengths (RFC 9112 section 6.1)."""
-        if not super().read_request_headers():  # type: ignore[no-untyped-call]
+        try:
+            if not super().read_request_headers():  # type: ignore[no-untyped-call]
+                return False
+        except NameError:  # of cheroot 11.1, for a first field that begins with white space
+            self.close_connection = True
+            self.simple_response("400 Bad Request", "The header fields are malformed")
             return False
         fields = self.inheaders
         if b"Content-Length" in fields and b"Transfer-Encoding" in fields:

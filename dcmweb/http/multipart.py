@@ -18,6 +18,7 @@ from dcmweb.sources import Source
 PIECE = 256 * 1024
 LONGEST_HEADERS = 64 * 1024
 _LONGEST_LINE = 200  # of a delimiter with white space behind it
+_LONGEST_START = 512  # of the first lines, by which a boundary is known
 # The first line of a body, its delimiter, with a header field, the end of the header fields, or the
 # close delimiter's dashes behind it.
 _FIRST_LINE = re.compile(
@@ -172,14 +173,14 @@ class _Stream:
         dicomweb-proxy before 2023 put single quotes around it. A first line only counts where
         header fields follow it, as a preamble may look like a delimiter.
         """
-        while self._left() < _LONGEST_LINE and self._more():
+        while self._left() < _LONGEST_START and self._more():
             pass
-        self._start = bytes(self._buffer[:_LONGEST_LINE])
-        match = _FIRST_LINE.match(self._buffer)
+        self._start = bytes(self._buffer[:_LONGEST_START])
+        match = _FIRST_LINE.match(self._start)  # and not more, however much came at once
         if not match:
             if told:
                 return told
-            if self._left() < _LONGEST_LINE:
+            if self._left() < _LONGEST_START:
                 raise Truncated("the answer breaks off before its first delimiter")
             raise self.no_delimiter()
         self._buffer = b"\r\n" + self._buffer[match.end() :]

@@ -122,7 +122,7 @@ class Storage:
         return os.path.join(self.folder, entry.path)
 
     def present(self, entries: Iterable[Entry]) -> list[Entry]:
-        """Return those whose file is still there; a link out of the folder is none."""
+        """Return those whose file is still there, and is not a link out of the folder."""
         inside: dict[str, bool] = {}
         return [entry for entry in entries if self._is_present(entry, inside)]
 
