@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
 from werkzeug.wrappers import Request, Response
@@ -29,7 +30,14 @@ from dcmweb.archive.representations.rendering import (
     thumbnail,
 )
 from dcmweb.archive.representations.transcode import TARGETS, transcoded
-from dcmweb.archive.responses import as_parts, as_single, as_xml_parts, file_pieces, json_response
+from dcmweb.archive.responses import (
+    as_parts,
+    as_single,
+    as_xml_parts,
+    file_pieces,
+    json_response,
+    spooled,
+)
 from dcmweb.archive.search import indexed_metadata
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.storage.header import is_syntax
@@ -178,18 +186,21 @@ class Retrieve:
     ) -> Response:
         syntax = media_type.parameters.get("transfer-syntax")
 
+        first: Iterator[bytes]
+
         def pieces(number: int) -> Iterator[bytes]:
             if syntax is None:
                 yield self._rendered(entry, number, media_type.name)
             elif syntax == frames.transfer_syntax:
                 yield from frames.stored(number).pieces()
             else:
-                yield frames.native(number)
+                yield from spooled(frames.native(number))
 
-        first = next(pieces(numbers[0]), b"") if syntax != frames.transfer_syntax else None
+        first = pieces(numbers[0])
+        if syntax != frames.transfer_syntax:
+            first = chain([next(first, b"")], first)  # so that an error has a status
         if not wanted.is_multipart:
-            body = [first] if first is not None else pieces(numbers[0])
-            return as_single(media_type, body, None)
+            return as_single(media_type, first, None)
         return as_parts(
             (
                 (
@@ -197,7 +208,7 @@ class Retrieve:
                         "Content-Type": str(media_type),
                         "Content-Location": f"{self.base_url}/{entry.resource}/frames/{number}",
                     },
-                    [first] if first is not None and at == 0 else pieces(number),
+                    pieces(number) if at else first,
                 )
                 for at, number in enumerate(numbers)
             ),

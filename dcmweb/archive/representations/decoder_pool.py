@@ -30,7 +30,8 @@ def decode(source: bytes, syntax: str, options: Mapping[str, Any]) -> tuple[Arra
     """
     check_size(options)
     if not UID(syntax).is_encapsulated or syntax == RLELossless:
-        return in_process.decode(source, syntax, options)
+        with _POOL.places:
+            return in_process.decode(source, syntax, options)
     return _POOL.decode(source, syntax, options)
 
 
@@ -81,13 +82,13 @@ class _Pool:
     """As many processes as frames are decoded at a time, up to a limit."""
 
     def __init__(self) -> None:
-        self._places = threading.Semaphore(_MOST_WORKERS)
+        self.places = threading.Semaphore(_MOST_WORKERS)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
 
     def decode(self, source: bytes, syntax: str, options: Mapping[str, Any]) -> tuple[Array, str]:
         """Decode a frame in another process; raises ValueError if that fails."""
-        with self._places:
+        with self.places:
             with self._lock:
                 worker = self._idle.pop() if self._idle else _Worker()
             try:

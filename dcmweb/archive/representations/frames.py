@@ -141,12 +141,20 @@ class Frames:
         return PixelElement(keyword, vr, file.tell(), length) if length else None
 
     @property
+    def samples(self) -> int:
+        """The samples of a frame; raises NotAcceptable if their number is unknown."""
+        header = self.header
+        try:
+            return int(header.Rows * header.Columns * header.SamplesPerPixel)
+        except (AttributeError, TypeError, ValueError):
+            raise NotAcceptable("the size of the frames is unknown") from None
+
+    @property
     def frame_bits(self) -> int:
         """Bits of a frame that is not compressed; raises NotAcceptable if it is unknown."""
         header = self.header
         try:
-            bits = int(header.Rows * header.Columns * header.SamplesPerPixel)
-            bits *= int(header.BitsAllocated)
+            bits = self.samples * int(header.BitsAllocated)
         except (AttributeError, TypeError, ValueError):
             raise NotAcceptable("the size of the frames is unknown") from None
         if not bits:
