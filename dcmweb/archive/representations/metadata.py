@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 import struct
+import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -39,6 +41,8 @@ from dcmweb.errors import BrokenDicom
 
 LARGEST_INLINE = 1024  # bytes of binary data that are sent within the metadata
 _DEFERRED = 64 * 1024  # bytes of values that are not read with the header
+_LARGE = 4 * 1024 * 1024  # bytes
+_PLACES = threading.BoundedSemaphore(2)  # large files whose header is read at a time
 
 PIXEL_DATA_TAGS = tuple(f"{tag:08X}" for tag in TAGS.values())
 _PIXEL_DATA = dict(zip(TAGS.values(), ("OF", "OD", "OW"), strict=True))
@@ -129,7 +133,7 @@ def opened(path: str, tags: Collection[str] = ()) -> Iterator[OpenDataset]:
     A deflated file is inflated; offsets are those in the inflated file.
     """
     wanted: list[Any] = [int(tag, 16) for tag in tags]
-    with warnings.catch_warnings(), open_plain(path) as file:
+    with warnings.catch_warnings(), open_plain(path) as file, _place_for(file):
         warnings.simplefilter("ignore")  # files have values that PS3.5 does not allow
         try:
             found = pydicom.dcmread(
@@ -148,6 +152,13 @@ def opened(path: str, tags: Collection[str] = ()) -> Iterator[OpenDataset]:
             raise BrokenDicom(f"its header is malformed ({kind})", path=path) from None
         is_big_endian = found.original_encoding[1] is False
         yield OpenDataset(file, found, _transfer_syntax(path), is_big_endian)
+
+
+def _place_for(file: IO[bytes]) -> AbstractContextManager[object]:
+    """Let large files wait for each other: many small items take 100 times their size in memory."""
+    is_large = file.seek(0, os.SEEK_END) > _LARGE
+    file.seek(0)
+    return _PLACES if is_large else nullcontext()
 
 
 def _transfer_syntax(path: str) -> str:
