@@ -39,12 +39,17 @@ KNOWN_IN = {
     "requests_toolbelt": ["http"],
     "urllib3": ["http"],
     "google": ["http"],
+    "certifi": ["http"],
+    "cryptography": ["http"],
+    "truststore": ["http"],
     "pydicom": ["dicom", "archive"],
     "cheroot": ["archive"],
     "werkzeug": ["archive"],
     "numpy": ["archive"],
     "PIL": ["archive"],
+    "platformdirs": ["library"],
     "portalocker": ["locks"],
+    "tomlkit": ["library"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.
 SHARED_WITH_THE_ARCHIVE = ("dcmweb.http.multipart", "dcmweb.http.media_types")

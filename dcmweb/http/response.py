@@ -53,6 +53,12 @@ class Exchanges(Protocol):
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Make one of our errors from an exception that was raised while the URL was read."""
 
+    def refusal(self, status: int, body: bytes, url: str) -> DcmwebError | None:
+        """Make the error of an answer that is not about the resource; None for another answer."""
+
+    def doubt(self, error: DcmwebError, status: int, url: str) -> None:
+        """Add to the error of an answer that a proxy on the way may have made it."""
+
 
 class Response:
     """An answer whose body is read as a stream; closing it early gives up its connection."""
@@ -171,7 +177,15 @@ class Response:
             most = max(LONGEST_INFLATED, MOST_INFLATION * self._received)
             if size > min(limit, most if self._is_encoded else limit):
                 raise ProtocolError(f"the answer of {self.url} is too large", "narrow the search")
-        return b"".join(pieces)
+        found = b"".join(pieces)
+        if refusal := self._refusal(found):
+            raise refusal
+        return found
+
+    def _refusal(self, body: bytes) -> DcmwebError | None:
+        if is_success(self.status):
+            return None
+        return self._exchanges.refusal(self.status, body, str(self._answer.request.url))
 
     def finish(self) -> None:
         """Read a little past what was wanted, so that the connection can be used again."""
@@ -186,7 +200,7 @@ class Response:
             body = self.read(LONGEST_PROBLEM)
         except (NetworkError, ProtocolError):
             body = b""
-        error = error_mapping.from_status(
+        error = self._refusal(body) or error_mapping.from_status(
             self.status,
             self.headers,
             body,
@@ -194,6 +208,7 @@ class Response:
             sent=str(self._answer.request.headers.get("Authorization") or ""),
             accept=str(self.request.headers.get("Accept") or ""),
         )
+        self._exchanges.doubt(error, self.status, str(self._answer.request.url))
         error.request = f"{self.request.method} {self.url}"
         error.may_be_wrong_root = self.request.method != "DELETE" and (
             self.status in (404, 405) or _ORTHANC_API in error.message

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dcmweb")
 
+_INSECURE = (
+    "Please note: --insecure leaves certificates unchecked: whoever is between here and the "
+    "server can read and change all that is sent, credentials included"
+)
+
 _R = TypeVar("_R", bound=Run[Any])
 _Self = TypeVar("_Self", bound="ClientBase")
 
@@ -46,6 +51,22 @@ class ClientBase:
         client._set_up(settings, on_note, on_progress, stop)
         return client
 
+    @classmethod
+    def from_profile(
+        cls: type[_Self],
+        name: str,
+        *,
+        on_note: Callable[[str], None] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> _Self:
+        """Make a client of a profile: a server by name, in the file that DCMWEB_CONFIG names.
+
+        Raises UsageError if there is none of this name, or anything in it is wrong.
+        """
+        from dcmweb.library.profiles import read_profile
+
+        return cls.of(read_profile(name).settings(), on_note=on_note, on_progress=on_progress)
+
     def _set_up(
         self,
         settings: Settings,
@@ -60,6 +81,8 @@ class ClientBase:
         from dcmweb.http.transport import Transport
 
         self._transport = Transport(settings)
+        if settings.insecure and any(root.startswith("https:") for root in settings.roots):
+            self._on_note(_INSECURE)
         self._is_closed = False
         self._numbers = itertools.count()
         self._not_begun: dict[int, str] = {}
@@ -121,14 +144,16 @@ class ClientBase:
         run.on_begun = partial(self._not_begun.pop, number, None)
         return run
 
-    def _manifest(self, command: str, path: AnyPath, *, writes: bool) -> OpenManifest | None:
+    def _manifest(
+        self, command: str, path: AnyPath, *, writes: bool, shard: str = ""
+    ) -> OpenManifest | None:
         if not (file := read_path(path, "manifest")):
             return None
         from dcmweb.transfer.manifest import Manifest
 
         # Files keep their name in the manifest wherever a run is started.
         name = os.path.abspath if command == "store" else str
-        return partial(Manifest, file, self.base_url, command, name, writes=writes)
+        return partial(Manifest, file, self.base_url, command, name, shard=shard, writes=writes)
 
 
 def find_root(client: ClientBase, failed: DcmwebError) -> str:

@@ -1,7 +1,8 @@
 """The manifest: an append-only record of outcomes, from which a later run continues.
 
 Each line is a JSON object: first a header that binds the file to a server and a command, then an
-event for each item (see `as_event`). If an item has several lines, the last one counts.
+event for each item (see `as_event`), and one at the end of each run. If an item has several lines,
+the last one counts.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime, timezone
 from threading import Lock
 from typing import Any, BinaryIO
 
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.locks import Locking, try_lock
+from dcmweb.temporary import using_temporary_database
 from dcmweb.transfer.outcomes import Event, Outcome, Status, as_event
 
 VERSION = 1
 _HEADER = "manifest"
+_LONGEST_HEADER = 64 * 1024
+_END = "end"
 _GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
 
 
@@ -36,6 +41,7 @@ class Manifest:
         command: str,
         name: Callable[[str], str] = str,
         *,
+        shard: str = "",
         writes: bool = True,
     ) -> None:
         """Open the file and read it; create it if it does not exist and the run `writes` to it.
@@ -51,6 +57,7 @@ class Manifest:
             "version": VERSION,
             "base_url": base_url,
             "command": command,
+            **({"shard": shard} if shard else {}),
         }
         self._lock = Lock()
         self._known = sqlite3.connect("", check_same_thread=False)
@@ -109,20 +116,15 @@ class Manifest:
                 file.truncate(0)
                 _write(file, self._binding)
             return
-        if header[1].get("type") != _HEADER:
-            raise UsageError(f"{self._path} is not a manifest", "choose another file")
-        for name in ("version", "base_url", "command"):
-            if header[1].get(name) != self._binding[name]:
-                raise UsageError(
-                    f"the manifest {self._path} is of {name} {header[1].get(name)}",
-                    "use one manifest for each server and command",
-                )
+        self._check_binding(header[1])
         end_of_whole = header[0]
 
         def rows() -> Iterator[tuple[str, Any, Any, bool]]:
             nonlocal end_of_whole
             for end, event in lines:
                 end_of_whole = end
+                if event.get("type") == _END:
+                    continue
                 good = event.get("type") in _GOOD
                 changes = event.get("size", 0), event.get("mtime_ns", 0)
                 yield _key(event.get("item")), *changes, good
@@ -131,6 +133,17 @@ class Manifest:
             self._known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", rows())
         if self._writes:
             file.truncate(end_of_whole)
+
+    def _check_binding(self, header: Event) -> None:
+        """Raise UsageError for a manifest of something else."""
+        if header.get("type") != _HEADER:
+            raise UsageError(f"{self._path} is not a manifest", "choose another file")
+        for name in ("version", "base_url", "command", "shard"):
+            if header.get(name) != self._binding.get(name):
+                raise UsageError(
+                    f"the manifest {self._path} is of {name} {header.get(name, 'none')}",
+                    "use one manifest for each server, command and shard",
+                )
 
     def is_done(self, item: str, size: int, mtime_ns: int) -> bool:
         """Return True if an item was done before and has not changed since."""
@@ -147,6 +160,13 @@ class Manifest:
             return
         with self._writing():
             _write(self._file, {**as_event(outcome), "item": self._name(outcome.item)})
+
+    def end(self, how: str, exit_code: int) -> None:
+        """Note how the run ended: "complete", "interrupted" or "stopped early"."""
+        if self._writes:
+            time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            with self._writing():
+                _write(self._file, {"type": _END, "end": how, "exit_code": exit_code, "time": time})
 
     def close(self) -> None:
         """Sync the file to disk and close it."""
@@ -165,6 +185,50 @@ class Manifest:
                 path=self._path,
                 fatal=True,
             ) from error
+
+
+def is_manifest(path: str) -> bool:
+    """Return True if a file begins as a manifest does."""
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as file:
+            head = file.readline(_LONGEST_HEADER)
+        event = json.loads(head) if head.startswith(b"{") else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(event, dict) and event.get("type") == _HEADER
+
+
+def read_events(path: str) -> Iterator[Event]:
+    """Yield the header of a manifest, and the events after it; a last line that is cut is left out.
+
+    Raises UsageError if it is not a manifest, LocalError if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            for number, (_, event) in enumerate(_whole_lines(file)):
+                if not number and event.get("type") != _HEADER:
+                    raise UsageError(f"{path} is not a manifest", "choose another file")
+                yield event
+    except OSError as error:
+        raise LocalError(f"{path} cannot be read: {error.strerror}", path=path) from error
+
+
+def last_events(events: Iterator[Event]) -> Iterator[Event]:
+    """Yield the last event of each item, in the order of their names.
+
+    Events without an item, as at the end of a run, are left out. The others are kept in a
+    temporary database, so that memory does not grow with their number.
+    """
+    with closing(sqlite3.connect("")) as known, using_temporary_database():
+        known.execute("PRAGMA journal_mode = OFF")
+        known.execute("CREATE TABLE known (item TEXT PRIMARY KEY, event TEXT) WITHOUT ROWID")
+        named = (event for event in events if "item" in event)
+        rows = ((_key(event["item"]), json.dumps(event)) for event in named)
+        known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?)", rows)
+        for (event,) in known.execute("SELECT event FROM known ORDER BY item"):
+            yield json.loads(event)
 
 
 def _key(item: object) -> str:

@@ -21,6 +21,7 @@ from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transactions.store.verify import Verification
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
+from dcmweb.transfer.shard import Shard
 
 HELD = 32 * 1024 * 1024  # bytes of small files that are kept in memory until they are sent
 
@@ -31,11 +32,13 @@ class StoreOptions:
 
     A dry run sends nothing. To verify is to ask the server afterwards whether it has every
     instance. The storage class is that of Google Cloud Healthcare; "" leaves it to the server.
+    The shard is the part of the folders whose files to store, as I/N.
     """
 
     dry_run: bool = False
     verify: bool = False
     storage_class: str = ""
+    shard: str = ""
     on_error: OnError = OnError.OUTCOME
 
 
@@ -53,7 +56,7 @@ def store(
     all, and what stopped the run otherwise.
     """
     sender = _sender(context, options)
-    files = _Files(masks, listed, options.on_error)
+    files = _Files(masks, listed, options.on_error, Shard.parse(options.shard))
     yield from _run(context, _file_jobs(context, files, is_done, sender, options), options)
 
 
@@ -125,6 +128,7 @@ class _Files:
     masks: Sequence[str]
     listed: Iterable[str]
     on_error: OnError
+    shard: Shard | None = None
     unmatched: list[str] = field(default_factory=list)
     any_found: bool = False
 
@@ -132,7 +136,8 @@ class _Files:
         for found in chain(find(self.masks), find_listed(self.listed)):
             if not found.missing:
                 self.any_found = True
-                yield found
+                if self.shard is None or self.shard.has(_folder(found.path)):
+                    yield found
             elif self.on_error is OnError.RAISE:
                 raise NothingMatched(*why_nothing([found.path]))
             else:
@@ -146,6 +151,11 @@ class _Files:
             raise NothingMatched(*why_nothing(self.masks))
         reason = "no such file, or nothing matches"
         return [Outcome(Status.FAILED, mask, reason=reason) for mask in self.unmatched]
+
+
+def _folder(path: str) -> str:
+    """Return the folder of a file, written in one way: its files belong to the same part."""
+    return os.path.dirname(os.path.normpath(path)).replace(os.sep, "/")
 
 
 def _file_jobs(

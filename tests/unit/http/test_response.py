@@ -33,6 +33,12 @@ class Exchanges:
     def translate(self, error: Exception, _url: str) -> DcmwebError:
         return Interrupted() if self.is_cut else NetworkError(str(error))
 
+    def refusal(self, _status: int, _body: bytes, _url: str) -> DcmwebError | None:
+        return None
+
+    def doubt(self, error: DcmwebError, _status: int, _url: str) -> None:
+        pass
+
 
 class Breaking(io.BytesIO):
     """A body that breaks once, and then seems to have ended."""
