@@ -177,3 +177,11 @@ def test_json_has_a_limit_of_values() -> None:
 def test_how_deep_values_are_nested(value: object, levels: int) -> None:
     assert not json_model.is_deeper(value, levels)
     assert levels == 0 or json_model.is_deeper(value, levels - 1)
+
+
+def test_no_more_is_read_for_a_value_than_one_can_be_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_model, "_LONGEST_VALUE", 1 << 20)
+    file = io.BytesIO(b'[{"a": "' + b"x" * (20 << 20))
+    with pytest.raises(ProtocolError):
+        list(read_json(file))
+    assert file.tell() < 4 << 20
