@@ -17,6 +17,7 @@ from dcmweb.sources import Source
 
 PIECE = 256 * 1024
 LONGEST_HEADERS = 64 * 1024
+LONGEST_HELD = 256 * 1024 * 1024  # of a part that is held in memory
 _LONGEST_LINE = 200  # of a delimiter with white space behind it
 _LONGEST_START = 512  # of the first lines, by which a boundary is known
 # The first line of a body, its delimiter, with a header field, the end of the header fields, or the
@@ -109,6 +110,16 @@ class Part:
     def media_type(self) -> MediaType:
         """The media type of this part; "" where it has none."""
         return parse(self.headers.get("content-type", ""))
+
+    def content(self, limit: int = LONGEST_HELD) -> bytes:
+        """Read the body into memory; raise ProtocolError if it has more than `limit` bytes."""
+        pieces: list[Piece] = []
+        for piece in self.body:
+            pieces.append(bytes(piece))
+            limit -= len(piece)
+            if limit < 0:
+                raise ProtocolError("a part of the answer is too large")
+        return b"".join(pieces)
 
     @property
     def declared_size(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol
@@ -163,6 +164,15 @@ class Response:
         """Yield the parts of a multipart body, as `read_parts` does."""
         boundary = self.media_type.parameters.get("boundary", "")
         return read_parts(self.read, boundary, is_whole=self.has_end)
+
+    def held_parts(self) -> Iterator[Part]:
+        """Yield the parts of a multipart body that is held in memory, with the limits of `content`.
+
+        For parts that are used as a whole, and all of them at once.
+        """
+        boundary = self.media_type.parameters.get("boundary", "")
+        file = io.BytesIO(self.content())
+        return read_parts(file.read, boundary, is_whole=self.has_end)
 
     def content(self, limit: int = LONGEST_ANSWER) -> bytes:
         """Read the whole body into memory. Raises ProtocolError when there is no end to it.

@@ -133,7 +133,7 @@ def _rows_of_xml(response: Response) -> list[Dataset]:
     if not response.media_type.is_multipart:
         return [parse_native_xml(response.content())]
     try:
-        return [parse_native_xml(b"".join(part.body)) for part in response.parts()]
+        return [parse_native_xml(b"".join(part.body)) for part in response.held_parts()]
     except NothingMatched:
         return []
 

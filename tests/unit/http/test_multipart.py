@@ -369,3 +369,10 @@ def test_how_much_comes_at_once_does_not_decide_what_the_boundary_is(size: int) 
     file = io.BytesIO(b"\n--x\r\n" + name + b": b\r\n\r\n--x--")
     with pytest.raises(ProtocolError):
         list(read_parts(lambda wanted: file.read(min(size, wanted)), "b", is_whole=True))
+
+
+def test_a_part_that_is_held_in_memory_has_a_limit() -> None:
+    part = Part({}, iter([b"abc", b"de"]))
+    assert part.content(5) == b"abcde"
+    with pytest.raises(ProtocolError, match="too large"):
+        Part({}, iter([b"abc", memoryview(b"def")])).content(5)

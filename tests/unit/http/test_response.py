@@ -145,3 +145,16 @@ def test_what_is_held_in_memory_does_not_grow_far_beyond_what_came(
     mixed = random.Random(1).randbytes(150_000)
     packed = gzip.compress(mixed)
     assert response(io.BytesIO(packed), Content_Encoding="gzip").content() == mixed
+
+
+def test_parts_that_are_held_in_memory_have_the_limit_of_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = b"--b\r\n\r\nabc\r\n--b--"
+    kind = "multipart/related; boundary=b"
+    answer = response(io.BytesIO(body), Content_Type=kind, Content_Length=str(len(body)))
+    assert [part.content() for part in answer.held_parts()] == [b"abc"]
+    bomb = gzip.compress(b"--b\r\n\r\n" + bytes(1_000_000) + body)
+    monkeypatch.setattr("dcmweb.http.response.LONGEST_INFLATED", 10_000)
+    with pytest.raises(ProtocolError, match="too large"):
+        response(io.BytesIO(bomb), Content_Type=kind, Content_Encoding="gzip").held_parts()
