@@ -94,20 +94,23 @@ class Retrieve:
         self, wanted: Iterable[tuple[Entry, str | None]]
     ) -> Iterator[tuple[Headers, Iterable[bytes]]]:
         for entry, syntax in wanted:
-            path = self.storage.path(entry)
             try:
-                pieces: Iterable[bytes] = file_pieces(path)
+                pieces, sent = self._one(entry, str(syntax))
             except FileNotFoundError:
                 continue  # it was deleted meanwhile
-            sent = entry.transfer_syntax
-            if syntax != entry.transfer_syntax:
-                try:
-                    pieces, sent = transcoded(path, str(syntax)), str(syntax)
-                except (NotAcceptable, BrokenDicom):
-                    if self.resource.level is Level.INSTANCES:
-                        raise
-                    # Send it as stored: the part names its transfer syntax.
             yield {"Content-Type": str(_dicom(sent)), **self._location(entry)}, pieces
+
+    def _one(self, entry: Entry, syntax: str) -> tuple[Iterable[bytes], str]:
+        """Return the pieces of an instance, and the transfer syntax that they are in."""
+        path = self.storage.path(entry)
+        if syntax != entry.transfer_syntax:
+            try:
+                return transcoded(path, syntax), syntax
+            except (NotAcceptable, BrokenDicom):
+                if self.resource.level is Level.INSTANCES:
+                    raise
+                # Send it as stored: the part names its transfer syntax.
+        return file_pieces(path), entry.transfer_syntax
 
     def _location(self, entry: Entry) -> dict[str, str]:
         return {"Content-Location": f"{self.base_url}/{entry.resource}"}
