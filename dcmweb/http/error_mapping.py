@@ -30,7 +30,7 @@ from dcmweb.errors import (
     Unreachable,
     UsageError,
 )
-from dcmweb.http import proxies, tls_errors
+from dcmweb.http import auth_hints, proxies, tls_errors
 from dcmweb.http.framing import FramingError
 from dcmweb.http.proxies import Proxy
 from dcmweb.http.redaction import without_query, without_values
@@ -53,11 +53,6 @@ _HINTS = {
 }
 # What a status means instead for a request that is not a GET: it has no parameters and no --type.
 _OTHER_HINTS = {400: _CHECK_ROOT, 406: ""}
-_CREDENTIALS = "give --user, --token-file or --auth google"
-_WRONG_CREDENTIALS = {
-    "basic": "the user name or the password is wrong: check --user and the password",
-    "bearer": "the token is wrong or has expired: get another one",
-}
 
 _WARNING = re.compile(r'[0-9]{3} [^\s"]+ "((?:[^"\\]|\\.)*)"')
 _XML_MESSAGE = re.compile(
@@ -77,7 +72,7 @@ _JSON_MESSAGES = (
 )
 
 
-def from_status(
+def from_status(  # noqa: PLR0913 - what is known of an exchange
     status: int,
     headers: Mapping[str, str],
     body: bytes,
@@ -85,10 +80,12 @@ def from_status(
     method: str = "GET",
     sent: str = "",
     accept: str = "",
+    advice: str = "",
 ) -> DcmwebError:
     """Make the error for an answer with an error status.
 
-    `method` is that of the request, `sent` its Authorization field, `accept` its Accept field.
+    `method` is that of the request, `accept` its Accept field, `sent` its Authorization field, or
+    the option that gave other credentials; `advice` what to do if what was sent is wrong.
     """
     words = server_words(headers, body)
     said = f"answered {status} {_phrase(status)}"
@@ -99,14 +96,12 @@ def from_status(
             "if that is the server you mean, use it as BASE_URL",
             status=status,
         )
-    if status == 401:
-        return AuthError(message, _auth_hint(headers, sent))
+    if hint := auth_hints.refused(status, headers, message, sent, advice):
+        return AuthError(message, hint)
     if status == 407:
         return proxies.refused(None, said)
     if status == 403:
-        no_rights = "these credentials may not do this"
-        may_not = no_rights if sent else f"it takes credentials ({_CREDENTIALS})"
-        return AuthError(message, f"{may_not}, or it does not exist", fatal=False)
+        return AuthError(message, auth_hints.after_403(headers, sent), fatal=False)
     if status in (404, 410):
         path = "check the path, and that" if method == "GET" else "check that"
         return NothingMatched(message, f"{path} BASE_URL is the service's root")
@@ -120,7 +115,7 @@ def from_status(
         hint,
         status=status,
         retryable=status in RETRYABLE_STATUSES,
-        retry_after=_retry_after(headers),
+        retry_after=retry_after(headers),
     )
 
 
@@ -310,17 +305,7 @@ def _json_words(text: str) -> str:
     return ": ".join(dict.fromkeys(filter(None, found)))
 
 
-def _auth_hint(headers: Mapping[str, str], sent: str) -> str:
-    """Say what to do after a 401: credentials were missing, or they are wrong."""
-    asked = headers.get("www-authenticate", "").split(" ")[0]
-    wants = f"the server asks for {asked}; " if asked.isalpha() else ""
-    scheme = sent.partition(" ")[0].lower()
-    if scheme and asked.isalpha() and asked.lower() != scheme:
-        return f"{wants}{scheme} credentials were sent: {_CREDENTIALS}"
-    return _WRONG_CREDENTIALS.get(scheme, f"{wants}{_CREDENTIALS}")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After in either of its forms, as seconds from now (RFC 9110 section 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

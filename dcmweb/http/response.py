@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import requests
 import urllib3
@@ -23,7 +23,7 @@ from dcmweb.errors import (
 from dcmweb.http import content_coding, error_mapping, media_types
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Part, read_parts
-from dcmweb.http.redaction import redact, without_query
+from dcmweb.http.redaction import Redaction, without_query
 
 LONGEST_ANSWER = 512 * 1024 * 1024  # of answers that are held in memory: JSON, XML, errors
 # Bytes of an answer that is held in memory and that were compressed, or so many times what came.
@@ -51,6 +51,14 @@ class Exchanges(Protocol):
     def is_cut(self) -> bool:
         """Whether the exchanges have been ended."""
 
+    @property
+    def redaction(self) -> Redaction:
+        """What hides secrets and patient data."""
+
+    @property
+    def carries(self) -> str:
+        """What the user gave beside an Authorization field, such as `--header`."""
+
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Make one of our errors from an exception that was raised while the URL was read."""
 
@@ -65,8 +73,14 @@ class Response:
     """An answer whose body is read as a stream; closing it early gives up its connection."""
 
     def __init__(
-        self, answer: requests.Response, request: requests.PreparedRequest, exchanges: Exchanges
+        self,
+        answer: requests.Response,
+        request: requests.PreparedRequest,
+        exchanges: Exchanges,
+        advice: str = "",
     ) -> None:
+        """Take an answer; `advice` is what to do if the credentials of its request are wrong."""
+        self._advice = advice
         self._answer = answer
         self._exchanges = exchanges
         self.request = request
@@ -89,7 +103,8 @@ class Response:
     ) -> None:
         self.close()
         if isinstance(error, DcmwebError):
-            redact(error, str(self.request.url))  # servers repeat what they were asked for
+            # Servers repeat what they were asked for.
+            self._exchanges.redaction.redact(error, str(self.request.url))
 
     @property
     def media_type(self) -> MediaType:
@@ -215,15 +230,25 @@ class Response:
             self.headers,
             body,
             method=str(self.request.method),
-            sent=str(self._answer.request.headers.get("Authorization") or ""),
+            sent=self._sent_credentials(),
             accept=str(self.request.headers.get("Accept") or ""),
+            advice=self._advice,
         )
         self._exchanges.doubt(error, self.status, str(self._answer.request.url))
         error.request = f"{self.request.method} {self.url}"
         error.may_be_wrong_root = self.request.method != "DELETE" and (
             self.status in (404, 405) or _ORTHANC_API in error.message
         )
-        return redact(error, str(self.request.url))
+        return self._exchanges.redaction.redact(error, str(self.request.url))
+
+    def _sent_credentials(self) -> str:
+        """Return the Authorization field of the request, or what was sent in its place."""
+        sent: Any = self._answer.request.headers.get("Authorization") or self._exchanges.carries
+        return sent.decode("latin-1") if isinstance(sent, bytes) else str(sent)
+
+    def hide(self, text: str) -> str:
+        """Return a text of this answer without secrets and patient data that it repeats."""
+        return self._exchanges.redaction.hide(text, str(self.request.url))
 
     def check(self, *good: int) -> None:
         """Raise the error this answer is, unless its status is success or one of the good ones."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import requests
 import urllib3
 from requests_toolbelt.utils.user_agent import UserAgentBuilder
 
 from dcmweb import __version__
-from dcmweb.http import auth, content_coding
+from dcmweb.http import auth, content_coding, exchange_log
 from dcmweb.http.adapter import Adapter
+from dcmweb.http.cookies import Cookies
 from dcmweb.http.proxies import Proxies
+from dcmweb.http.redaction import Redaction
 from dcmweb.http.tls import Tls, origin
 from dcmweb.http.tls_errors import Situation
 from dcmweb.settings import Settings
@@ -17,7 +21,8 @@ from dcmweb.settings.proxy_url import without_login
 
 _REDIRECT_BODY = 64 * 1024  # at most this is read, so that the connection can be used again
 
-# What goes along with a redirect to another host; cookies of that host are added afterwards.
+_HAS_LEFT = "has_left_the_server"  # an attribute of requests
+# What goes along with a redirect to another host; cookies are those of that host.
 _HARMLESS_HEADERS = ("accept", "accept-encoding", "user-agent", "range", "connection", "cookie")
 
 
@@ -27,18 +32,49 @@ class _Http(requests.Session):
     Proxies and certificates are the matter of its adapter.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings, authentication: auth.Authentication) -> None:
         super().__init__()
         self.trust_env = False
+        self.cookies = Cookies()
+        self._authentication = authentication
+        self._origins = {origin(root) for root in settings.roots}
+
+    def is_own(self, url: str) -> bool:
+        """Whether a URL is on the server at BASE_URL, or at the root of one of its services."""
+        return origin(url) in self._origins
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare a request with the cookies of its host; requests would forget their policy."""
+        prepared = requests.PreparedRequest()
+        prepared.prepare(
+            method=request.method,
+            url=request.url,
+            headers={**self.headers, **request.headers},
+            data=request.data,
+            json=request.json,
+            params=request.params,
+            auth=request.auth,
+            cookies=self.cookies.copy(),
+        )
+        return prepared
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
-        """Drop all that may be a credential of a request that is redirected to another host."""
-        if origin(str(response.request.url)) != origin(str(prepared_request.url)):
-            for name in list(prepared_request.headers):
-                if name.lower() not in _HARMLESS_HEADERS:
-                    del prepared_request.headers[name]
+        """Authenticate a redirect within the server; drop all credentials on one to another host.
+
+        What has once left the server is not authenticated again, should it come back.
+        """
+        url, before = str(prepared_request.url), response.request
+        if _HAS_LEFT not in vars(before) and origin(str(before.url)) == origin(url):
+            if self.is_own(url):
+                prepared_request.prepare_auth(self._authentication)
+            return
+        vars(prepared_request)[_HAS_LEFT] = True
+        prepared_request.hooks = {"response": []}  # its challenges are none of ours
+        for name in list(prepared_request.headers):
+            if name.lower() not in _HARMLESS_HEADERS:
+                del prepared_request.headers[name]
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where an answer redirects to; read only a little of its body."""
@@ -62,7 +98,10 @@ class Transport:
         self.tls = Tls(settings)
         self.proxies = Proxies(settings)
         self.adapter = Adapter(self.tls, self.proxies, settings.workers + 1, settings.idle_timeout)
-        self.http = _Http()
+        self.redaction = Redaction(lambda: self.auth.secrets)
+        if self.auth.signs_urls:
+            self.adapter.raw_carets = self.auth.sends_raw_carets = False
+        self.http = _Http(settings, self.auth)
         self.http.mount("http://", self.adapter)
         self.http.mount("https://", self.adapter)
         self.http.headers["User-Agent"] = (
@@ -72,6 +111,23 @@ class Transport:
         self.http.headers["Accept-Encoding"] = content_coding.ACCEPTED
         if settings.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        self.auth.connect(self.send_beside)
+
+    def send_beside(
+        self, request: requests.Request, timeouts: tuple[float, float]
+    ) -> requests.Response:
+        """Send a request to another server than that at BASE_URL, such as one that issues tokens.
+
+        Redirects are not followed. The body of the answer is to be read.
+        """
+        if request.auth is None:
+            request.auth = auth.Authentication()  # keeps requests from reading ~/.netrc
+        prepared = self.http.prepare_request(request)
+        began = time.monotonic()
+        answer = self.http.send(prepared, timeout=timeouts, allow_redirects=False, stream=True)
+        seconds = time.monotonic() - began
+        exchange_log.log_answer(str(prepared.method), answer.url, 0, answer.status_code, seconds)
+        return answer
 
     def situation(self, url: str) -> Situation:
         """Return what is trusted and presented at a URL."""

@@ -21,6 +21,7 @@ from dcmweb.errors import (
     Refused,
     Truncated,
 )
+from dcmweb.http.redaction import Redaction
 from dcmweb.http.response import Response
 
 
@@ -29,6 +30,9 @@ class Exchanges:
 
     def __init__(self) -> None:
         self.is_cut = False
+
+    redaction = Redaction()
+    carries = ""
 
     def translate(self, error: Exception, _url: str) -> DcmwebError:
         return Interrupted() if self.is_cut else NetworkError(str(error))
