@@ -47,6 +47,16 @@ class Exchanges(Protocol):
     def is_cut(self) -> bool:
         """Whether the exchanges have been ended."""
 
+    @property
+    def largest_read(self) -> int | None:
+        """The most bytes to read at a time; None if the rate is not limited."""
+
+    def note_received(self, size: int) -> None:
+        """Take note of bytes that were read; waits where their rate is limited."""
+
+    def note_error(self, body: bytes) -> None:
+        """Take note of the body of an error."""
+
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Make one of our errors from an exception that was raised while the URL was read."""
 
@@ -141,6 +151,17 @@ class Response:
         return self._decoded(size)
 
     def _read_encoded(self, size: int) -> bytes:
+        largest = self._exchanges.largest_read
+        if largest is None:
+            return self._read_raw(size)
+        pieces = []
+        while size and (piece := self._read_raw(min(size, largest))):
+            self._exchanges.note_received(len(piece))
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def _read_raw(self, size: int) -> bytes:
         try:
             data: bytes = self._answer.raw.read(size, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
@@ -177,6 +198,7 @@ class Response:
             body = self.read(LONGEST_PROBLEM)
         except (NetworkError, ProtocolError):
             body = b""
+        self._exchanges.note_error(body)
         error = error_mapping.from_status(
             self.status,
             self.headers,

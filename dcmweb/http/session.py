@@ -14,6 +14,7 @@ from dcmweb.http import auth, error_mapping, exchange_log
 from dcmweb.http.adapter import Connections
 from dcmweb.http.content_location import names_another
 from dcmweb.http.multipart import Body
+from dcmweb.http.rate_limit import Sleep
 from dcmweb.http.redaction import hide_values, redact, without_query, without_values
 from dcmweb.http.response import Response, is_success
 from dcmweb.http.transport import Transport, origin
@@ -29,11 +30,18 @@ class Session:
     """
 
     def __init__(
-        self, transport: Transport, on_warning: Callable[[str], None] = lambda _: None
+        self,
+        transport: Transport,
+        on_warning: Callable[[str], None] = lambda _: None,
+        sleep: Sleep = time.sleep,
     ) -> None:
-        """Make a session; `on_warning` is called with the text of each Warning header field."""
+        """Make a session; `on_warning` is called with the text of each Warning header field.
+
+        `sleep` is how it waits where a rate is limited, until the run is stopped.
+        """
         self._transport = transport
         self._on_warning = on_warning
+        self._sleep = sleep
         self._settings = transport.settings
         self._connections = Connections()
         self._origins = {origin(root) for root in self._settings.roots}
@@ -49,7 +57,7 @@ class Session:
     def _root(self, method: str, path: str) -> str:
         """Return the root of the service that a request is for (PS3.18 section 8.1)."""
         given = self._settings
-        if method == "POST":
+        if method in ("POST", "PUT"):
             return given.stow_root or given.base_url
         if method != "GET":
             return given.base_url
@@ -77,11 +85,19 @@ class Session:
         return self._send("GET", url, {"Accept": accept}, None, probes=True)
 
     def post(
-        self, path: str, body: Body, *, accept: str, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Body | None,
+        *,
+        accept: str,
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
     ) -> Response:
-        """Post a body with its length and further header fields."""
-        headers = {**(headers or {}), "Accept": accept, "Content-Type": body.content_type}
-        return self._exchange("POST", path, headers, body)
+        """Post a body with its length and further header fields; or none; or put it."""
+        headers = {**(headers or {}), "Accept": accept}
+        if body is not None:
+            headers["Content-Type"] = body.content_type
+        return self._exchange(method, path, headers, body)
 
     def delete(self, path: str, *, accept: str) -> Response:
         """Delete a resource."""
@@ -116,6 +132,7 @@ class Session:
         *,
         probes: bool = False,
     ) -> Response:
+        self._transport.limit.before_request(self._sleep)
         if self.is_cut:
             raise Interrupted
         url = self.url(path, method)
@@ -123,7 +140,7 @@ class Session:
             method,
             url,
             headers=dict(headers),
-            data=body,
+            data=body and self._transport.limit.slowed(body, self._sleep),
             auth=self._transport.auth if self.is_own(url) else auth.Authentication(),
         )
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
@@ -151,6 +168,7 @@ class Session:
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
         exchange_log.log_headers("<", answer.headers, url)
+        self._transport.kind.note_product(answer.headers.get("Server", ""))
         response = Response(answer, prepared, self)
         self._check_identity(response, url)
         if is_success(response.status):  # errors contain the warnings of other answers
@@ -165,6 +183,19 @@ class Session:
         if another := names_another(url, location):
             response.close()
             raise WrongAnswer(f"{without_query(url)} was answered with {without_query(another)}")
+
+    @property
+    def largest_read(self) -> int | None:
+        """The most bytes of an answer to read at a time; None if the rate is not limited."""
+        return self._transport.limit.piece
+
+    def note_received(self, size: int) -> None:
+        """Wait after bytes of an answer, where their rate is limited."""
+        self._transport.limit.moved(size, self._sleep)
+
+    def note_error(self, body: bytes) -> None:
+        """Take note of the body of an error, which may show what kind of server this is."""
+        self._transport.kind.note_error(body)
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Translate an exception into our error; after a cut, that is Interrupted.

@@ -18,7 +18,9 @@ from dcmweb import __version__
 from dcmweb.errors import UsageError
 from dcmweb.http import auth, content_coding
 from dcmweb.http.adapter import Adapter
+from dcmweb.http.rate_limit import RateLimit
 from dcmweb.settings import Settings
+from dcmweb.settings.servers import Recognition
 from dcmweb.temporary import temporary_folder
 
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -60,6 +62,8 @@ class Transport:
         self.settings = settings
         self.warnings: set[str] = set()  # of the server, that a run has passed on
         self.auth = auth.choose(settings)
+        self.limit = RateLimit(settings.requests_per_second, settings.rate_limit)
+        self.kind = Recognition(settings.server, settings.base_url)
         self.adapter = Adapter(settings.workers + 1, settings.idle_timeout)
         self.http = _Http()
         self.http.mount("http://", self.adapter)

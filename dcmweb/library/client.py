@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # Each call imports its own transaction: start-up is paid by every command of a script.
 
+WhatIfExists = Literal["skip", "replace", "fail"]
 WhatOnError = OnError | Literal["outcome", "raise"]
 _T = TypeVar("_T")
 
@@ -120,6 +121,8 @@ class Client(ClientBase):
         verify: bool = False,
         dry_run: bool = False,
         storage_class: str = "",
+        if_exists: WhatIfExists = "skip",
+        orthanc_api: str = "",
         manifest: AnyPath = "",
         on_error: WhatOnError = OnError.OUTCOME,
     ) -> Transfer:
@@ -128,17 +131,22 @@ class Client(ClientBase):
         `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`;
         `listed` are files and folders in which no character has a meaning of its own. `verify`
         asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
-        `storage_class` is that of Google Cloud Healthcare. Outcomes are recorded in the file
-        `manifest`, and what it says is done is not done again.
+        `storage_class` is that of Google Cloud Healthcare. An instance that the server has is
+        skipped, replaced where the bytes differ, or a failure, as `if_exists` says; where Orthanc
+        has to delete it first, `orthanc_api` is the URL of its REST API, or "auto". Outcomes are
+        recorded in the file `manifest`, and what it says is done is not done again.
 
         The run raises NothingMatched if no files are found.
         """
+        from dcmweb.transactions.store.existing import IfExists
         from dcmweb.transactions.store.run import StoreOptions, store
 
         options = StoreOptions(
             dry_run=dry_run,
             verify=verify,
             storage_class=storage_class,
+            if_exists=member(IfExists, if_exists, "if_exists"),
+            orthanc_api=orthanc_api,
             on_error=member(OnError, on_error, "on_error"),
         )
         masks, files = read_paths(paths), read_listed(listed)
@@ -160,6 +168,8 @@ class Client(ClientBase):
         verify: bool = False,
         dry_run: bool = False,
         storage_class: str = "",
+        if_exists: WhatIfExists = "skip",
+        orthanc_api: str = "",
         manifest: AnyPath = "",
     ) -> Transfer:
         """Store instances made of metadata (PS3.18 section 10.5.1), and of images or PDFs.
@@ -168,9 +178,16 @@ class Client(ClientBase):
         for each. What it leaves out comes from the files. All else is as for `store`. The run
         raises UsageError, and sends nothing, where anything is wrong with the input.
         """
+        from dcmweb.transactions.store.existing import IfExists
         from dcmweb.transactions.store.run import StoreOptions, store_metadata
 
-        options = StoreOptions(dry_run=dry_run, verify=verify, storage_class=storage_class)
+        options = StoreOptions(
+            dry_run=dry_run,
+            verify=verify,
+            storage_class=storage_class,
+            if_exists=member(IfExists, if_exists, "if_exists"),
+            orthanc_api=orthanc_api,
+        )
         given, masks = read_metadata(metadata), read_paths(paths)
         files = read_listed(listed)
         return self._transfer(
@@ -299,6 +316,8 @@ class Client(ClientBase):
         *,
         waits: bool = True,
         dry_run: bool = False,
+        orthanc_api: str = "",
+        reject_as: str = "",
         manifest: AnyPath = "",
         on_error: WhatOnError = OnError.OUTCOME,
     ) -> Transfer:
@@ -307,12 +326,20 @@ class Client(ClientBase):
         DICOMweb has no standard deletion; Google, Azure and others answer DELETE. What is below
         another path goes with it. Operations that the server begins are waited for, unless `waits`
         is off: then the `place` of an outcome is the operation. `dry_run` counts what would go.
-        Outcomes are recorded in the file `manifest`, and what it says is done is not done again.
+        `orthanc_api` is the URL of Orthanc's own REST API to delete with, or "auto"; `reject_as` a
+        code such as 113001^DCM, for which dcm4chee rejects what is deleted. Outcomes are
+        recorded in the file `manifest`, and what it says is done is not done again.
         """
         from dcmweb.transactions.delete.run import DeleteOptions, check_deletable, delete
 
         rule = member(OnError, on_error, "on_error")
-        options = DeleteOptions(dry_run=dry_run, waits=waits, on_error=rule)
+        options = DeleteOptions(
+            dry_run=dry_run,
+            waits=waits,
+            orthanc_api=orthanc_api,
+            reject_as=reject_as,
+            on_error=rule,
+        )
         resources = read_resources(paths)
         check_deletable(resources)
         return self._transfer(

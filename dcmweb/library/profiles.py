@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.settings.checks import check_range, check_seconds
+from dcmweb.settings.checks import check_number, check_range, check_seconds, read_size
 from dcmweb.settings.credentials import SECRETS, is_reference
 from dcmweb.settings.options import BY_KEY, Kind, Option, settings_from
 from dcmweb.settings.settings import Settings
@@ -136,12 +136,11 @@ def checked(option: Option, value: Any, name: str) -> Any:
         if not isinstance(value, bool):
             raise UsageError(f"{name} is not true or false")
         return value
-    if option.kind is Kind.COUNT:
-        check_range(name, value, option.lowest or 0, option.highest)
+    if option.kind in (Kind.COUNT, Kind.NUMBER, Kind.SECONDS):
+        _check_number(option, value, name)
         return value
-    if option.kind is Kind.SECONDS:
-        check_seconds(name, value)
-        return value
+    if option.kind is Kind.SIZE:
+        return read_size(name, value)
     if option.kind is Kind.TEXTS:
         texts = value if isinstance(value, list) else [value]
         return [_text(one, name) for one in texts]
@@ -151,6 +150,15 @@ def checked(option: Option, value: Any, name: str) -> Any:
     if option.choices and text not in option.choices:
         raise UsageError(f"{name} is {text!r}", f"it can be {', '.join(option.choices)}")
     return os.path.expanduser(text) if option.kind is Kind.FILE else text
+
+
+def _check_number(option: Option, value: Any, name: str) -> None:
+    if option.kind is Kind.COUNT:
+        check_range(name, value, option.lowest or 0, option.highest)
+    elif option.kind is Kind.SECONDS:
+        check_seconds(name, value)
+    else:
+        check_number(name, value)
 
 
 def _pairs(option: Option, value: Any, name: str) -> list[str]:

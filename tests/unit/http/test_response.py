@@ -26,6 +26,14 @@ class Exchanges:
 
     def __init__(self) -> None:
         self.is_cut = False
+        self.largest_read: int | None = None
+        self.received: list[int] = []
+
+    def note_received(self, size: int) -> None:
+        self.received.append(size)
+
+    def note_error(self, _body: bytes) -> None:
+        pass
 
     def translate(self, error: Exception, _url: str) -> DcmwebError:
         return Interrupted() if self.is_cut else NetworkError(str(error))
