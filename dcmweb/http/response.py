@@ -57,6 +57,9 @@ class Exchanges(Protocol):
     def note_error(self, body: bytes) -> None:
         """Take note of the body of an error."""
 
+    def advice(self, status: int) -> str:
+        """Return what is known to help after an error status; "" if nothing is."""
+
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Make one of our errors from an exception that was raised while the URL was read."""
 
@@ -207,6 +210,7 @@ class Response:
             sent=str(self._answer.request.headers.get("Authorization") or ""),
             accept=str(self.request.headers.get("Accept") or ""),
         )
+        error.hint = self._exchanges.advice(self.status) or error.hint
         error.request = f"{self.request.method} {self.url}"
         error.may_be_wrong_root = self.request.method != "DELETE" and (
             self.status in (404, 405) or _ORTHANC_API in error.message

@@ -20,6 +20,7 @@ from dcmweb.http.response import Response, is_success
 from dcmweb.http.transport import Transport, origin
 
 PROBE_TIMEOUT = 5.0  # seconds
+_TOO_MANY = 429
 _SEARCHED = re.compile(r"(^|/)(studies|series|instances)$")  # the end of a path of a search
 
 
@@ -196,6 +197,14 @@ class Session:
     def note_error(self, body: bytes) -> None:
         """Take note of the body of an error, which may show what kind of server this is."""
         self._transport.kind.note_error(body)
+
+    def advice(self, status: int) -> str:
+        """Return what is known to help after an error status; "" if nothing is."""
+        known = self._transport.kind.server
+        rate = known.requests_per_second
+        if status != _TOO_MANY or rate is None or self._settings.requests_per_second:
+            return ""
+        return f"{known.label} takes {rate:g} requests per second: --requests-per-second {rate:g}"
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Translate an exception into our error; after a cut, that is Interrupted.

@@ -23,7 +23,7 @@ class Deletion(Enum):
 
     DIRECT = "DELETE"
     OPERATIONS = "DELETE; of a study or series as an operation"
-    REST_API = "by its own REST API, with `--orthanc-api`"
+    REST_API = "its own REST API, with `--orthanc-api auto`"
     REJECTION = "rejected first, with `--reject-as CODE`"
     NONE = "not by DICOMweb"
 
@@ -36,8 +36,9 @@ class Server:
     is text in its errors. `page` is the largest limit of a search, `bytes` that of a store request.
     `single_instances`: it has one instance as a single part, rather than as multipart.
     `replaces`: PUT of instances replaces them, as POST does otherwise (the pattern is of BASE_URL).
-    `exists` is how it says that it has an instance. `requests_per_second` is a documented limit,
-    of which the user is only told. The rest is for people.
+    `replacement` says so in words. `keeps_both`: it would keep an instance beside another of the
+    same UID. `exists` is how it says that it has an instance. `requests_per_second` is a documented
+    limit, of which the user is only told. The rest is for people.
     """
 
     name: str
@@ -51,6 +52,8 @@ class Server:
     single_instances: bool = False
     deletion: Deletion = Deletion.DIRECT
     replaces: str = ""
+    replacement: str = "no"
+    keeps_both: bool = False
     exists: tuple[str, ...] = ()
     requests_per_second: float | None = None
     base_url: str = ""
@@ -74,7 +77,8 @@ GOOGLE = Server(
     # A preview of v1beta1: docs.cloud.google.com/healthcare-api/docs/how-tos/dicom-update-patch
     replaces=r"/v1beta1/",
     # Reason 0110H for all; only its detail says this.
-    exists=("already exists", "already exist"),
+    exists=("already exist",),
+    replacement="PUT in v1beta1; in v1 deleted and stored anew",
     base_url="https://healthcare.googleapis.com/v1/projects/P/locations/L/datasets/D/dicomStores/S"
     "/dicomWeb",
     credentials="`gcloud auth application-default login`, or `--service-account FILE`",
@@ -88,6 +92,7 @@ AZURE = Server(
     page=200,  # others are 400
     bytes=2_000_000_000,  # its documents say 2 GB in some places, 4 GB in others
     replaces=r"/v2(/|$)",
+    replacement="PUT in v2; in v1 deleted and stored anew",
     base_url="https://WORKSPACE-SERVICE.dicom.azurehealthcareapis.com/v2",
     credentials="`--auth azure`, or `--token-command 'az account get-access-token "
     "--resource=https://dicom.healthcareapis.azure.com'`",
@@ -101,6 +106,7 @@ AWS = Server(
     bytes=1_000_000_000,
     single_instances=True,
     deletion=Deletion.NONE,
+    keeps_both=True,  # in an image set that is not the primary one
     # docs.aws.amazon.com/healthimaging/latest/devguide/throttling-limits.html
     requests_per_second=50,
     base_url="https://dicom-medical-imaging.us-east-1.amazonaws.com/datastore/ID",
@@ -114,6 +120,8 @@ ORTHANC = Server(
     address=r"/dicom-web(/|$)",
     error_mark='"OrthancError"',
     deletion=Deletion.REST_API,
+    replacement="POST, with OverwriteInstances; otherwise deleted and stored anew, with "
+    "`--orthanc-api`",
     base_url="http://HOST:8042/dicom-web",
     credentials="`--user NAME`",
     notes="It keeps an instance that it has and answers as for a new one, unless "
@@ -145,6 +153,7 @@ IIS = Server(
     name="iis",
     title="a service behind IIS",
     product=r"^Microsoft-IIS/",
+    replacement="as the service behind it",
     bytes=30_000_000,
     base_url="https://HOST/dicomweb",
     credentials="`--user NAME`",

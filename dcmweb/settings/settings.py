@@ -48,7 +48,7 @@ class Settings:
     batch_count: int = 256
     page_size: int = 0  # 0 stands for what the kind of server takes, and 5000 at most
     stow_form: StowForm | str = ""  # of the first store request; "" for that of the kind of server
-    requests_per_second: float | None = None  # of all runs of a client; None is no limit
+    requests_per_second: float | None = None  # of all runs of a client; None for no limit
     rate_limit: int | None = None  # bytes per second in both directions together
     operation_time: float = 3600.0  # how long a long-running operation is waited for
 

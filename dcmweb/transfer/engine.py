@@ -224,7 +224,8 @@ class _Crew(Generic[T]):
         self._jobs: Queue[Job[T] | _End] = Queue(workers)
         self._results: Queue[list[T] | _End] = Queue(RESULTS_WAITING)
         self._working = workers
-        self._deadline: float | None = None
+        self._stopped_at: float | None = None
+        self._held_until = 0.0
         self._ended = False  # there are no further jobs
         # Daemons: a thread that hangs in a call must not keep the process alive.
         self._threads = [
@@ -353,9 +354,11 @@ class _Crew(Generic[T]):
             self._stop.set()
         if not self._stop.is_set():
             return False
-        self._deadline = self._deadline or time.monotonic() + GRACE
-        late = time.monotonic() - self._deadline
-        return late > (LONGEST_HOLD if self._stop.is_held else 0)
+        now = time.monotonic()
+        self._stopped_at = self._stopped_at or now
+        if self._stop.is_held and now < self._stopped_at + LONGEST_HOLD:
+            self._held_until = now
+        return now > max(self._stopped_at, self._held_until) + GRACE
 
     def end(self) -> None:
         """Stop what is still at work, and wait for that a little."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum, auto
 from types import TracebackType
 
@@ -94,16 +95,22 @@ class OldCopy:
     def look(self, context: RunContext) -> Found:
         """Find out which instance the server has now."""
         try:
-            path = self._retrieve(context)
-            if _is_same(path, self._new.as_source()):
-                return Found.NEW
-            return Found.OLD if _is_same(path, self.as_instance()) else Found.OTHER
+            return self._compare(self._retrieve(context))
         except Interrupted:
             raise
         except NothingMatched:
             return Found.NOTHING
         except DcmwebError:
             return Found.UNCLEAR
+
+    def _compare(self, path: str) -> Found:
+        try:
+            if _is_same(path, self._new.as_source()):
+                return Found.NEW
+            return Found.OLD if _is_same(path, self.as_instance()) else Found.OTHER
+        finally:
+            with suppress(OSError):
+                os.unlink(path)
 
     def _retrieve(self, context: RunContext) -> str:
         """Retrieve the instance into a file of its own; its bytes do not count as transferred."""

@@ -78,6 +78,9 @@ class Replacer:
                 old.fetch()
                 if old.is_same:
                     return ledger.outcome(instance, Status.EXISTS, _SAME)
+                if self._context.server.keeps_both:
+                    reason = f"{self._context.server.label} cannot replace instances; {_KEPT}"
+                    return ledger.outcome(instance, Status.FAILED, reason)
                 return self._overwrite(instance, ledger, old)
         except Interrupted:
             raise

@@ -35,6 +35,9 @@ class Exchanges:
     def note_error(self, _body: bytes) -> None:
         pass
 
+    def advice(self, _status: int) -> str:
+        return ""
+
     def translate(self, error: Exception, _url: str) -> DcmwebError:
         return Interrupted() if self.is_cut else NetworkError(str(error))
 
