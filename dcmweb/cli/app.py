@@ -13,10 +13,13 @@ from typing import Any, NoReturn
 import click
 
 from dcmweb import __version__
+from dcmweb.cli.config import config
 from dcmweb.cli.console import Console, ReaderGone
 from dcmweb.cli.delete import delete
 from dcmweb.cli.demo import demo
+from dcmweb.cli.manifest import manifest
 from dcmweb.cli.options import URL_VARIABLE, Invocation, common_options
+from dcmweb.cli.ping import ping
 from dcmweb.cli.retrieve import retrieve
 from dcmweb.cli.search import search
 from dcmweb.cli.serve import serve
@@ -60,7 +63,8 @@ class BaseUrlGroup(click.Group):
             raise click.UsageError(f"{args[0]} takes no BASE_URL")
         if not is_local and not ctx.obj.base_url and not {"--help", "-h"} & set(args):
             raise click.UsageError(
-                f"BASE_URL comes before the command: dcmweb http://HOST/dicom-web {args[0]} ..."
+                f"BASE_URL comes before the command: dcmweb http://HOST/dicom-web {args[0]} ... "
+                f"(or is in {URL_VARIABLE})"
             )
         return super().resolve_command(ctx, args)
 
@@ -98,9 +102,9 @@ def cli(**_options: Any) -> None:
     """
 
 
-for command in (store, search, retrieve, delete, wait, serve, demo):
+for command in (store, search, retrieve, delete, wait, ping, config, manifest, serve, demo):
     cli.add_command(command)
-LOCAL_COMMANDS = ("serve", "demo")  # which take no BASE_URL
+LOCAL_COMMANDS = ("config", "manifest", "serve", "demo")  # which take no BASE_URL
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -20,7 +20,7 @@ from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.settings import AuthScheme, Settings
 from dcmweb.settings.base_url import parse_base_url
 from dcmweb.settings.credentials import SECRETS
-from dcmweb.settings.options import BY_KEY, Kind, Option, settings_from
+from dcmweb.settings.options import BY_KEY, Kind, settings_from
 from dcmweb.transfer.stop import Stop
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
             raise UsageError("-q cannot be combined with -v or --debug", "choose one")
         console = invocation.console
         console.quiet = quiet
+        if invocation.profile:
+            _warn_of_readers(console, invocation.profile)
         if verbose or debug:
             console.show_log("DEBUG" if debug else "INFO")
         shared = {key: options.pop(key) for key in _OF_SETTINGS if key in options}
@@ -113,6 +115,16 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
+def _warn_of_readers(console: Console, profile: Profile) -> None:
+    from dcmweb.library.profiles import holds_secrets, others_can_read
+
+    if holds_secrets(profile) and others_can_read(profile.file):
+        console.note(
+            f"Please note: others can read {profile.file}, and profile {profile.name} in it holds "
+            f"a secret: run chmod 600 {profile.file}"
+        )
+
+
 # Those of all commands, and those of certain ones that settings are made of.
 _OF_SETTINGS = tuple(key for key, option in BY_KEY.items() if option.field or not option.commands)
 
@@ -123,7 +135,17 @@ def _is_readable(path: str) -> bool:
 
 
 def _settings(ctx: click.Context, shared: Mapping[str, Any]) -> Settings:
-    """Make settings of options, variables and the profile, in this order."""
+    """Make settings of options, variables and the profile; ask for passwords that are missing."""
+    invocation: Invocation = ctx.obj
+    values = in_force(ctx, shared)
+    return settings_from(invocation.base_url, _with_passwords(invocation.base_url, values))
+
+
+def in_force(ctx: click.Context, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of options, and of secrets that a profile holds, by their keys.
+
+    Options count before variables, and variables before the profile.
+    """
     invocation: Invocation = ctx.obj
     values = {key: value for key, value in shared.items() if value is not None and value != ()}
     for key, value in values.items():
@@ -132,20 +154,10 @@ def _settings(ctx: click.Context, shared: Mapping[str, Any]) -> Settings:
             is_there = os.path.exists if option.key == "ca_bundle" else _is_readable
             if not is_there(value):
                 raise UsageError(f"--{option.name}: there is no file {value}")
-        elif option.kind is Kind.PAIRS:
-            values[key] = tuple(_pair(option, text) for text in value)
     for name in SECRETS:
         _choose_source(ctx, invocation.profile, name, values)
     _take_password_of_user(values)
-    return settings_from(invocation.base_url, _with_passwords(invocation.base_url, values))
-
-
-def _pair(option: Option, text: str) -> tuple[str, str]:
-    name, separator, value = text.partition(option.separator)
-    if not separator or not name.strip():
-        form = option.metavar.strip("'")
-        raise UsageError(f"--{option.name} lacks a name or a value", f"write it as {form}")
-    return name.strip(), value.strip()
+    return values
 
 
 def _choose_source(

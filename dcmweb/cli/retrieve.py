@@ -11,7 +11,7 @@ import click
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.records import Record, keeping, record_options
+from dcmweb.cli.records import Record, keeping, record_options, shard_option
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
 from dcmweb.cli.targets import read_targets, target_options
 from dcmweb.cli.text import plural
@@ -58,6 +58,7 @@ STDOUT = "-"
 @click.option("--window", metavar="CENTER,WIDTH", help="VOI window of rendered images.")
 @click.option("--quality", type=int, metavar="N", help="Quality of rendered images, 1 to 100.")
 @click.option("--skip-existing", is_flag=True, help="Skip instances whose file exists.")
+@shard_option
 @record_options
 @with_client
 def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
@@ -145,7 +146,7 @@ def _save(
 ) -> Summary:
     """Retrieve into a folder, and follow that."""
     is_one = isinstance(targets, Sequence) and len(targets) == 1
-    names = ("media_type", "layout", "viewport", "window", "manifest")
+    names = ("media_type", "layout", "viewport", "window", "shard", "manifest")
     with keeping(invocation, options, [options["paths_from"]]) as records:
         run = client.retrieve(
             targets,

@@ -16,7 +16,7 @@ from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, listed_paths, read_some
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.progress import Census, Share
-from dcmweb.cli.records import keeping, record_options
+from dcmweb.cli.records import keeping, record_options, shard_option
 from dcmweb.cli.text import plural
 from dcmweb.errors import UsageError
 from dcmweb.local.masks import find, find_listed, size_of
@@ -58,6 +58,7 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 @table_options.named("batch-size")
 @table_options.named("batch-count")
 @table_options.named("stow-form")
+@shard_option
 @record_options
 @with_client
 def store(
@@ -82,10 +83,12 @@ def store(
     """
     if not masks and not files_from and not metadata:
         raise UsageError("there is nothing to store", "name files, folders or masks")
+    if metadata and options["shard"]:
+        raise UsageError("--shard does not go with --metadata", "the files make one study together")
     if metadata == STDIN and (files_from == STDIN or options["manifest"]):
         which = "--files-from -" if files_from == STDIN else "--manifest"
         raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
-    begin = client.store
+    begin = partial(client.store, shard=options["shard"] or "")
     if metadata:
         begin = partial(client.store_metadata, _read(metadata, invocation.stop))
     with keeping(invocation, options, [files_from, metadata]) as records:
@@ -128,7 +131,11 @@ def _estimating(
     invocation: Invocation, masks: tuple[str, ...], files_from: str | None, options: dict[str, Any]
 ) -> dict[str, Share]:
     """Where progress is shown, find out how much there is; what can be read once only is not."""
-    if not invocation.console.shows_bar or (files_from and not os.path.isfile(files_from)):
+    if (
+        not invocation.console.shows_bar
+        or options["shard"]
+        or (files_from and not os.path.isfile(files_from))
+    ):
         return {}
     found = chain(find(masks), find_listed(_listed(invocation, files_from, options)))
     return {"share": Census(size_of(one.path) for one in found).share}

@@ -11,7 +11,7 @@ import urllib3
 
 from dcmweb.errors import DcmwebError, Interrupted, ProtocolError, WrongAnswer
 from dcmweb.http import auth, error_mapping, exchange_log
-from dcmweb.http.adapter import Connections
+from dcmweb.http.adapter import Connected, Connections
 from dcmweb.http.content_location import names_another
 from dcmweb.http.multipart import Body
 from dcmweb.http.rate_limit import Sleep
@@ -81,9 +81,11 @@ class Session:
             headers["Accept-Encoding"] = "identity"
         return self._exchange("GET", path, headers)
 
-    def probe(self, url: str, *, accept: str) -> Response:
-        """Get a URL to see what is there: without redirects, and without long waits."""
-        return self._send("GET", url, {"Accept": accept}, None, probes=True)
+    def probe(
+        self, url: str, *, accept: str, method: str = "GET", longest: float = PROBE_TIMEOUT
+    ) -> Response:
+        """Request a URL to see what is there: without redirects, and without long waits."""
+        return self._exchange(method, url, {"Accept": accept}, longest=longest)
 
     def post(
         self,
@@ -105,6 +107,21 @@ class Session:
         return self._exchange("DELETE", path, {"Accept": accept})
 
     @property
+    def connection(self) -> Connected | None:
+        """What the last connection was like that a client made; None if it made none."""
+        return self._transport.adapter.connected
+
+    @property
+    def proxy(self) -> str:
+        """The proxy that the server is reached through, without its password; "" if none."""
+        return self._transport.proxy(self._settings.base_url)
+
+    @property
+    def identity(self) -> str:
+        """As whom requests are sent, in words."""
+        return self._transport.auth.identity
+
+    @property
     def is_cut(self) -> bool:
         """Whether the requests of this run have been ended."""
         return self._connections.are_cut
@@ -114,14 +131,23 @@ class Session:
         self._connections.cut()
 
     def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Body | None = None,
+        *,
+        longest: float | None = None,
     ) -> Response:
-        """Send a request, once more with renewed credentials if these were refused."""
-        response = self._send(method, path, headers, body)
+        """Send a request, once more with renewed credentials if these were refused.
+
+        `longest` is the time to wait of a request that only looks what is there.
+        """
+        response = self._send(method, path, headers, body, longest)
         status = response.status
         if status in (401, 403) and self._transport.auth.renew(response.request, status):
             response.close()
-            response = self._send(method, path, headers, body)
+            response = self._send(method, path, headers, body, longest)
         return response
 
     def _send(
@@ -130,8 +156,7 @@ class Session:
         path: str,
         headers: Mapping[str, str],
         body: Body | None,
-        *,
-        probes: bool = False,
+        longest: float | None,
     ) -> Response:
         self._transport.limit.before_request(self._sleep)
         if self.is_cut:
@@ -145,8 +170,8 @@ class Session:
             auth=self._transport.auth if self.is_own(url) else auth.Authentication(),
         )
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
-        if probes:
-            timeouts = (min(timeouts[0], PROBE_TIMEOUT), min(timeouts[1], PROBE_TIMEOUT))
+        if longest is not None:
+            timeouts = (min(timeouts[0], longest), min(timeouts[1], longest))
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
@@ -156,7 +181,7 @@ class Session:
                     prepared,
                     timeout=timeouts,
                     # A redirected POST would become a GET, a DELETE could delete something else.
-                    allow_redirects=method == "GET" and not probes,
+                    allow_redirects=method == "GET" and longest is None,
                     **self._transport.environment(url),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

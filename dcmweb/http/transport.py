@@ -19,6 +19,7 @@ from dcmweb.errors import UsageError
 from dcmweb.http import auth, content_coding
 from dcmweb.http.adapter import Adapter
 from dcmweb.http.rate_limit import RateLimit
+from dcmweb.http.redaction import without_query
 from dcmweb.settings import Settings
 from dcmweb.settings.servers import Recognition
 from dcmweb.temporary import temporary_folder
@@ -91,6 +92,10 @@ class Transport:
             variable = next((n for n in _BUNDLE_VARIABLES if os.environ.get(n) == verify), "")
             found["verify"] = self._bundle(verify, f"{variable}={verify}" if variable else verify)
         return found
+
+    def proxy(self, url: str) -> str:
+        """Return the proxy for a URL, without user and password; "" if there is none."""
+        return without_query(select_proxy(url, self.environment(url)["proxies"]) or "")
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -30,13 +30,14 @@ from dcmweb.library.arguments import (
     read_targets,
 )
 from dcmweb.library.base import ClientBase
-from dcmweb.library.runs import OnProgress, Rows, SearchRows, Transfer
+from dcmweb.library.runs import OnProgress, Rows, Run, SearchRows, Transfer
 from dcmweb.settings import ADAPTIVE_WORKERS, AuthScheme, Credentials, Settings
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
 
 if TYPE_CHECKING:
     from dcmweb.transactions.context import RunContext
+    from dcmweb.transactions.ping.finding import Finding
 
 # Each call imports its own transaction: start-up is paid by every command of a script.
 
@@ -123,6 +124,7 @@ class Client(ClientBase):
         storage_class: str = "",
         if_exists: WhatIfExists = "skip",
         orthanc_api: str = "",
+        shard: str = "",
         manifest: AnyPath = "",
         on_error: WhatOnError = OnError.OUTCOME,
     ) -> Transfer:
@@ -133,8 +135,9 @@ class Client(ClientBase):
         asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
         `storage_class` is that of Google Cloud Healthcare. An instance that the server has is
         skipped, replaced where the bytes differ, or a failure, as `if_exists` says; where Orthanc
-        has to delete it first, `orthanc_api` is the URL of its REST API, or "auto". Outcomes are
-        recorded in the file `manifest`, and what it says is done is not done again.
+        has to delete it first, `orthanc_api` is the URL of its REST API, or "auto". `shard`, as
+        I/N, stores the files of one part of the folders; all parts together are everything.
+        Outcomes are recorded in the file `manifest`, and what it says is done is not done again.
 
         The run raises NothingMatched if no files are found.
         """
@@ -147,6 +150,7 @@ class Client(ClientBase):
             storage_class=storage_class,
             if_exists=member(IfExists, if_exists, "if_exists"),
             orthanc_api=orthanc_api,
+            shard=shard,
             on_error=member(OnError, on_error, "on_error"),
         )
         masks, files = read_paths(paths), read_listed(listed)
@@ -156,7 +160,7 @@ class Client(ClientBase):
             "store()",
             lambda context, is_done: store(context, masks, files, is_done, options),
             Status.PLANNED if dry_run else Status.STORED,
-            self._manifest("store", manifest, writes=not dry_run),
+            self._manifest("store", manifest, writes=not dry_run, shard=shard),
         )
 
     def store_metadata(
@@ -250,6 +254,7 @@ class Client(ClientBase):
         window: str = "",
         quality: int | None = None,
         skip_existing: bool = False,
+        shard: str = "",
         dry_run: bool = False,
         manifest: AnyPath = "",
         on_error: WhatOnError = OnError.OUTCOME,
@@ -273,6 +278,7 @@ class Client(ClientBase):
             window=window,
             quality=quality,
             skip_existing=skip_existing,
+            shard=shard,
             dry_run=dry_run,
             on_error=member(OnError, on_error, "on_error"),
         )
@@ -288,7 +294,7 @@ class Client(ClientBase):
             "retrieve()",
             begin,
             Status.PLANNED if dry_run else Status.RETRIEVED,
-            self._manifest("retrieve", manifest, writes=not dry_run),
+            self._manifest("retrieve", manifest, writes=not dry_run, shard=shard),
         )
 
     def metadata(self, paths: Targets, *, on_error: WhatOnError = OnError.RAISE) -> Rows[Dataset]:
@@ -360,6 +366,19 @@ class Client(ClientBase):
         return self._transfer(
             "wait()", lambda context, _: wait(context, names, rule), Status.FINISHED
         )
+
+    def ping(self, *, write_test: bool = False) -> Run[Finding]:
+        """Find out about the server: whether it answers, as what, to whom, and what it offers.
+
+        Nothing is stored, unless `write_test` is on: then an instance made for this is stored,
+        looked for, retrieved and deleted. The run raises the error of the first request, after the
+        findings about it, if the server is not there, refuses credentials, or is not DICOMweb.
+        """
+        from dcmweb.transactions.ping.run import PingOptions, ping
+
+        context = self._context()
+        begin = partial(ping, context, PingOptions(write_test=write_test))
+        return self._begun_later(Run("ping()", begin), context)
 
     def _metadata(
         self,

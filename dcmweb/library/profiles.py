@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.settings.checks import check_number, check_range, check_seconds, read_size
 from dcmweb.settings.credentials import SECRETS, is_reference
-from dcmweb.settings.options import BY_KEY, Kind, Option, settings_from
+from dcmweb.settings.options import BY_KEY, Kind, Option, pair_of, settings_from
 from dcmweb.settings.settings import Settings
 from dcmweb.user_text import read_text
 
@@ -58,15 +58,15 @@ def config_file() -> str:
 def read_profile(name: str) -> Profile:
     """Read one profile by its name. Raises UsageError if there is none, or anything is wrong."""
     file = config_file()
-    found = read_profiles(file)
-    if name in found:
-        return found[name]
-    if not os.path.exists(file):
+    text, tables = _tables(file)
+    if name in tables:
+        return _profile(name, file, tables[name], text)
+    if not text:
         raise UsageError(
             f"there is no profile {name}: there is no file {file}",
             f"make one with: dcmweb config add {name} URL",
         )
-    known = ", ".join(found) or "none"
+    known = ", ".join(tables) or "none"
     raise UsageError(f"there is no profile {name} in {file}", f"it has: {known}")
 
 
@@ -75,16 +75,18 @@ def read_profiles(file: str) -> dict[str, Profile]:
 
     Raises UsageError, with the line, for what is not understood.
     """
+    text, tables = _tables(file)
+    return {name: _profile(name, file, table, text) for name, table in tables.items()}
+
+
+def _tables(file: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Read the text of the file, and the tables in it; none if there is no file."""
     if not os.path.exists(file):
-        return {}
+        return "", {}
     try:
         text = read_text(file)
     except LocalError as error:
         raise UsageError(error.message, error.hint) from None
-    return {name: _profile(name, file, table, text) for name, table in _tables(text, file).items()}
-
-
-def _tables(text: str, file: str) -> dict[str, dict[str, Any]]:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -105,7 +107,7 @@ def _tables(text: str, file: str) -> dict[str, dict[str, Any]]:
                 f"{file}, line {line}: {name!r} cannot be the name of a profile",
                 "use letters, digits, -, _ and .",
             )
-    return document
+    return text, document
 
 
 def _profile(name: str, file: str, table: Mapping[str, Any], text: str) -> Profile:
@@ -121,16 +123,16 @@ def _profile(name: str, file: str, table: Mapping[str, Any], text: str) -> Profi
         elif key == URL:
             values[key] = _text(value, f"{where}: {written}")
         elif option := BY_KEY.get(key):
-            values[key] = checked(option, value, f"{where}: {written}")
+            values[key] = checked(option, value, f"{where}: {written}", os.path.dirname(file))
         else:
-            raise UsageError(f"{where}: there is no option {written}", _meant(key))
+            raise UsageError(f"{where}: there is no option {written}", meant(key))
     return Profile(name, file, values, secrets, lines)
 
 
-def checked(option: Option, value: Any, name: str) -> Any:
+def checked(option: Option, value: Any, name: str, folder: str) -> Any:
     """Check a value that a profile gives an option; return it as the command line has it.
 
-    `name` is what it is called in errors. Raises UsageError.
+    `name` is what it is called in errors, `folder` what paths are relative to. Raises UsageError.
     """
     if option.kind is Kind.FLAG:
         if not isinstance(value, bool):
@@ -145,11 +147,23 @@ def checked(option: Option, value: Any, name: str) -> Any:
         texts = value if isinstance(value, list) else [value]
         return [_text(one, name) for one in texts]
     if option.kind is Kind.PAIRS:
-        return _pairs(option, value, name)
+        return [_with_folder(option, pair, folder) for pair in _pairs(option, value, name)]
     text = _text(value, name)
     if option.choices and text not in option.choices:
         raise UsageError(f"{name} is {text!r}", f"it can be {', '.join(option.choices)}")
-    return os.path.expanduser(text) if option.kind is Kind.FILE else text
+    return _path(text, folder) if option.kind is Kind.FILE else text
+
+
+def _path(text: str, folder: str) -> str:
+    return os.path.join(folder, os.path.expanduser(text))
+
+
+def _with_folder(option: Option, text: str, folder: str) -> str:
+    """Make the path of a file that holds the value of a pair one that holds everywhere."""
+    name, value = pair_of(option, text)
+    if value.startswith("@") and len(value) > 1:
+        value = f"@{_path(value[1:], folder)}"
+    return f"{name}{option.separator}{value}"
 
 
 def _check_number(option: Option, value: Any, name: str) -> None:
@@ -189,7 +203,7 @@ def _line_of(text: str, table: str, key: str) -> int:
     return 1
 
 
-def _meant(key: str) -> str:
+def meant(key: str) -> str:
     """Suggest the key that was probably meant."""
     import difflib
 
@@ -198,18 +212,42 @@ def _meant(key: str) -> str:
     return f"did you mean {near[0]}?" if near else "see: dcmweb config --help"
 
 
+def problems(profile: Profile) -> Iterator[str]:
+    """Yield what is wrong with a profile that can be seen without its server."""
+    try:
+        profile.settings()
+    except UsageError as error:
+        yield str(error)
+    for key, value in profile.values.items():
+        option = BY_KEY.get(key)
+        paths = [value] if option and option.kind is Kind.FILE else []
+        if option and option.kind is Kind.PAIRS:
+            values = (pair_of(option, text)[1] for text in value)
+            paths = [one[1:] for one in values if one.startswith("@")]
+        for path in paths:
+            if not os.path.exists(path):
+                yield f"line {profile.lines[key]}: there is no file {path}"
+    if holds_secrets(profile) and others_can_read(profile.file):
+        yield f"it holds a secret, and others can read {profile.file}: run chmod 600 on it"
+
+
 def holds_secrets(profile: Profile) -> bool:
     """Return True if a profile has secrets in it, rather than where to read them."""
-    if profile.secrets:
-        return True
-    pairs = [*profile.values.get("header", []), *profile.values.get("query", [])]
-    values = [re.split("[:=]", pair, maxsplit=1)[-1].strip() for pair in pairs]
-    password_in_url = "@" in str(profile.values.get(URL, "")).partition("://")[2].partition("/")[0]
-    return password_in_url or any(not is_reference(value) for value in values)
+    pairs = [
+        pair_of(BY_KEY[key], text)
+        for key in ("header", "query", "auth_option")
+        for text in profile.values.get(key, [])
+    ]
+    urls = (str(profile.values.get(key, "")) for key in (URL, "proxy"))
+    return (
+        bool(profile.secrets)
+        or any(not is_reference(value) for _, value in pairs)
+        or any(urlsplit(url).password for url in urls)
+    )
 
 
 def others_can_read(file: str) -> bool:
     """Return True if other users of this machine can read a file, as far as its mode says."""
-    if os.name == "nt":
+    if os.name == "nt" or not os.path.exists(file):
         return False
-    return bool(Path(file).stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    return bool(os.stat(file).st_mode & (stat.S_IRGRP | stat.S_IROTH))

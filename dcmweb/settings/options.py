@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
 
-from dcmweb.settings.credentials import SECRETS, AuthScheme, Credentials
+from dcmweb.errors import UsageError
+from dcmweb.settings.credentials import AuthScheme, Credentials
 from dcmweb.settings.servers import NAMES, StowForm
 from dcmweb.settings.settings import ADAPTIVE_WORKERS, MOST_ROWS, MOST_WORKERS, Settings
 
@@ -52,7 +53,7 @@ class Option:
     metavar: str = ""
     short: str = ""
     field: str = ""
-    default: object = None  # shown; that of the field counts
+    default: float | None = None  # shown; that of the field counts
     lowest: int | None = None
     highest: int | None = None
     choices: tuple[str, ...] = ()
@@ -322,7 +323,7 @@ def settings_from(base_url: str, values: Mapping[str, Any]) -> Settings:
         if not name or value is None:
             continue
         owner = credentials if name in _OF_CREDENTIALS else settings
-        owner[name] = tuple(value) if isinstance(value, (list, tuple)) else value
+        owner[name] = _as_field(option, value)
     adapts = bool(values.get("parallel")) and not values.get("workers")
     settings["workers"] = ADAPTIVE_WORKERS if adapts else values.get("workers") or 1
     return Settings(
@@ -330,6 +331,16 @@ def settings_from(base_url: str, values: Mapping[str, Any]) -> Settings:
     )
 
 
-def is_secret(key: str) -> bool:
-    """Return True for the key of a secret itself, which only a profile can hold."""
-    return key in SECRETS
+def _as_field(option: Option | None, value: Any) -> Any:
+    if option and option.kind is Kind.PAIRS:
+        return tuple(pair_of(option, one) for one in value)
+    return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
+def pair_of(option: Option, text: str) -> tuple[str, str]:
+    """Split the name from the value. Raises UsageError if one of them is missing."""
+    name, separator, value = text.partition(option.separator)
+    if not (name.strip() and separator and value.strip()):
+        form = option.metavar.strip("'")
+        raise UsageError(f"--{option.name} lacks a name or a value", f"write it as {form}")
+    return name.strip(), value.strip()

@@ -12,6 +12,7 @@ from dcmweb.http.transport import Transport
 from dcmweb.settings import Settings
 from dcmweb.settings.servers import Server
 from dcmweb.transfer.engine import Engine, RetryPolicy
+from dcmweb.transfer.shard import Shard
 from dcmweb.transfer.stop import Stop
 
 MOST_WARNINGS = 20  # of one server; it may have another one for each instance
@@ -36,10 +37,12 @@ class RunContext:
         self.settings: Settings = transport.settings
         self.stop = Stop(stop)
         self.notify = notify
+        self.shard: Shard | None = None  # the part of the whole that this run is for
         self.page_size = self.settings.page_size  # made smaller for a server that wants it so
         self.has_counts = True  # the server counts instances without being asked to
         self.accepted: dict[tuple[str, ...], str] = {}  # of several forms of Accept, what worked
         self._warnings = transport.warnings
+        self._tick = tick
         self._said: set[str] = set()
         self._lock = Lock()
         self.session = Session(transport, self._on_warning, self.stop.sleep)
@@ -69,6 +72,10 @@ class RunContext:
         other.engine = Engine(workers=1, policy=self.engine.policy, stop=other.stop)
         other.engine.meter = self.engine.meter
         return other
+
+    def another(self) -> RunContext:
+        """Make the context of a run within this one, which stops with it and not the other way."""
+        return RunContext(self.transport, stop=self.stop, notify=self.notify, tick=self._tick)
 
     def _on_warning(self, text: str) -> None:
         """Pass on what the server says beside an answer (PS3.18 section 8.3.4.2), each text once.

@@ -13,6 +13,11 @@ class Authentication(AuthBase):
     alone.
     """
 
+    @property
+    def identity(self) -> str:
+        """As whom it lets requests be sent, in words, without secrets."""
+        return "nobody: no credentials are sent"
+
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add to a request what authenticates it: header fields, or to its URL.
 

@@ -26,6 +26,7 @@ from dcmweb.transactions.retrieve.rendered import (
 )
 from dcmweb.transactions.retrieve.zip_archive import ZipRetriever
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
+from dcmweb.transfer.shard import Shard
 
 
 def retrieve(
@@ -39,6 +40,7 @@ def retrieve(
     Paths that are given as text are read when their turn comes. A dry run lists what would be
     retrieved. Raises what stopped the run.
     """
+    context.shard = Shard.parse(options.shard)
     if not options.dry_run:
         make_folder(destination.folder)
     yield from context.engine.run(_Retrieval(context, destination, options).jobs_of_all(targets))
@@ -51,6 +53,7 @@ class _Retrieval:
         self, context: RunContext, destination: Destination, options: RetrieveOptions
     ) -> None:
         self._engine = context.engine
+        self._shard = context.shard
         self._roots = context.settings.roots
         self._wanted = wanted = options.wanted
         self._rendering = rendering = options.rendering
@@ -67,7 +70,7 @@ class _Retrieval:
 
     def jobs_of_all(self, targets: Iterable[Target | str]) -> Iterator[Job]:
         """Make a job for each target; several, where there are too few targets for the workers."""
-        rest = iter(targets)
+        rest = filter(self._is_ours, targets)
         first = list(islice(rest, self._engine.workers))
         is_one = isinstance(targets, Sequence) and len(targets) == 1
         are_few = is_one or len(first) < self._engine.workers
@@ -76,6 +79,17 @@ class _Retrieval:
                 yield from self._spread(target)
             else:
                 yield self._guarded(target, partial(self._whole, target))
+
+    def _is_ours(self, given: Target | str) -> bool:
+        """Return True for what belongs to the part that this run is for; the whole store does."""
+        if self._shard is None:
+            return True
+        try:
+            target = parse_named_target(given, *self._roots) if isinstance(given, str) else given
+        except UsageError:
+            return self._shard.has(str(given))
+        is_whole_store = not (target.resource.study or target.address)
+        return is_whole_store or self._shard.has(target.resource.study or target.address)
 
     def _guarded(self, target: Target | str, job: Job) -> Job:
         return partial(self._on_error.apply, self._engine, str(target), job)

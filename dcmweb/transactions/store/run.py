@@ -22,6 +22,7 @@ from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transactions.store.verify import Verification
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
+from dcmweb.transfer.shard import Shard
 
 HELD = 32 * 1024 * 1024  # bytes of small files that are kept in memory until they are sent
 
@@ -34,6 +35,7 @@ class StoreOptions:
     instance. The storage class is that of Google Cloud Healthcare; "" leaves it to the server.
     `if_exists` says what to do with an instance that the server has; to replace one may need
     Orthanc's REST API, at `orthanc_api`.
+    The shard is the part of the folders whose files to store, as I/N.
     """
 
     dry_run: bool = False
@@ -41,6 +43,7 @@ class StoreOptions:
     storage_class: str = ""
     if_exists: IfExists = IfExists.SKIP
     orthanc_api: str = ""
+    shard: str = ""
     on_error: OnError = OnError.OUTCOME
 
 
@@ -58,7 +61,7 @@ def store(
     all, and what stopped the run otherwise.
     """
     sender = _sender(context, options)
-    files = _Files(masks, listed, options.on_error)
+    files = _Files(masks, listed, options.on_error, Shard.parse(options.shard))
     yield from _run(context, _file_jobs(context, files, is_done, sender, options), options)
 
 
@@ -132,6 +135,7 @@ class _Files:
     masks: Sequence[str]
     listed: Iterable[str]
     on_error: OnError
+    shard: Shard | None = None
     unmatched: list[str] = field(default_factory=list)
     any_found: bool = False
 
@@ -139,7 +143,8 @@ class _Files:
         for found in chain(find(self.masks), find_listed(self.listed)):
             if not found.missing:
                 self.any_found = True
-                yield found
+                if self.shard is None or self.shard.has(_folder(found.path)):
+                    yield found
             elif self.on_error is OnError.RAISE:
                 raise NothingMatched(*why_nothing([found.path]))
             else:
@@ -153,6 +158,11 @@ class _Files:
             raise NothingMatched(*why_nothing(self.masks))
         reason = "no such file, or nothing matches"
         return [Outcome(Status.FAILED, mask, reason=reason) for mask in self.unmatched]
+
+
+def _folder(path: str) -> str:
+    """Return the folder of a file, written in one way: its files belong to the same part."""
+    return os.path.dirname(os.path.normpath(path)).replace(os.sep, "/")
 
 
 def _file_jobs(
