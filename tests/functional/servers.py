@@ -172,6 +172,15 @@ class Azure(Kind):
         return Answer(204 if self.drop(below) else 404)
 
 
+class AzureV1(Azure):
+    """The same at v1, which has no PUT: what it has is refused with reason 45070."""
+
+    path = "/v1"
+
+    def take(self, request: Request) -> Answer:
+        return Answer(405) if request.method == "PUT" else super().take(request)
+
+
 class Aws(Kind):
     """AWS HealthImaging, by its developer guide.
 
@@ -416,5 +425,6 @@ class Kheops(Kind):
 
 MakeKind = Callable[..., Kind]
 EVERY: tuple[type[Kind], ...] = (
-    Google, GoogleBeta, Azure, Aws, Orthanc, OverwritingOrthanc, Dcm4chee, Xnat, Iis, Kheops,
+    Google, GoogleBeta, Azure, AzureV1, Aws, Orthanc, OverwritingOrthanc, Dcm4chee, Xnat, Iis,
+    Kheops,
 )  # fmt: skip

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Dcmweb, make_instance, make_series, tree, write_files
-from tests.functional.origin import serving
+from tests.functional.origin import Answer, Request, serving
 from tests.functional.servers import (
     EVERY,
     Aws,
     Azure,
+    AzureV1,
     Dcm4chee,
     Google,
     GoogleBeta,
@@ -48,6 +49,7 @@ TABLE = {
     Google: Expected("google"),
     GoogleBeta: Expected("google"),
     Azure: Expected("azure"),
+    AzureV1: Expected("azure"),
     Aws: Expected("aws", "failed", deletes=False, hint="AWS HealthImaging has no DICOMweb DELETE"),
     Orthanc: Expected("orthanc", replace_with=API, delete_with=API, hint="--orthanc-api auto"),
     OverwritingOrthanc: Expected("orthanc", delete_with=API, hint="--orthanc-api auto"),
@@ -204,3 +206,145 @@ def test_put_is_what_replaces_where_there_is_one(dcmweb: Dcmweb, tmp_path: Path)
         changes = [r.method for r in server.requests if r.method != "GET"]
         assert changes == ["PUT"]
         assert server.has(new[0])
+
+
+def test_two_files_of_one_instance_are_replaced_one_after_the_other(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    versions = [make_series(1)[0] for _ in range(6)]
+    write_files(tmp_path / "in", versions[1:])
+    server = Orthanc(versions[0])
+    with at(server) as url:
+        how = ("--batch-count", "1", "--if-exists", "replace", *API)
+        result = dcmweb("-j", "5", url, "store", "in", *how)
+    assert result.code == 0
+    assert "stored 5, " in result.last
+    assert len(server.files) == 1
+    assert server.files.popitem()[1] in versions[1:]
+
+
+# dcm4chee.
+
+
+def test_a_study_that_was_rejected_only_is_deleted_by_a_later_run(dcmweb: Dcmweb) -> None:
+    server = Dcm4chee(*make_series(3))
+    server.deletes = False
+    with at(server) as url:
+        first = dcmweb(url, "delete", STUDY, *REJECT)
+        assert (first.code, server.files, len(server.rejected)) == (5, {}, 3)
+        assert "rejected as 113001^DCM, 3 instances, but not deleted: answered 403" in first.err
+        server.deletes = True
+        second = dcmweb(url, "delete", STUDY, *REJECT)
+        assert (second.code, server.rejected) == (0, {})
+        assert f"{STUDY} deleted: it was rejected before" in second.err
+        assert dcmweb(url, "delete", STUDY, *REJECT).code == 3
+
+
+def test_a_rejection_says_how_much_it_is_of(dcmweb: Dcmweb) -> None:
+    server = Dcm4chee(*make_series(3))
+    with at(server) as url:
+        result = dcmweb(url, "delete", INSTANCE, *REJECT)
+        assert f"{INSTANCE} deleted: rejected as 113001^DCM, 1 instance" in result.err
+        assert server.requests[0].target.endswith("/reject/113001^DCM")
+        assert server.requests[0].headers["content-length"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "words"),
+    [
+        ("113001", 2, "write VALUE^SCHEME, as 113001^DCM"),
+        ("1/2^DCM", 2, "is not a code"),
+        ("9^DCM", 5, "a code that the server is configured with"),
+    ],
+)
+def test_a_code_that_is_not_one_changes_nothing(
+    dcmweb: Dcmweb, code: str, exit_code: int, words: str
+) -> None:
+    server = Dcm4chee(*make_series(2))
+    with at(server) as url:
+        result = dcmweb(url, "delete", STUDY, "--reject-as", code)
+    assert (result.code, len(server.files), server.rejected) == (exit_code, 2, {})
+    assert words in result.err
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"count": 0}', b'{"count": true}', b"<html>"])
+def test_a_rejection_without_a_count_is_not_one(dcmweb: Dcmweb, body: bytes) -> None:
+    with serving(lambda _: Answer(200, body)) as origin:
+        result = dcmweb(origin.url, "delete", STUDY, *REJECT)
+    assert result.code == 8
+    assert [request.method for request in origin.requests] == ["POST"]
+
+
+def test_a_rejection_whose_answer_got_lost_is_asked_for_again(dcmweb: Dcmweb) -> None:
+    server = Dcm4chee(*make_series(2))
+    lost = [True]
+
+    def handle(request: Request) -> Answer:
+        answer = server(request)
+        return Answer(cut=-1) if request.method == "POST" and lost and lost.pop() else answer
+
+    with serving(handle) as origin:
+        result = dcmweb(server.url(origin.port), "delete", STUDY, *REJECT)
+    assert (result.code, server.files, server.rejected) == (0, {}, {})
+
+
+# Orthanc's own API.
+
+
+def test_nothing_is_deleted_where_there_is_no_orthanc(dcmweb: Dcmweb) -> None:
+    server = Azure(*make_series(2))
+    with at(server) as url:
+        result = dcmweb(url, "delete", STUDY, *API)
+    assert (result.code, len(server.files)) == (8, 2)
+    assert "is not the REST API of Orthanc" in result.err
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--orthanc-api", "localhost:8042"], "give auto, or a URL"),
+        ([*API, *REJECT], "choose one"),
+    ],
+)
+def test_options_that_do_not_fit_are_usage_errors(
+    dcmweb: Dcmweb, options: list[str], words: str
+) -> None:
+    server = Orthanc(*make_series(1))
+    with at(server) as url:
+        result = dcmweb(url, "delete", STUDY, *options)
+    assert (result.code, server.requests, words in result.err) == (2, [], True)
+
+
+def test_credentials_go_to_an_api_on_the_same_host_only(dcmweb: Dcmweb) -> None:
+    server, other = Orthanc(*make_series(1)), Orthanc(*make_series(1))
+    environment = {"DCMWEB_USER": "me", "DCMWEB_PASSWORD": "secret"}
+    with serving(server) as origin, serving(other) as elsewhere:
+        url = server.url(origin.port)
+        api = f"http://127.0.0.1:{elsewhere.port}"
+        assert dcmweb(url, "delete", STUDY, "--orthanc-api", api, env=environment).code == 0
+        assert dcmweb(url, "delete", STUDY, *API, env=environment).code == 0
+    assert other.requests
+    assert not any("authorization" in request.headers for request in other.requests)
+    assert all("authorization" in request.headers for request in server.requests)
+
+
+# What is learnt, and said.
+
+
+def test_a_documented_limit_is_named_when_it_is_met(dcmweb: Dcmweb) -> None:
+    with serving(lambda _: Answer(429, b"ThrottlingException")) as origin:
+        how = ("--retries", "0", "--server", "aws")
+        result = dcmweb(*how, origin.url, "search", "studies")
+        limited = dcmweb(*how, "--requests-per-second", "20", origin.url, "search", "studies")
+    assert "AWS HealthImaging takes 50 requests per second" in result.err
+    assert "50 requests" not in limited.err
+
+
+def test_the_form_of_the_first_request_can_be_given(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    write_files(tmp_path / "in", make_series(3))
+    server = Azure()
+    with at(server) as url:
+        assert dcmweb(url, "store", "in", "--stow-form", "single").code == 0
+    posts = [request for request in server.requests if request.method == "POST"]
+    assert [one.headers["content-type"] for one in posts] == ["application/dicom"] * 3

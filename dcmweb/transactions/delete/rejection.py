@@ -12,7 +12,7 @@ import re
 from urllib.parse import quote
 
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import DcmwebError, NothingMatched, ProtocolError, Refused, UsageError
+from dcmweb.errors import AuthError, DcmwebError, NothingMatched, ProtocolError, Refused, UsageError
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.delete.ways import Deleted, DirectDeletion, attempt_once
 
@@ -49,11 +49,11 @@ class Rejection:
             self._direct.delete(resource)
         except NothingMatched:
             pass  # it went with its last instance
-        except Refused as error:
+        except (Refused, AuthError) as error:
             raise Refused(
                 f"{note}, but not deleted: {error.message}",
                 "the server hides it; delete it again, or let the server delete what is rejected",
-                status=error.status,
+                status=getattr(error, "status", 403),
             ) from error
         return Deleted(note)
 

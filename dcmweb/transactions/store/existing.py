@@ -22,8 +22,7 @@ from dcmweb.transactions.store.replacement import Replacer
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.outcomes import Outcome, Status
 
-SERIES_REMEMBERED = 64  # whose instances were listed
-MOST_REMEMBERED = 100_000  # instances of a series; larger ones are asked about anew
+MOST_REMEMBERED = 100_000  # instances of series that were listed; larger ones are asked about anew
 
 _EXISTS = "the server has an instance of this UID"
 _UNCLEAR = "not sent: the server cannot be asked whether it has it"
@@ -135,7 +134,7 @@ class ExistingInstances:
         if listed is not None:
             with self._lock:
                 self._listed[series] = listed
-                while len(self._listed) > SERIES_REMEMBERED:
+                while sum(map(len, self._listed.values())) > MOST_REMEMBERED:
                     self._listed.popitem(last=False)
         return listed
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Lock
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import (
@@ -38,6 +39,7 @@ _SAME = "the server has the same bytes"
 _REPLACED = "it replaces other bytes that the server had"
 _KEPT = "the server keeps the one that it has"
 _NO_PUT = (404, 405, 501)
+_LOCKS = 64
 _FORMATS = 3  # of a request, that are tried at most
 
 
@@ -68,13 +70,16 @@ class Replacer:
         self._dialect = dialect
         self._headers = headers
         self._make_way = make_way
+        # Two files of the same UID are replaced one after the other.
+        self._locks = [Lock() for _ in range(_LOCKS)]
         pattern = context.server.replaces
         self._puts = bool(pattern and re.search(pattern, context.settings.base_url))
 
     def replace(self, instance: LocalInstance, ledger: Ledger) -> Outcome:
         """Replace an instance unless it is the same. Raises what other instances meet as well."""
+        lock = self._locks[hash(instance.identity.resource.instance) % _LOCKS]
         try:
-            with OldCopy(self._context, instance) as old:
+            with lock, OldCopy(self._context, instance) as old:
                 old.fetch()
                 if old.is_same:
                     return ledger.outcome(instance, Status.EXISTS, _SAME)
