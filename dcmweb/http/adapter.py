@@ -169,12 +169,17 @@ class Adapter(HTTPAdapter):
         return manager
 
     def _use_our_connections(self, manager: PoolManager) -> None:
-        """Let a manager make pools and connections that are ours as well, SOCKS ones included."""
+        """Let a manager make pools and connections that are ours as well, SOCKS ones included.
+
+        Each request through a proxy asks for its manager, so that it may have been done before.
+        """
         manager.pool_classes_by_scheme = {
             scheme: self._lending(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
         }
 
     def _lending(self, pool: Any) -> Any:
+        if issubclass(pool, _Lending):
+            return pool
         connection = type("Connection", (_Lent, pool.ConnectionCls), {"adapter": self})
         return type("Pool", (_Lending, pool), {"adapter": self, "ConnectionCls": connection})
 
