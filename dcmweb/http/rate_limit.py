@@ -64,16 +64,13 @@ class _SlowedBody(Body):
     """A body whose pieces wait for their turn."""
 
     def __init__(self, body: Body, limit: RateLimit, sleep: Sleep) -> None:
-        super().__init__((), body.content_type)
-        self._body, self._limit, self._sleep = body, limit, sleep
-
-    def __len__(self) -> int:
-        return len(self._body)
+        super().__init__(body._chunks, body.content_type)
+        self._limit, self._sleep = limit, sleep
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body in small pieces, each when it may be sent."""
-        size = self._limit.piece or len(self._body)
-        for piece in self._body:
+        size = self._limit.piece or len(self)
+        for piece in super().__iter__():
             for start in range(0, len(piece), size):
                 part = piece[start : start + size]
                 self._limit.moved(len(part), self._sleep)

@@ -232,7 +232,7 @@ def test_two_files_of_one_instance_are_replaced_one_after_the_other(
     assert result.code == 0
     assert "stored 5, " in result.last
     assert server.added == 6  # each that is said to have been stored was
-    assert list(server.files.values())[0] in versions[1:]
+    assert next(iter(server.files.values())) in versions[1:]
 
 
 # dcm4chee.

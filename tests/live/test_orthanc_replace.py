@@ -88,3 +88,17 @@ def test_without_leave_to_use_its_api_it_keeps_what_it_has(
     assert "--orthanc-api auto" in result.err
     assert dcmweb(orthanc.url, "retrieve", STUDY, "-o", "out").code == 0
     assert sorted(tree(tmp_path / "out").values()) == sorted(old)
+
+
+def test_its_api_gets_the_credentials_of_the_service(
+    dcmweb: Dcmweb, start_orthanc: StartOrthanc, tmp_path: Path
+) -> None:
+    users = {"me": "secret"}
+    orthanc = start_orthanc(AuthenticationEnabled=True, RegisteredUsers=users)
+    write_files(tmp_path / "in", make_series(1))
+    known = {"DCMWEB_USER": "me", "DCMWEB_PASSWORD": "secret"}
+    assert dcmweb(orthanc.url, "store", "in", env=known).code == 0
+    wrong = {**known, "DCMWEB_PASSWORD": "other"}
+    assert dcmweb(orthanc.url, "delete", STUDY, *API, env=wrong).code == 4
+    assert dcmweb(orthanc.url, "delete", STUDY, *API, env=known).code == 0
+    assert dcmweb(orthanc.url, "search", "studies", env=known).out.strip() == "[]"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dcmweb.errors import UsageError
-from dcmweb.settings import Settings
+from dcmweb.settings import MIB, Settings
 from dcmweb.settings.checks import read_size
 from dcmweb.settings.servers import BY_NAME, OTHER, SERVERS, Recognition, guess
+from dcmweb.transactions.store.dialect import Dialect
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,21 @@ def test_pages_are_as_large_as_the_server_takes(given: dict[str, object], page: 
 def test_what_cannot_be_is_a_usage_error(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         Settings(base_url="http://example.com", **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [
+        ({}, 8 * MIB),
+        ({"batch_bytes": 10_000}, 10_000),
+        ({"batch_bytes": 5 * 10**9}, 10**9),
+        ({"batch_bytes": 5 * 10**9, "server": "other"}, 5 * 10**9),
+    ],
+)
+def test_requests_are_not_larger_than_the_server_takes(given: dict[str, Any], most: int) -> None:
+    settings = Settings(**{"base_url": "http://example.com", "server": "aws", **given})
+    dialect = Dialect(settings, print, Recognition(settings.server, settings.base_url).server)
+    assert dialect.batch_bytes == most
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,10 @@ class Replacer:
         self._context = context
         self._dialect = dialect
         self._headers = headers
-        self._make_way = make_way
+        # A stop of the run does not end what goes this way.
+        self._undisturbed = context.undisturbed()
+        self._way = make_way(self._undisturbed)
+        self._keeps = False  # the server kept an instance that was sent again
         # Two files of the same UID are replaced one after the other.
         self._locks = [Lock() for _ in range(_LOCKS)]
         pattern = context.server.replaces
@@ -86,6 +89,8 @@ class Replacer:
                 if self._context.server.keeps_both:
                     reason = f"{self._context.server.label} cannot replace instances; {_KEPT}"
                     return ledger.outcome(instance, Status.FAILED, reason)
+                if self._keeps:
+                    return self._by_deleting(instance, ledger, old)
                 return self._overwrite(instance, ledger, old)
         except Interrupted:
             raise
@@ -93,7 +98,8 @@ class Replacer:
             if self._context.engine.gives_up(error):
                 raise
             if ledger.unanswered([instance]):
-                return ledger.outcome(instance, Status.UNKNOWN, error.message)
+                reason = f"{error.message}; the server has the old one or the new one"
+                return ledger.outcome(instance, Status.UNKNOWN, reason)
             reason = f"not replaced: {error.message}"
             return ledger.outcome(instance, Status.FAILED, _with_hint(reason, error))
 
@@ -113,11 +119,13 @@ class Replacer:
             verdict, words = failure_reasons.failure(attempt.said.reason, attempt.said.detail)
             if verdict is not Verdict.EXISTS:
                 return ledger.outcome(instance, Status.FAILED, f"{words}; {_KEPT}")
+            self._keeps = True
             return self._by_deleting(instance, ledger, old)
         found = old.look(self._context)
         if found in (Found.NEW, Found.OTHER) and attempt.is_stored:
             return _replaced(ledger, instance, attempt)
         if found is Found.OLD:
+            self._keeps = True
             return self._by_deleting(instance, ledger, old)
         reason = attempt.problem or "the server does not say which one it has now"
         return ledger.outcome(instance, Status.UNKNOWN, reason)
@@ -146,46 +154,43 @@ class Replacer:
         old.make_sure()
         self._context.stop.check()
         with self._context.stop.holding():
-            context = self._context.undisturbed()
+            is_gone = True
             try:
-                self._make_way(context).delete(instance.identity.resource)
+                self._way.delete(instance.identity.resource)
             except (Refused, AuthError, ProtocolError) as error:
                 reason = f"not replaced, as it cannot be deleted: {error.message}; {_KEPT}"
                 return ledger.outcome(instance, Status.FAILED, _with_hint(reason, error))
             except DcmwebError:
-                pass  # it may be gone; a look shows that
-            return self._store_anew(context, instance, ledger, old)
+                is_gone = False  # or it is; a look shows that
+            return self._store_anew(instance, ledger, old, is_gone=is_gone)
 
     def _store_anew(
-        self, context: RunContext, instance: LocalInstance, ledger: Ledger, old: OldCopy
+        self, instance: LocalInstance, ledger: Ledger, old: OldCopy, *, is_gone: bool
     ) -> Outcome:
         """Store the new instance in place of a deleted one, or put the old one back."""
         try:
-            attempt = self._send(context, instance, ledger)
+            attempt = self._send(self._undisturbed, instance, ledger)
         except DcmwebError as error:
             attempt = _Attempt(problem=error.message)
-        found = old.look(context)
+        if is_gone and attempt.is_stored:
+            return _replaced(ledger, instance, attempt)
+        found = old.look(self._undisturbed)
         if found in (Found.NEW, Found.OTHER) or (attempt.is_stored and found is not Found.OLD):
             return _replaced(ledger, instance, attempt)
         reason = _why(attempt)
         if found is Found.OLD:
             return ledger.outcome(instance, Status.FAILED, f"not replaced: {reason}; {_KEPT}")
-        return self._put_back(context, instance, ledger, old, reason)
+        return self._put_back(instance, ledger, old, reason)
 
     def _put_back(
-        self,
-        context: RunContext,
-        instance: LocalInstance,
-        ledger: Ledger,
-        old: OldCopy,
-        reason: str,
+        self, instance: LocalInstance, ledger: Ledger, old: OldCopy, reason: str
     ) -> Outcome:
         """Store the old instance again; if that fails, keep its copy and say where it is."""
         try:
-            is_back = self._send(context, old.as_instance(), None).is_stored
+            is_back = self._send(self._undisturbed, old.as_instance(), None).is_stored
         except DcmwebError as error:
             is_back, reason = False, f"{reason}; nor could the old one be put back: {error.message}"
-        found = old.look(context)
+        found = old.look(self._undisturbed)
         if found in (Found.NEW, Found.OTHER):
             return _replaced(ledger, instance, _Attempt())
         if found is Found.OLD or (found is Found.UNCLEAR and is_back):

@@ -32,7 +32,6 @@ class Sender:
         self._existing: ExistingInstances | None = None
         if if_exists is not IfExists.SKIP:
             make_way = partial(way_to_delete, orthanc_api=orthanc_api)
-            make_way(context)  # raises UsageError before anything is sent
             replacer = Replacer(context, self._dialect, headers, make_way)
             self._existing = ExistingInstances(context, if_exists, self._send, replacer)
 
