@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,3 +34,17 @@ def temporary_folder(prefix: str = "dcmweb-") -> Iterator[str]:
         folder = tempfile.TemporaryDirectory(prefix=prefix)
     with folder as path:
         yield path
+
+
+@contextmanager
+def using_temporary_database() -> Iterator[None]:
+    """Translate errors of a database in a temporary file, such as a full disk. Raises LocalError.
+
+    SQLite picks the folder: that in SQLITE_TMPDIR or TMPDIR, /var/tmp, or /tmp.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LocalError(
+            f"the temporary database cannot be used: {error}", _HINT, fatal=True
+        ) from error
