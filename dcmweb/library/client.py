@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -10,27 +10,22 @@ from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource, Target
 from dcmweb.errors import UsageError
 from dcmweb.library.arguments import (
-    AnyMetadata,
     AnyPath,
     Parameters,
-    Paths,
     Resources,
     Targets,
     member,
     read_fields,
     read_limit,
-    read_listed,
-    read_metadata,
     read_metadata_targets,
     read_operations,
     read_pairs,
     read_path,
-    read_paths,
     read_resources,
     read_targets,
 )
-from dcmweb.library.base import ClientBase
 from dcmweb.library.runs import OnProgress, Rows, Run, SearchRows, Transfer
+from dcmweb.library.store_calls import StoreCalls, WhatOnError
 from dcmweb.settings import ADAPTIVE_WORKERS, AuthScheme, Credentials, Settings
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
@@ -42,12 +37,10 @@ if TYPE_CHECKING:
 
 # Each call imports its own transaction: start-up is paid by every command of a script.
 
-WhatIfExists = Literal["skip", "replace", "fail"]
-WhatOnError = OnError | Literal["outcome", "raise"]
 _T = TypeVar("_T")
 
 
-class Client(ClientBase):
+class Client(StoreCalls):
     """A user agent of one origin server (PS3.18 section 3.6); safe to be used by many threads.
 
     Each call returns a run, which does nothing until it is iterated over or waited for. Runs share
@@ -114,93 +107,6 @@ class Client(ClientBase):
             insecure=insecure,
         )
         self._set_up(settings, on_note, on_progress, None)
-
-    def store(
-        self,
-        paths: Paths,
-        *,
-        listed: Iterable[AnyPath] = (),
-        verify: bool = False,
-        dry_run: bool = False,
-        storage_class: str = "",
-        if_exists: WhatIfExists = "skip",
-        orthanc_api: str = "",
-        shard: str = "",
-        manifest: AnyPath = "",
-        on_error: WhatOnError = OnError.OUTCOME,
-    ) -> Transfer:
-        """Store DICOM files as they are (PS3.18 section 10.5); yields the outcome of each file.
-
-        `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`;
-        `listed` are files and folders in which no character has a meaning of its own. `verify`
-        asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
-        `storage_class` is that of Google Cloud Healthcare. An instance that the server has is
-        skipped, replaced where the bytes differ, or a failure, as `if_exists` says; where Orthanc
-        has to delete it first, `orthanc_api` is the URL of its REST API, or "auto". `shard`, as
-        I/N, stores the files of one part of the folders; all parts together are everything.
-        Outcomes are recorded in the file `manifest`, and what it says is done is not done again.
-
-        The run raises NothingMatched if no files are found.
-        """
-        from dcmweb.transactions.store.existing import IfExists
-        from dcmweb.transactions.store.run import StoreOptions, store
-
-        options = StoreOptions(
-            dry_run=dry_run,
-            verify=verify,
-            storage_class=storage_class,
-            if_exists=member(IfExists, if_exists, "if_exists"),
-            orthanc_api=orthanc_api,
-            shard=shard,
-            on_error=member(OnError, on_error, "on_error"),
-        )
-        masks, files = read_paths(paths), read_listed(listed)
-        if not masks and isinstance(listed, Collection) and not listed:
-            raise UsageError("there is nothing to store", "name files, folders or masks")
-        return self._transfer(
-            "store()",
-            lambda context, is_done: store(context, masks, files, is_done, options),
-            Status.PLANNED if dry_run else Status.STORED,
-            self._manifest("store", manifest, writes=not dry_run, shard=shard),
-        )
-
-    def store_metadata(
-        self,
-        metadata: AnyMetadata,
-        paths: Paths = (),
-        *,
-        listed: Iterable[AnyPath] = (),
-        verify: bool = False,
-        dry_run: bool = False,
-        storage_class: str = "",
-        if_exists: WhatIfExists = "skip",
-        orthanc_api: str = "",
-        manifest: AnyPath = "",
-    ) -> Transfer:
-        """Store instances made of metadata (PS3.18 section 10.5.1), and of images or PDFs.
-
-        `metadata` is a file of DICOM JSON, or data sets of its model: one for all files, or one
-        for each. What it leaves out comes from the files. All else is as for `store`. The run
-        raises UsageError, and sends nothing, where anything is wrong with the input.
-        """
-        from dcmweb.transactions.store.existing import IfExists
-        from dcmweb.transactions.store.run import StoreOptions, store_metadata
-
-        options = StoreOptions(
-            dry_run=dry_run,
-            verify=verify,
-            storage_class=storage_class,
-            if_exists=member(IfExists, if_exists, "if_exists"),
-            orthanc_api=orthanc_api,
-        )
-        given, masks = read_metadata(metadata), read_paths(paths)
-        files = read_listed(listed)
-        return self._transfer(
-            "store_metadata()",
-            lambda context, done: store_metadata(context, given, masks, files, done, options),
-            Status.PLANNED if dry_run else Status.STORED,
-            self._manifest("store", manifest, writes=not dry_run),
-        )
 
     def search(
         self,
