@@ -15,3 +15,11 @@ class Source(Protocol):
 
     def pieces(self) -> Iterator[bytes]:
         """Yield its bytes from the start; raises rather than yield fewer or more."""
+
+
+def uncounted(source: Source) -> Source:
+    """Return what a source that counts its bytes reads from; another source as it is.
+
+    What reads a body without sending it, such as a signature of it, is not progress.
+    """
+    return getattr(source, "source", source)

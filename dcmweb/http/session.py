@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
 from dcmweb.errors import DcmwebError, Interrupted, ProtocolError, WrongAnswer
-from dcmweb.http import auth, error_mapping, exchange_log
+from dcmweb.http import auth, error_mapping, exchange_log, proxies, tls_errors
 from dcmweb.http.adapter import Connected, Connections
 from dcmweb.http.content_location import names_another
+from dcmweb.http.media_types import DICOM_JSON
 from dcmweb.http.multipart import Body
 from dcmweb.http.rate_limit import Sleep
-from dcmweb.http.redaction import hide_values, redact, without_query, without_values
+from dcmweb.http.redaction import Redaction, without_query, without_values
 from dcmweb.http.response import Response, is_success
-from dcmweb.http.transport import Transport, origin
+from dcmweb.http.transport import Transport
 
 PROBE_TIMEOUT = 5.0  # seconds
 _TOO_MANY = 429
@@ -45,11 +47,12 @@ class Session:
         self._sleep = sleep
         self._settings = transport.settings
         self._connections = Connections()
-        self._origins = {origin(root) for root in self._settings.roots}
+        self.redaction: Redaction = transport.redaction
+        self.carries: str = transport.auth.carries
 
     def is_own(self, url: str) -> bool:
         """Whether a URL is on the server at BASE_URL, or at the root of one of its services."""
-        return origin(url) in self._origins
+        return self._transport.http.is_own(url)
 
     def url(self, path: str, method: str = "GET") -> str:
         """Return the URL of a path below the root of its service; return a URL unchanged."""
@@ -72,7 +75,7 @@ class Session:
 
     @sends_raw_carets.setter
     def sends_raw_carets(self, value: bool) -> None:
-        self._transport.adapter.raw_carets = value
+        self._transport.adapter.raw_carets = self._transport.auth.sends_raw_carets = value
 
     def get(self, path: str, *, accept: str, bulk: bool = False) -> Response:
         """Get a resource; bulk data uncompressed, since it compresses slowly and badly."""
@@ -143,12 +146,28 @@ class Session:
 
         `longest` is the time to wait of a request that only looks what is there.
         """
+        if body is not None and not self._transport.auth.is_ready:
+            self._seek_challenge(self.url(path, method))
         response = self._send(method, path, headers, body, longest)
-        status = response.status
-        if status in (401, 403) and self._transport.auth.renew(response.request, status):
-            response.close()
+        if self._is_renewed(response):
             response = self._send(method, path, headers, body, longest)
         return response
+
+    def _is_renewed(self, response: Response) -> bool:
+        """Return True if an answer refuses credentials, and there are other ones now."""
+        status = response.status
+        if status not in (401, 403) or not self._transport.auth.renew(response.request, status):
+            return False
+        response.finish()
+        response.close()
+        return True
+
+    def _seek_challenge(self, url: str) -> None:
+        """Send a search before a body, so that a challenge (RFC 9110 section 11.3) comes first."""
+        response = self._send("GET", f"{url}?limit=1", {"Accept": DICOM_JSON}, None, None)
+        if not self._is_renewed(response):
+            response.finish()
+            response.close()
 
     def _send(
         self,
@@ -175,31 +194,31 @@ class Session:
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
-            exchange_log.log_headers(">", prepared.headers, url)
+            exchange_log.log_headers(">", prepared.headers, url, self.redaction)
             with self._transport.adapter.lending_to(self._connections):
                 answer = self._transport.http.send(
                     prepared,
                     timeout=timeouts,
                     # A redirected POST would become a GET, a DELETE could delete something else.
                     allow_redirects=method == "GET" and longest is None,
-                    **self._transport.environment(url),
+                    stream=True,
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self.translate(error, url) from error
         except ValueError as error:  # of a redirect: BASE_URL was checked before
             raise ProtocolError(
                 f"{without_query(url)} redirects to what is not an address: "
-                f"{without_values(hide_values(str(error), url))}"
+                f"{without_values(self.redaction.hide(str(error), url))}"
             ) from error
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
-        exchange_log.log_headers("<", answer.headers, url)
+        exchange_log.log_headers("<", answer.headers, url, self.redaction)
         self._transport.kind.note_product(answer.headers.get("Server", ""))
         response = Response(answer, prepared, self)
         self._check_identity(response, url)
         if is_success(response.status):  # errors contain the warnings of other answers
             for text in error_mapping.warnings(response.headers):
-                self._on_warning(without_values(hide_values(text, url)))
+                self._on_warning(without_values(self.redaction.hide(text, url)))
         return response
 
     def _check_identity(self, response: Response, url: str) -> None:
@@ -208,7 +227,8 @@ class Session:
         location = response.headers.get("Content-Location", "") if is_got else ""
         if another := names_another(url, location):
             response.close()
-            raise WrongAnswer(f"{without_query(url)} was answered with {without_query(another)}")
+            another = self.redaction.hide(without_query(another), url)
+            raise WrongAnswer(f"{without_query(url)} was answered with {another}")
 
     @property
     def largest_read(self) -> int | None:
@@ -242,4 +262,30 @@ class Session:
             error, (OSError, urllib3.exceptions.HTTPError)
         ):
             raise error
-        return redact(error_mapping.from_exception(error, url, self._settings.idle_timeout), url)
+        asked = error_mapping.asked_url(error, url)
+        found = error_mapping.from_exception(
+            error,
+            url,
+            self._settings.idle_timeout,
+            self._transport.situation(asked),
+            self._transport.proxies.of(asked),
+        )
+        return self.redaction.redact(found, url)
+
+    def refusal(self, status: int, body: bytes, url: str) -> DcmwebError | None:
+        """Make the error of an answer that is not about the resource; None for another answer.
+
+        That is what a proxy says of itself, or a server of the client certificate.
+        """
+        if status == 407:
+            return proxies.refused(self._transport.proxies.of(url))
+        if said := tls_errors.of_page(status, body):
+            host = urlsplit(url).netloc
+            situation = self._transport.situation(url)
+            return tls_errors.client_certificate_error(host, said, situation)
+        return None
+
+    def doubt(self, error: DcmwebError, status: int, url: str) -> None:
+        """Add to the error of an answer that a proxy on the way may have made it."""
+        if url.startswith("http:"):  # within TLS, it is the server's
+            proxies.doubt(error, status, self._transport.proxies.of(url))

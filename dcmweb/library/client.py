@@ -15,6 +15,7 @@ from dcmweb.library.arguments import (
     Resources,
     Targets,
     member,
+    one_of,
     read_fields,
     read_limit,
     read_metadata_targets,
@@ -66,6 +67,7 @@ class Client(StoreCalls):
         token: str = "",
         token_file: AnyPath = "",
         auth: AuthScheme | str = AuthScheme.AUTO,
+        credentials: Credentials | None = None,
         workers: int | Literal["auto"] = 1,
         retries: int = Settings.retries,
         connect_timeout: float = Settings.connect_timeout,
@@ -78,26 +80,23 @@ class Client(StoreCalls):
         """Make a client of the service at `base_url`, such as http://localhost:8042/dicom-web.
 
         `user` and `password` are for basic authentication (RFC 7617), `token` or `token_file` for
-        a bearer token (RFC 6750); Google's own credentials go to Google without being asked for.
+        a bearer token (RFC 6750), `credentials` instead of them for all that there is. Google's own
+        credentials go to Google without being asked for.
         `workers` is how many requests a run has in flight, from 1 to 64; "auto" finds a good
         number, up to 20. `connect_timeout` is in seconds, and so is `idle_timeout`, the time
         without a byte in either direction.
 
         `on_note` is told, in words, what a user should know beside the outcomes; by default it is
         logged. `on_progress` is called with the progress of a run several times a second while
-        somebody iterates over the run.
-
-        Raises UsageError for what cannot be.
+        somebody iterates over the run. Raises UsageError for what cannot be.
         """
+        scheme, file = member(AuthScheme, auth, "auth"), read_path(token_file, "token_file")
+        given = Credentials(
+            scheme=scheme, user=user, password=password, token=token, token_file=file
+        )
         settings = Settings(
             base_url=base_url,
-            credentials=Credentials(
-                scheme=member(AuthScheme, auth, "auth"),
-                user=user,
-                password=password,
-                token=token,
-                token_file=read_path(token_file, "token_file"),
-            ),
+            credentials=one_of(credentials, given),
             workers=ADAPTIVE_WORKERS if workers == "auto" else workers,
             adapts=workers == "auto",
             retries=retries,

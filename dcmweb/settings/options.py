@@ -191,8 +191,8 @@ OPTIONS: tuple[Option, ...] = (
     _credential(
         "user",
         "NAME",
-        "User name for basic authentication. The password is taken from DCMWEB_PASSWORD, or "
-        "asked for in the terminal.",
+        "User name for basic or digest authentication. The password is taken from "
+        "DCMWEB_PASSWORD, or asked for in the terminal.",
     ),
     _credential("password-file", "FILE", "Read the password from FILE."),
     _credential("password-command", "COMMAND", "Run COMMAND, and read the password it prints."),
@@ -223,7 +223,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _credential("aws-profile", "NAME", "Profile of the AWS configuration to take credentials of."),
     _credential("aws-region", "REGION", "AWS region; by default the one in the host name."),
-    _credential("cert", "FILE", "Present the client certificate in FILE (PEM) to the server."),
+    _credential(
+        "cert", "FILE", "Present the client certificate in FILE (PEM or PKCS #12) to the server."
+    ),
     _credential(
         "key",
         "FILE",
@@ -261,14 +263,18 @@ OPTIONS: tuple[Option, ...] = (
         field="options",
     ),
     _connection(
-        "ca-bundle", Kind.FILE, "FILE", "Trust the CA certificates in FILE, which can be a folder."
+        "ca-bundle",
+        Kind.FILE,
+        "FILE",
+        "Trust the CA certificates in FILE, which can be a folder, instead of the system's.",
     ),
     _connection("insecure", Kind.FLAG, "", "Do not check the server's certificate."),
     _connection(
         "proxy",
         Kind.TEXT,
         "URL",
-        "Connect through this HTTP or SOCKS proxy; by default that of HTTPS_PROXY or HTTP_PROXY.",
+        "Connect through this HTTP or SOCKS proxy; by default that of HTTPS_PROXY, HTTP_PROXY or "
+        "ALL_PROXY.",
     ),
     _connection(
         "server",

@@ -10,8 +10,22 @@ class Authentication(AuthBase):
     """No authentication, and the base class of all. It keeps requests from reading ~/.netrc.
 
     One object serves all threads of a client. It is asked for requests to the origin of BASE_URL
-    alone.
+    alone, and again for each redirect within it.
     """
+
+    signs_urls = False  # what is sent must be the URL as it was signed, to the letter
+    sends_raw_carets = True  # `^` is sent unescaped; the session keeps this true to what it does
+    carries = ""  # what the user gave beside an Authorization field, for messages
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, wherever a server repeats it."""
+        return ()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether this thread can send a body; if not, a challenge has to be asked for first."""
+        return True
 
     @property
     def identity(self) -> str:

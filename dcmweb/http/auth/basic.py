@@ -17,6 +17,12 @@ class BasicAuth(Authentication):
         self._apply = HTTPBasicAuth(
             user.encode("utf-8", "surrogateescape"), password.encode("utf-8", "surrogateescape")
         )
+        self._password = password
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The password."""
+        return (self._password,)
 
     @property
     def identity(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dcmweb.errors import UsageError
 from dcmweb.http.auth.base import Authentication
+from dcmweb.http.auth.fields import is_authorized_by_header, with_fields
 from dcmweb.http.auth.secrets import SecretReader
 from dcmweb.settings import AuthScheme, Credentials, Secret, Settings
 
@@ -17,25 +18,31 @@ def choose(settings: Settings) -> Authentication:
     Raises UsageError if something is lacking for the scheme that was asked for.
     """
     scheme = resolve(settings)
-    if scheme not in _SCHEMES:
-        raise UsageError(
-            f"there is no authentication {scheme}",
-            f"it can be {', '.join(one.value for one in AuthScheme)}",
-        )
-    return _SCHEMES[scheme](settings)
+    if scheme in _SCHEMES:
+        chosen = _SCHEMES[scheme](settings)
+    else:
+        from dcmweb.http.auth.plugins import load
+
+        chosen = load(settings)
+    return with_fields(settings.credentials, chosen)
 
 
 def resolve(settings: Settings) -> AuthScheme | str:
     """Return the scheme that `auto` stands for, or the one that was asked for."""
     given = settings.credentials
+    if is_authorized_by_header(given):
+        return AuthScheme.NONE
     if given.scheme is not AuthScheme.AUTO:
         return given.scheme
     if given.user:
         return AuthScheme.BASIC
     if given.secret("token").is_given:
         return AuthScheme.BEARER
+    from dcmweb.http.auth.aws import is_aws
     from dcmweb.http.auth.google import is_google
 
+    if is_aws(settings.base_url):
+        return AuthScheme.AWS
     return AuthScheme.GOOGLE if is_google(settings.base_url) else AuthScheme.NONE
 
 
@@ -47,9 +54,35 @@ def _basic(settings: Settings) -> Authentication:
     from dcmweb.http.auth.basic import BasicAuth
 
     given = settings.credentials
+    return BasicAuth(_user(given), _password(given))
+
+
+def _digest(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.digest import DigestAuth
+
+    given = settings.credentials
+    return DigestAuth(_user(given), _password(given))
+
+
+def _netrc(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.basic import BasicAuth
+    from dcmweb.http.auth.netrc import read_netrc
+
+    return BasicAuth(*read_netrc(settings.base_url, settings.credentials.user))
+
+
+def _aws(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.aws import AwsAuth
+
+    given = settings.credentials
+    return AwsAuth(settings.base_url, given.aws_profile, given.aws_region)
+
+
+def _user(given: Credentials) -> str:
     if not given.user:
-        raise UsageError("--auth basic needs a user name", "give it with --user")
-    return BasicAuth(given.user, _password(given))
+        scheme = AuthScheme.DIGEST if given.scheme is AuthScheme.DIGEST else AuthScheme.BASIC
+        raise UsageError(f"--auth {scheme.value} needs a user name", "give it with --user")
+    return given.user
 
 
 def _password(given: Credentials) -> str:
@@ -84,6 +117,9 @@ def _google(_settings: Settings) -> Authentication:
 _SCHEMES: dict[AuthScheme | str, Callable[[Settings], Authentication]] = {
     AuthScheme.NONE: _none,
     AuthScheme.BASIC: _basic,
+    AuthScheme.DIGEST: _digest,
+    AuthScheme.NETRC: _netrc,
+    AuthScheme.AWS: _aws,
     AuthScheme.BEARER: _bearer,
     AuthScheme.GOOGLE: _google,
 }

@@ -46,7 +46,7 @@ class SecretReader:
         if secret.file:
             return self._of_file()
         if secret.command:
-            return run_command(secret.command, self.origin).strip()
+            return run_command(secret.command, self.origin, errors=_errors(secret)).strip()
         if secret.variable in os.environ:
             return os.environ[secret.variable]
         raise UsageError(
@@ -58,14 +58,19 @@ class SecretReader:
         file, words = self.secret.file, self.secret.option.replace("-", " ")
         if self._kept is None or self._is_file:
             try:
-                self._kept = read_text(file).strip()
+                self._kept = read_text(file, errors=_errors(self.secret)).strip()
             except LocalError as error:
                 said = f"{file} does not hold a {words}: " if error.hint else f"no {words}: "
                 raise AuthError(f"{said}{error.message}", error.hint) from None
         return self._kept
 
 
-def run_command(command: str, name: str) -> str:
+def _errors(secret: Secret) -> str:
+    """Return what is to be done with bytes that are not UTF-8: a password is sent as it is."""
+    return "surrogateescape" if secret.name == "password" else "strict"
+
+
+def run_command(command: str, name: str, *, errors: str = "strict") -> str:
     """Run a command of the user in a shell, and return what it prints.
 
     `name` is what it is called in errors. What it prints to stderr is shown. Raises AuthError.
@@ -88,7 +93,7 @@ def run_command(command: str, name: str) -> str:
             f"{name} ended with exit code {done.returncode}", "run it by hand to see why"
         )
     try:
-        text = decode_text(done.stdout, name)
+        text = decode_text(done.stdout, name, errors=errors)
     except LocalError as error:
         raise AuthError(error.message) from None
     if not text.strip():
