@@ -40,6 +40,7 @@ KNOWN_IN = {
     "botocore": ["http"],
     "urllib3": ["http"],
     "google": ["http"],
+    "azure": ["http"],
     "certifi": ["http"],
     "cryptography": ["http"],
     "truststore": ["http"],

@@ -24,7 +24,8 @@ from dcmweb.http.routes import RoutedAdapter
 from dcmweb.http.tls import Tls
 
 BLOCK = 256 * 1024
-POOLS = 5  # the server, those of services with their own root, and one that they redirect to
+# The server, those of services with their own root, one that they redirect to, a token server.
+POOLS = 6
 PROBE_AFTER, PROBE_EVERY = 60, 20  # seconds without data before the first probe, and between two
 
 

@@ -72,7 +72,7 @@ _JSON_MESSAGES = (
 )
 
 
-def from_status(
+def from_status(  # noqa: PLR0913 - what is known of an exchange
     status: int,
     headers: Mapping[str, str],
     body: bytes,
@@ -80,11 +80,12 @@ def from_status(
     method: str = "GET",
     sent: str = "",
     accept: str = "",
+    advice: str = "",
 ) -> DcmwebError:
     """Make the error for an answer with an error status.
 
-    `method` is that of the request, `accept` its Accept field, and `sent` its Authorization field,
-    or the option that gave other credentials.
+    `method` is that of the request, `accept` its Accept field, `sent` its Authorization field, or
+    the option that gave other credentials; `advice` what to do if what was sent is wrong.
     """
     words = server_words(headers, body)
     said = f"answered {status} {_phrase(status)}"
@@ -95,14 +96,12 @@ def from_status(
             "if that is the server you mean, use it as BASE_URL",
             status=status,
         )
-    if hint := auth_hints.hint(status, headers, message, sent):
+    if hint := auth_hints.refused(status, headers, message, sent, advice):
         return AuthError(message, hint)
     if status == 407:
         return proxies.refused(None, said)
     if status == 403:
-        no_rights = "these credentials may not do this"
-        may_not = no_rights if sent else f"it takes credentials ({auth_hints.CREDENTIALS})"
-        return AuthError(message, f"{may_not}, or it does not exist", fatal=False)
+        return AuthError(message, auth_hints.after_403(headers, sent), fatal=False)
     if status in (404, 410):
         path = "check the path, and that" if method == "GET" else "check that"
         return NothingMatched(message, f"{path} BASE_URL is the service's root")
@@ -116,7 +115,7 @@ def from_status(
         hint,
         status=status,
         retryable=status in RETRYABLE_STATUSES,
-        retry_after=_retry_after(headers),
+        retry_after=retry_after(headers),
     )
 
 
@@ -306,7 +305,7 @@ def _json_words(text: str) -> str:
     return ": ".join(dict.fromkeys(filter(None, found)))
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After in either of its forms, as seconds from now (RFC 9110 section 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

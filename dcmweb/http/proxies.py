@@ -22,6 +22,8 @@ _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})([ -~]{0,100})
 # What a proxy may answer itself to a request that it should pass on: tinyproxy 1.11 has 401 for a
 # wrong password, and 500 if it cannot reach the server, for which others have 502 to 504.
 _OWN_ANSWERS = (401, 403, 500, 502, 503, 504)
+# Servers of clouds that give a machine its identity: no proxy leads there.
+_ON_THE_LINK = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 _SOCKS_CODE = re.compile(r"0x([0-9A-Fa-f]{2}): ?(.*)")
 _NOT_ALLOWED = (0x02, 0x5B, 0x5C, 0x5D)  # RFC 1928 section 6, and SOCKS 4
 
@@ -52,6 +54,8 @@ class Proxies:
 
     def of(self, url: str) -> Proxy | None:
         """Return the proxy for a URL. Raises UsageError for one that cannot be used."""
+        if urlsplit(url).hostname in _ON_THE_LINK:
+            return None
         if self._given:
             return Proxy(self._given, "--proxy")
         found: dict[str, Any] = dict(get_environ_proxies(url))

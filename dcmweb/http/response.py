@@ -82,8 +82,14 @@ class Response:
     """An answer whose body is read as a stream; closing it early gives up its connection."""
 
     def __init__(
-        self, answer: requests.Response, request: requests.PreparedRequest, exchanges: Exchanges
+        self,
+        answer: requests.Response,
+        request: requests.PreparedRequest,
+        exchanges: Exchanges,
+        advice: str = "",
     ) -> None:
+        """Take an answer; `advice` is what to do if the credentials of its request are wrong."""
+        self._advice = advice
         self._answer = answer
         self._exchanges = exchanges
         self.request = request
@@ -232,6 +238,7 @@ class Response:
             method=str(self.request.method),
             sent=self._sent_credentials(),
             accept=str(self.request.headers.get("Accept") or ""),
+            advice=self._advice,
         )
         error.hint = self._exchanges.advice(self.status) or error.hint
         self._exchanges.doubt(error, self.status, str(self._answer.request.url))

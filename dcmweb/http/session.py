@@ -36,14 +36,17 @@ class Session:
         self,
         transport: Transport,
         on_warning: Callable[[str], None] = lambda _: None,
+        on_note: Callable[[str], None] = lambda _: None,
         sleep: Sleep = time.sleep,
     ) -> None:
         """Make a session; `on_warning` is called with the text of each Warning header field.
 
-        `sleep` is how it waits where a rate is limited, until the run is stopped.
+        `on_note` is called with what a user should know of the credentials. `sleep` is how it
+        waits where a rate is limited, until the run is stopped.
         """
         self._transport = transport
         self._on_warning = on_warning
+        self._on_note = on_note
         self._sleep = sleep
         self._settings = transport.settings
         self._connections = Connections()
@@ -181,19 +184,17 @@ class Session:
         if self.is_cut:
             raise Interrupted
         url = self.url(path, method)
-        request = requests.Request(
-            method,
-            url,
-            headers=dict(headers),
-            data=body and self._transport.limit.slowed(body, self._sleep),
-            auth=self._transport.auth if self.is_own(url) else auth.Authentication(),
-        )
+        credentials = self._transport.auth if self.is_own(url) else auth.Authentication()
+        data = body and self._transport.limit.slowed(body, self._sleep)
+        request = requests.Request(method, url, headers=dict(headers), data=data, auth=credentials)
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
         if longest is not None:
             timeouts = (min(timeouts[0], longest), min(timeouts[1], longest))
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
+            for note in credentials.take_notes():
+                self._on_note(note)
             exchange_log.log_headers(">", prepared.headers, url, self.redaction)
             with self._transport.adapter.lending_to(self._connections):
                 answer = self._transport.http.send(
@@ -214,7 +215,7 @@ class Session:
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
         exchange_log.log_headers("<", answer.headers, url, self.redaction)
         self._transport.kind.note_product(answer.headers.get("Server", ""))
-        response = Response(answer, prepared, self)
+        response = Response(answer, prepared, self, credentials.advice)
         self._check_identity(response, url)
         if is_success(response.status):  # errors contain the warnings of other answers
             for text in error_mapping.warnings(response.headers):

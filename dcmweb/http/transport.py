@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import requests
 import urllib3
 from requests_toolbelt.utils.user_agent import UserAgentBuilder
 
 from dcmweb import __version__
-from dcmweb.http import auth, content_coding
+from dcmweb.http import auth, content_coding, exchange_log
 from dcmweb.http.adapter import Adapter
 from dcmweb.http.cookies import Cookies
 from dcmweb.http.proxies import Proxies
@@ -113,6 +115,23 @@ class Transport:
         self.http.headers["Accept-Encoding"] = content_coding.ACCEPTED
         if settings.insecure:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        self.auth.connect(self.send_beside)
+
+    def send_beside(
+        self, request: requests.Request, timeouts: tuple[float, float]
+    ) -> requests.Response:
+        """Send a request to another server than that at BASE_URL, such as one that issues tokens.
+
+        Redirects are not followed. The body of the answer is to be read.
+        """
+        if request.auth is None:
+            request.auth = auth.Authentication()  # keeps requests from reading ~/.netrc
+        prepared = self.http.prepare_request(request)
+        began = time.monotonic()
+        answer = self.http.send(prepared, timeout=timeouts, allow_redirects=False, stream=True)
+        seconds = time.monotonic() - began
+        exchange_log.log_answer(str(prepared.method), answer.url, 0, answer.status_code, seconds)
+        return answer
 
     def situation(self, url: str) -> Situation:
         """Return what is trusted and presented at a URL."""

@@ -184,8 +184,8 @@ OPTIONS: tuple[Option, ...] = (
         "auth",
         "SCHEME",
         f"How to authenticate: {SCHEMES}, or a scheme of an installed package. By default, "
-        "Google's and Amazon's own credentials are used for their servers, and other credentials "
-        "where you give them.",
+        "Google's, Amazon's and Azure's own credentials are used for their servers, and other "
+        "credentials where you give them.",
         field="scheme",
     ),
     _credential(
@@ -204,12 +204,20 @@ OPTIONS: tuple[Option, ...] = (
     _credential(
         "token-command",
         "COMMAND",
-        "Run COMMAND, and read the bearer token it prints, again when the token expires.",
+        "Run COMMAND, and read the bearer token it prints, again before the token expires.",
     ),
-    _credential("service-account", "FILE", "Use the key of a Google service account in FILE."),
+    _credential(
+        "service-account",
+        "FILE",
+        "Use the Google credentials in FILE, such as the key of a service account.",
+    ),
     _credential("quota-project", "ID", "Google project that requests are billed to."),
     _credential("token-url", "URL", "Where OAuth2 tokens are issued."),
-    _credential("client-id", "ID", "OAuth2 client; its secret is in DCMWEB_CLIENT_SECRET."),
+    _credential(
+        "client-id",
+        "ID",
+        "OAuth2 client; its secret is in DCMWEB_CLIENT_SECRET. For Azure, a managed identity.",
+    ),
     _credential("client-secret-file", "FILE", "Read the OAuth2 client's secret from FILE."),
     _credential(
         "client-secret-command", "COMMAND", "Run COMMAND, and read the client's secret it prints."
@@ -257,7 +265,8 @@ OPTIONS: tuple[Option, ...] = (
     _credential(
         "auth-option",
         "NAME=VALUE",
-        "Option of a scheme that another package brings; can be given several times.",
+        "Option of a scheme that another package brings, or parameter of the request for an OAuth2 "
+        "token, such as audience=URL; can be given several times.",
         kind=Kind.PAIRS,
         separator="=",
         field="options",

@@ -45,7 +45,7 @@ class RunContext:
         self._tick = tick
         self._said: set[str] = set()
         self._lock = Lock()
-        self.session = Session(transport, self._on_warning, self.stop.sleep)
+        self.session = Session(transport, self._on_warning, self.notify_once, self.stop.sleep)
         self.transport = transport
         self.engine = Engine(
             workers=self.settings.workers,
@@ -68,7 +68,9 @@ class RunContext:
         """
         other = copy.copy(self)
         other.stop = Stop()
-        other.session = Session(self.transport, self._on_warning, other.stop.sleep)
+        other.session = Session(
+            self.transport, self._on_warning, self.notify_once, other.stop.sleep
+        )
         other.engine = Engine(workers=1, policy=self.engine.policy, stop=other.stop)
         other.engine.meter = self.engine.meter
         return other

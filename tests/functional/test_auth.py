@@ -197,7 +197,7 @@ def test_credentials_in_base_url_have_the_bytes_that_are_written(dcmweb: Dcmweb)
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        ([], 401, "give --user, --token-file or --auth google"),
+        ([], 401, "give --user, --token-file, --token-url or --auth google"),
         (["--user", f"joe:{SECRET}"], 401, "check --user and the password"),
         (["--token-file", "token"], 401, "the token is wrong or has expired"),
         ([], 403, "it takes credentials (give --user"),

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from requests import PreparedRequest
+from collections.abc import Sequence
+from typing import Protocol
+
+from requests import PreparedRequest, Request, Response
 from requests.auth import AuthBase
+
+
+class Send(Protocol):
+    """Sends a request to another server than that at BASE_URL, such as one that issues tokens."""
+
+    def __call__(self, request: Request, timeouts: tuple[float, float]) -> Response:
+        """Send it without redirects, over the proxies and with the trust that the user chose.
+
+        Timeouts are for the connection, and between two bytes. The body is to be read from `raw`.
+        """
 
 
 class Authentication(AuthBase):
@@ -26,6 +39,18 @@ class Authentication(AuthBase):
     def is_ready(self) -> bool:
         """Whether this thread can send a body; if not, a challenge has to be asked for first."""
         return True
+
+    @property
+    def advice(self) -> str:
+        """What to do when the server refuses what was added; "" for what is always advised."""
+        return ""
+
+    def connect(self, send: Send) -> None:
+        """Take the way to reach other servers. It is called once, before the first request."""
+
+    def take_notes(self) -> Sequence[str]:
+        """Return what a user should know of the credentials, each text once."""
+        return ()
 
     @property
     def identity(self) -> str:

@@ -11,6 +11,8 @@ from dcmweb.http.auth.base import Authentication
 class BasicAuth(Authentication):
     """User name and password (RFC 7617)."""
 
+    advice = "the user name or the password is wrong: check --user and the password"
+
     def __init__(self, user: str, password: str) -> None:
         # Bytes that are not UTF-8, as a script in Latin-1 has them, are sent as they are.
         self._user = user

@@ -38,12 +38,28 @@ def resolve(settings: Settings) -> AuthScheme | str:
         return AuthScheme.BASIC
     if given.secret("token").is_given:
         return AuthScheme.BEARER
-    from dcmweb.http.auth.aws import is_aws
-    from dcmweb.http.auth.google import is_google
+    if given.token_url:
+        return AuthScheme.OAUTH2
+    return _by_host(settings)
 
-    if is_aws(settings.base_url):
+
+def _by_host(settings: Settings) -> AuthScheme:
+    """Return the scheme for servers of those whose own credentials are found by themselves."""
+    from dcmweb.http.auth import aws, azure, google
+
+    url = settings.base_url
+    if aws.is_aws(url):
         return AuthScheme.AWS
-    return AuthScheme.GOOGLE if is_google(settings.base_url) else AuthScheme.NONE
+    if google.is_google(url):
+        return AuthScheme.GOOGLE
+    if google.is_google_host(url):
+        raise UsageError("BASE_URL leads to Google without encryption", "write https://")
+    if settings.credentials.service_account:
+        raise UsageError(
+            "--service-account is for Google, and BASE_URL does not lead there",
+            "give --auth google to send Google's token to this server all the same",
+        )
+    return AuthScheme.AZURE if azure.is_azure(url) and azure.is_installed() else AuthScheme.NONE
 
 
 def _none(_settings: Settings) -> Authentication:
@@ -96,7 +112,7 @@ def _password(given: Credentials) -> str:
 
 
 def _bearer(settings: Settings) -> Authentication:
-    from dcmweb.http.auth.bearer import BearerAuth, token_in
+    from dcmweb.http.auth.bearer import BearerAuth, GivenToken
 
     secret = settings.credentials.secret("token")
     reader = SecretReader(secret)
@@ -105,13 +121,28 @@ def _bearer(settings: Settings) -> Authentication:
             "--auth bearer needs a token",
             f"give --token-file or --token-command, or set {secret.variable}",
         )
-    return BearerAuth(lambda: token_in(reader.read(), reader.origin))
+    bearer = BearerAuth(GivenToken(reader))
+    if not secret.command:  # which is run when the token is needed
+        bearer.token.current()
+    return bearer
 
 
-def _google(_settings: Settings) -> Authentication:
+def _oauth2(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.oauth2 import OAuth2Auth
+
+    return OAuth2Auth(settings)
+
+
+def _google(settings: Settings) -> Authentication:
     from dcmweb.http.auth.google import GoogleAuth
 
-    return GoogleAuth()
+    return GoogleAuth(settings)
+
+
+def _azure(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.azure import AzureAuth
+
+    return AzureAuth(settings.credentials)
 
 
 _SCHEMES: dict[AuthScheme | str, Callable[[Settings], Authentication]] = {
@@ -121,7 +152,9 @@ _SCHEMES: dict[AuthScheme | str, Callable[[Settings], Authentication]] = {
     AuthScheme.NETRC: _netrc,
     AuthScheme.AWS: _aws,
     AuthScheme.BEARER: _bearer,
+    AuthScheme.OAUTH2: _oauth2,
     AuthScheme.GOOGLE: _google,
+    AuthScheme.AZURE: _azure,
 }
 
 
@@ -130,7 +163,7 @@ def read_token(path: str) -> str:
 
     A server that compares tokens reads them as its clients do. Raises AuthError.
     """
-    from dcmweb.http.auth.bearer import token_in
+    from dcmweb.http.auth.token_text import token_in
 
     secret = replace(Secret("token"), file=path)
     if not secret.is_given:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 from requests import PreparedRequest
 
 from dcmweb.errors import UsageError
-from dcmweb.http.auth.base import Authentication
+from dcmweb.http.auth.base import Authentication, Send
 from dcmweb.http.auth.secrets import read_reference
 from dcmweb.settings import AuthScheme, Credentials
 
@@ -110,6 +110,19 @@ class FieldsAuth(Authentication):
     def is_ready(self) -> bool:
         """Whether the other authentication can send a body."""
         return self._inner.is_ready
+
+    @property
+    def advice(self) -> str:
+        """What the other authentication advises."""
+        return self._inner.advice
+
+    def connect(self, send: Send) -> None:
+        """Let the other authentication reach other servers."""
+        self._inner.connect(send)
+
+    def take_notes(self) -> Sequence[str]:
+        """Return what a user should know of the other authentication."""
+        return self._inner.take_notes()
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the header fields and parameters; then authenticate, as that may sign them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 
@@ -76,29 +77,47 @@ def run_command(command: str, name: str, *, errors: str = "strict") -> str:
     `name` is what it is called in errors. What it prints to stderr is shown. Raises AuthError.
     """
     try:
-        done = subprocess.run(  # noqa: S602 - the user wrote it, as a line of a shell
-            command,
-            shell=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            timeout=COMMAND_TIME,
-            check=False,
-        )
+        code, printed = _run(command)
     except subprocess.TimeoutExpired:
         raise AuthError(f"{name} did not end within {COMMAND_TIME:g} s") from None
     except OSError as error:
         raise AuthError(f"{name} cannot be run: {error.strerror}") from None
-    if done.returncode:
-        raise AuthError(
-            f"{name} ended with exit code {done.returncode}", "run it by hand to see why"
-        )
+    if code:
+        raise AuthError(f"{name} ended with exit code {code}", "run it by hand to see why")
     try:
-        text = decode_text(done.stdout, name, errors=errors)
+        text = decode_text(printed, name, errors=errors)
     except LocalError as error:
         raise AuthError(error.message) from None
     if not text.strip():
         raise AuthError(f"{name} printed nothing", "run it by hand to see why")
     return text
+
+
+def _run(command: str) -> tuple[int, bytes]:
+    """Run a command; end it if it takes too long, or if this process ends before it does."""
+    process = subprocess.Popen(  # noqa: S602 - the user wrote it, as a line of a shell
+        command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    with process:
+        _running.add(process)
+        try:
+            printed, _ = process.communicate(timeout=COMMAND_TIME)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            _running.discard(process)
+    return process.returncode, printed
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End the commands that threads wait for: else they would keep stderr open after a stop."""
+    for process in list(_running):
+        process.kill()
 
 
 def read_reference(value: str, name: str) -> str:
