@@ -301,17 +301,21 @@ class Client(StoreCalls):
         begin = comparison(self.settings, other, paths, how)
         return self._transfer("check()", begin, Status.EQUAL)
 
-    def ping(self, *, write_test: bool = False) -> Run[Finding]:
+    def ping(
+        self, *, write_test: bool = False, orthanc_api: str = "", reject_as: str = ""
+    ) -> Run[Finding]:
         """Find out about the server: whether it answers, as what, to whom, and what it offers.
 
         Nothing is stored, unless `write_test` is on: then an instance made for this is stored,
-        looked for, retrieved and deleted. The run raises the error of the first request, after the
-        findings about it, if the server is not there, refuses credentials, or is not DICOMweb.
+        looked for, retrieved and deleted, as `delete` does it. The run raises the error of the
+        first request, after the findings about it, if the server is not there, refuses
+        credentials, or is not DICOMweb.
         """
         from dcmweb.transactions.ping.run import PingOptions, ping
 
         context = self._context()
-        begin = partial(ping, context, PingOptions(write_test=write_test))
+        options = PingOptions(write_test=write_test, orthanc_api=orthanc_api, reject_as=reject_as)
+        begin = partial(ping, context, options)
         return self._begun_later(Run("ping()", begin), context)
 
     def _metadata(

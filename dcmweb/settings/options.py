@@ -169,7 +169,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.TEXT,
         "URL",
         "Delete with Orthanc's own REST API at URL; auto takes it to be one level above BASE_URL.",
-        commands=("store", "delete"),
+        commands=("store", "delete", "ping"),
         field="",
     ),
     _transfer(
@@ -177,7 +177,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.TEXT,
         "CODE",
         "Reject first, as dcm4chee wants it, for the reason CODE, such as 113001^DCM.",
-        commands=("delete",),
+        commands=("delete", "ping"),
         field="",
     ),
     _credential(
