@@ -13,25 +13,16 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import translate
 
+from dcmweb.dicom.byte_ranges import LocalFile
 from dcmweb.local import windows
 from dcmweb.local.partial_files import is_internal
+from dcmweb.sources import Found
 
 NAMES_AT_ONCE = 50_000  # names of one folder held in memory; a larger folder is read in passes
 
 _MAGIC = re.compile(r"[*?[]")
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file to look at, or what stood in the way of one."""
-
-    path: str
-    named: bool = False  # given outright, rather than met in a folder or by a wildcard
-    error: OSError | None = None
-    missing: bool = False  # the mask or name matched nothing
 
 
 def find(masks: Iterable[str]) -> Iterator[Found]:
@@ -60,7 +51,7 @@ def find_listed(paths: Iterable[str]) -> Iterator[Found]:
         if is_folder:
             yield from _walk(path, None)
         else:
-            yield Found(path, named=True)
+            yield Found(path, named=True, file=LocalFile(path))
 
 
 def why_nothing(masks: Iterable[str]) -> tuple[str, str]:
@@ -99,7 +90,7 @@ def _find_one(mask: str) -> Iterator[Found]:
     if stat.S_ISDIR(mode):
         yield from _walk(mask, None)
     else:
-        yield Found(mask, named=True)
+        yield Found(mask, named=True, file=LocalFile(mask))
 
 
 class _Pattern:
@@ -185,7 +176,7 @@ def _walk(
                 if pattern is None or pattern.enters(parts):
                     yield from _walk(path, pattern, parts, (*ancestors, identity))
             elif pattern is None or pattern.accepts(parts):
-                yield Found(path)
+                yield Found(path, file=LocalFile(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         if below:
             yield Found(folder, error=error)

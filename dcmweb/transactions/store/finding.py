@@ -1,0 +1,71 @@
+"""Finds the files to store, wherever they are: on this machine, or in archives.
+
+An archive is opened if it is named, or matched by a mask that ends like archives do (`*.zip`). In
+a folder it is a file like any other: beside an archive there often lies what was unpacked from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from dcmweb.local.archive_members import INSIDE, files_in, is_archive_name, split_member
+from dcmweb.local.masks import find, find_listed
+from dcmweb.sources import Found
+
+_MEMBERS_AT_ONCE = 1000  # of an archive, that are looked for in one pass
+
+
+def find_files(masks: Iterable[str]) -> Iterator[Found]:
+    """Yield the files of all masks, folders and names; a mask without a match yields `missing`."""
+    for mask in masks:
+        for found in find([mask]):
+            archive, _ = split_member(mask)
+            if found.missing and archive != mask and os.path.isfile(archive):
+                yield from _members([mask])
+            elif is_archive_name(found.path) and (found.named or is_archive_name(mask)):
+                yield from files_in(found)
+            else:
+                yield found
+
+
+def find_listed_files(paths: Iterable[str]) -> Iterator[Found]:
+    """Yield files that are listed by their paths, in which no character has a meaning of its own.
+
+    Members of archives that are listed one after another are found in one pass.
+    """
+    waiting: list[str] = []
+    for path in paths:
+        archive, member = split_member(path)
+        is_member = bool(member) and not os.path.lexists(path)
+        is_of_another = waiting and archive != split_member(waiting[0])[0]
+        if waiting and (not is_member or is_of_another or len(waiting) >= _MEMBERS_AT_ONCE):
+            yield from _members(waiting)
+            waiting = []
+        if is_member:
+            waiting.append(path)
+            continue
+        for found in find_listed([path]):
+            yield from files_in(found) if found.named and is_archive_name(path) else (found,)
+    yield from _members(waiting)
+
+
+def why_not_dicom(found: Found, words: str) -> str:
+    """Say more of a file that is not DICOM, if it may be an archive."""
+    if not is_archive_name(found.path) or found.named:
+        return words
+    if INSIDE in found.path:
+        return f"{words}; an archive in an archive is not opened"
+    return f"{words}; an archive is opened if you name it"
+
+
+def record_name(path: str) -> str:
+    """Name a file in records, so that its name is the same wherever a run is started."""
+    archive, member = split_member(path)
+    return f"{os.path.abspath(archive)}{INSIDE}{member}" if member else os.path.abspath(path)
+
+
+def _members(paths: list[str]) -> Iterator[Found]:
+    """Find members of one archive by their names."""
+    for found in find_listed({split_member(path)[0] for path in paths}):
+        yield from files_in(found, paths)
