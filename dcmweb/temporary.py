@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,16 @@ def temporary_folder(prefix: str = "dcmweb-") -> Iterator[str]:
         folder = tempfile.TemporaryDirectory(prefix=prefix)
     with folder as path:
         yield path
+
+
+def check_room(size: int) -> None:
+    """Raise LocalError, which ends the run, if there is no room for a number of bytes."""
+    with using_temporary_files():
+        folder = tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free
+    if size > free:
+        words = f"{size:,} bytes are to come into {folder}, where {free:,} are free"
+        raise LocalError(words, _HINT, path=folder, fatal=True)
 
 
 class Spool:

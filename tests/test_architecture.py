@@ -16,12 +16,15 @@ PACKAGE = Path(dcmweb.__file__).parent
 FLOORS = {
     "errors": 0,
     "sources": 0,
+    "folders": 1,
     "locks": 1,
     "settings": 1,
     "temporary": 1,
     "user_text": 1,
+    "wildcards": 1,
     "dicom": 1,
     "local": 2,
+    "buckets": 2,
     "http": 2,
     "transfer": 2,
     "transactions": 3,
@@ -45,6 +48,9 @@ KNOWN_IN = {
     "numpy": ["archive"],
     "PIL": ["archive"],
     "portalocker": ["locks"],
+    "obstore": ["buckets"],
+    "boto3": ["buckets"],
+    "botocore": ["buckets"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.
 SHARED_WITH_THE_ARCHIVE = ("dcmweb.http.multipart", "dcmweb.http.media_types")

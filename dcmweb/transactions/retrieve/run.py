@@ -9,7 +9,6 @@ from itertools import chain, islice
 from dcmweb.dicom.resources import Level, Representation, Target, parse_named_target
 from dcmweb.errors import DcmwebError, Interrupted, UsageError
 from dcmweb.http.media_types import DICOM, DICOM_AS_STORED, ZIP, MediaType
-from dcmweb.local.partial_files import make_folder
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
@@ -40,7 +39,7 @@ def retrieve(
     retrieved. Raises what stopped the run.
     """
     if not options.dry_run:
-        make_folder(destination.folder)
+        destination.folder.prepare()
     yield from context.engine.run(_Retrieval(context, destination, options).jobs_of_all(targets))
 
 

@@ -1,4 +1,4 @@
-"""Finds the files to store, wherever they are: on this machine, or in archives.
+"""Finds the files to store, wherever they are: on this machine, in buckets, in archives.
 
 An archive is opened if it is named, or matched by a mask that ends like archives do (`*.zip`). In
 a folder it is a file like any other: beside an archive there often lies what was unpacked from it.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
+from dcmweb.buckets.addresses import is_bucket
+from dcmweb.buckets.finding import find_objects, listed_object
 from dcmweb.local.archive_members import INSIDE, files_in, is_archive_name, split_member
 from dcmweb.local.masks import find, find_listed
 from dcmweb.sources import Found
@@ -19,9 +21,9 @@ _MEMBERS_AT_ONCE = 1000  # of an archive, that are looked for in one pass
 def find_files(masks: Iterable[str]) -> Iterator[Found]:
     """Yield the files of all masks, folders and names; a mask without a match yields `missing`."""
     for mask in masks:
-        for found in find([mask]):
-            archive, _ = split_member(mask)
-            if found.missing and archive != mask and os.path.isfile(archive):
+        archive, member = split_member(mask)
+        for found in find_objects(mask) if is_bucket(mask) else find([mask]):
+            if found.missing and member and _is_there(archive):
                 yield from _members([mask])
             elif is_archive_name(found.path) and (found.named or is_archive_name(mask)):
                 yield from files_in(found)
@@ -45,9 +47,10 @@ def find_listed_files(paths: Iterable[str]) -> Iterator[Found]:
         if is_member:
             waiting.append(path)
             continue
-        for found in find_listed([path]):
+        for found in _listed(path):
             yield from files_in(found) if found.named and is_archive_name(path) else (found,)
-    yield from _members(waiting)
+    if waiting:
+        yield from _members(waiting)
 
 
 def why_not_dicom(found: Found, words: str) -> str:
@@ -61,11 +64,22 @@ def why_not_dicom(found: Found, words: str) -> str:
 
 def record_name(path: str) -> str:
     """Name a file in records, so that its name is the same wherever a run is started."""
+    if is_bucket(path):
+        return path
     archive, member = split_member(path)
     return f"{os.path.abspath(archive)}{INSIDE}{member}" if member else os.path.abspath(path)
 
 
+def _listed(path: str) -> Iterator[Found]:
+    return listed_object(path) if is_bucket(path) else find_listed([path])
+
+
+def _is_there(archive: str) -> bool:
+    """Return True if an archive may be there; of one in a bucket, this is found out later."""
+    return is_bucket(archive) or os.path.isfile(archive)
+
+
 def _members(paths: list[str]) -> Iterator[Found]:
     """Find members of one archive by their names."""
-    for found in find_listed({split_member(path)[0] for path in paths}):
+    for found in _listed(split_member(paths[0])[0]):
         yield from files_in(found, paths)
