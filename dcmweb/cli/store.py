@@ -18,7 +18,7 @@ from dcmweb.cli.progress import Census, Share
 from dcmweb.cli.records import keeping, record_options
 from dcmweb.cli.text import plural
 from dcmweb.errors import UsageError
-from dcmweb.local.archive_members import is_archive_name
+from dcmweb.local.archive_names import is_archive_name
 from dcmweb.local.masks import find, find_listed, size_of
 from dcmweb.transfer.outcomes import Outcome, Status
 

@@ -1,8 +1,4 @@
-"""Archives as sources of files: which files are archives, and the members of one.
-
-A member is called `archive.zip!/path/inside`. Its name is never used as a path: what is in it,
-such as `..`, leads nowhere.
-"""
+"""Archives as sources of files: the members of one, found by what it begins with."""
 
 from __future__ import annotations
 
@@ -19,8 +15,6 @@ from dcmweb.local.tar_members import UNPACKING_ERRORS, tar_members
 from dcmweb.local.zip_members import zip_members
 from dcmweb.sources import Content, Found, SourceFile
 
-INSIDE = "!/"
-ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MOST_BEHIND_THE_END = 64 * 1024 * 1024  # bytes; tar fills its last record, of 10 KiB mostly
 _BLOCK = 512
 _PIECE = 256 * 1024
@@ -29,21 +23,6 @@ _UNPACKERS: dict[bytes, Callable[[BinaryIO], object]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\0": lzma.LZMAFile,
 }
-
-
-def is_archive_name(path: str) -> bool:
-    """Return True if a name, or the end of a mask, is that of archives."""
-    return path.lower().endswith(ENDINGS)
-
-
-def split_member(path: str) -> tuple[str, str]:
-    """Split the name of a member into that of the archive and the rest, "" if it is not one."""
-    at = path.find(INSIDE)
-    while at >= 0:
-        if is_archive_name(path[:at]):
-            return path[:at], path[at + len(INSIDE) :]
-        at = path.find(INSIDE, at + 1)
-    return path, ""
 
 
 def files_in(found: Found, only: Collection[str] = ()) -> Iterator[Found]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dcmweb.buckets.addresses import is_bucket, parse_address
-from dcmweb.buckets.folder import BucketFolder
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, LocalError, ProtocolError, Truncated
 from dcmweb.folders import Folder, NewFile
@@ -68,7 +67,11 @@ class Destination:
 
 def folder_at(path: str) -> Folder:
     """Return the folder of a path, or of an address of a bucket."""
-    return BucketFolder(parse_address(path)) if is_bucket(path) else LocalFolder(path)
+    if not is_bucket(path):
+        return LocalFolder(path)
+    from dcmweb.buckets.folder import BucketFolder
+
+    return BucketFolder(parse_address(path))
 
 
 class Saver:

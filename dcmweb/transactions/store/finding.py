@@ -7,11 +7,10 @@ a folder it is a file like any other: beside an archive there often lies what wa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from dcmweb.buckets.addresses import is_bucket
-from dcmweb.buckets.finding import find_objects, listed_object
-from dcmweb.local.archive_members import INSIDE, files_in, is_archive_name, split_member
+from dcmweb.local.archive_names import INSIDE, is_archive_name, split_member
 from dcmweb.local.masks import find, find_listed
 from dcmweb.sources import Found
 
@@ -22,11 +21,11 @@ def find_files(masks: Iterable[str]) -> Iterator[Found]:
     """Yield the files of all masks, folders and names; a mask without a match yields `missing`."""
     for mask in masks:
         archive, member = split_member(mask)
-        for found in find_objects(mask) if is_bucket(mask) else find([mask]):
+        for found in _found(mask):
             if found.missing and member and _is_there(archive):
                 yield from _members([mask])
             elif is_archive_name(found.path) and (found.named or is_archive_name(mask)):
-                yield from files_in(found)
+                yield from _files_in(found)
             else:
                 yield found
 
@@ -48,7 +47,7 @@ def find_listed_files(paths: Iterable[str]) -> Iterator[Found]:
             waiting.append(path)
             continue
         for found in _listed(path):
-            yield from files_in(found) if found.named and is_archive_name(path) else (found,)
+            yield from _files_in(found) if found.named and is_archive_name(path) else (found,)
     if waiting:
         yield from _members(waiting)
 
@@ -70,8 +69,29 @@ def record_name(path: str) -> str:
     return f"{os.path.abspath(archive)}{INSIDE}{member}" if member else os.path.abspath(path)
 
 
+# What few runs need is imported when it is needed: start-up is paid on every call.
+
+
+def _found(mask: str) -> Iterator[Found]:
+    if not is_bucket(mask):
+        return find([mask])
+    from dcmweb.buckets.finding import find_objects
+
+    return find_objects(mask)
+
+
 def _listed(path: str) -> Iterator[Found]:
-    return listed_object(path) if is_bucket(path) else find_listed([path])
+    if not is_bucket(path):
+        return find_listed([path])
+    from dcmweb.buckets.finding import listed_object
+
+    return listed_object(path)
+
+
+def _files_in(archive: Found, only: Collection[str] = ()) -> Iterator[Found]:
+    from dcmweb.local.archive_members import files_in
+
+    return files_in(archive, only)
 
 
 def _is_there(archive: str) -> bool:
@@ -82,4 +102,4 @@ def _is_there(archive: str) -> bool:
 def _members(paths: list[str]) -> Iterator[Found]:
     """Find members of one archive by their names."""
     for found in _listed(split_member(paths[0])[0]):
-        yield from files_in(found, paths)
+        yield from _files_in(found, paths)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dcmweb.local import zip_members
-from dcmweb.local.archive_members import is_archive_name, split_member
+from dcmweb.local.archive_names import is_archive_name, split_member
 from tests.unit.local.packing import find_in, make_zip, read_all
 
 FILES = {"a/1.dcm": b"one" * 1000, "2.dcm": os.urandom(300_000), "empty": b"", "ü/中.dcm": b"x"}
