@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dcmweb.library.runs import Rows, Run, SearchRows, Transfer
     from dcmweb.library.work import Work, WorkDone, perform
     from dcmweb.settings import Credentials, Settings
+    from dcmweb.transactions.ping.finding import Finding, Verdict
     from dcmweb.transfer.outcomes import Outcome, Status
     from dcmweb.transfer.summary import Progress, Summary
 
@@ -36,6 +37,7 @@ __all__ = [
     "Client",
     "Credentials",
     "DcmwebError",
+    "Finding",
     "Interrupted",
     "ItemsFailed",
     "LocalError",
@@ -53,6 +55,7 @@ __all__ = [
     "Summary",
     "Transfer",
     "UsageError",
+    "Verdict",
     "Work",
     "WorkDone",
     "__version__",
@@ -62,6 +65,7 @@ __all__ = [
 _HOMES = {
     "Client": "dcmweb.library.client",
     "Credentials": "dcmweb.settings",
+    "Finding": "dcmweb.transactions.ping.finding",
     "Outcome": "dcmweb.transfer.outcomes",
     "Progress": "dcmweb.transfer.summary",
     "Rows": "dcmweb.library.runs",
@@ -71,6 +75,7 @@ _HOMES = {
     "Status": "dcmweb.transfer.outcomes",
     "Summary": "dcmweb.transfer.summary",
     "Transfer": "dcmweb.library.runs",
+    "Verdict": "dcmweb.transactions.ping.finding",
     "Work": "dcmweb.library.work",
     "WorkDone": "dcmweb.library.work",
     "perform": "dcmweb.library.work",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dcmweb.errors import ExitCode
 from dcmweb.http.media_types import EXTENSIONS, OTHER_EXTENSION
+from dcmweb.settings.options import OPTIONS, Group
 from dcmweb.transactions.store.failure_reasons import FAILURES, WARNINGS, Reason
 from dcmweb.transactions.store.resend import TABLE
 
@@ -66,7 +67,22 @@ def _resend() -> str:
     )
 
 
+def _options(group: Group) -> str:
+    rows = []
+    for option in OPTIONS:
+        if option.group is group and not option.commands:
+            long = "" if option.short == "m" else f"--{option.name}"
+            names = filter(None, [f"-{option.short}" if option.short else "", long])
+            shown = ", ".join(f"`{f'{name} {option.metavar}'.strip()}`" for name in names)
+            more = f" By default {option.default}." if option.default is not None else ""
+            rows.append((shown, f"`{option.variable}`", f"{option.help}{more}"))
+    return _table("option | variable | meaning", rows)
+
+
 TABLES = {
+    "options-transfer": lambda: _options(Group.TRANSFER),
+    "options-credentials": lambda: _options(Group.CREDENTIALS),
+    "options-connection": lambda: _options(Group.CONNECTION),
     "resend": _resend,
     "exit-codes": _exit_codes,
     "failure-reasons": _failures,

@@ -47,10 +47,12 @@ KNOWN_IN = {
     "werkzeug": ["archive"],
     "numpy": ["archive"],
     "PIL": ["archive"],
+    "platformdirs": ["library"],
     "portalocker": ["locks"],
     "obstore": ["buckets"],
     "boto3": ["buckets"],
     "botocore": ["buckets"],
+    "tomlkit": ["library"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.
 SHARED_WITH_THE_ARCHIVE = ("dcmweb.http.multipart", "dcmweb.http.media_types")

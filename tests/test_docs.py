@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from dcmweb.cli.app import cli
@@ -29,8 +31,15 @@ def test_every_table_is_shown_somewhere() -> None:
     assert {name for name in make_tables["TABLES"] if f"<!-- {name} -->" not in text} == set()
 
 
+def commands(group: click.Group) -> Iterator[click.Command]:
+    for command in group.commands.values():
+        yield command
+        if isinstance(command, click.Group):
+            yield from commands(command)
+
+
 def test_every_option_is_documented_and_has_help() -> None:
-    for command in cli.commands.values():
+    for command in commands(cli):
         assert command.help
         for parameter in command.params:
             long = [name for name in parameter.opts if name.startswith("--")]

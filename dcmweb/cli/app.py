@@ -13,10 +13,13 @@ from typing import Any, NoReturn
 import click
 
 from dcmweb import __version__
+from dcmweb.cli.config import config
 from dcmweb.cli.console import Console, ReaderGone
 from dcmweb.cli.delete import delete
 from dcmweb.cli.demo import demo
-from dcmweb.cli.options import Invocation, common_options
+from dcmweb.cli.manifest import manifest
+from dcmweb.cli.options import URL_VARIABLE, Invocation, common_options
+from dcmweb.cli.ping import ping
 from dcmweb.cli.retrieve import retrieve
 from dcmweb.cli.search import search
 from dcmweb.cli.serve import serve
@@ -31,10 +34,16 @@ class BaseUrlGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take BASE_URL out, and hand the options before the command on to the command."""
         options, rest = self._split_options(ctx, args)
+        given = os.environ.get(URL_VARIABLE, "")
         if rest and rest[0] not in self.commands:
-            ctx.obj.base_url = rest[0]
+            given = rest[0]
+            ctx.obj.is_addressed = True
             more, rest = self._split_options(ctx, rest[1:])
             options += more
+        if given and rest and rest[0] not in LOCAL_COMMANDS:
+            ctx.obj.go_to(given)
+            if ctx.obj.profile:
+                ctx.default_map = {name: dict(ctx.obj.profile.values) for name in self.commands}
         if not rest:
             return super().parse_args(ctx, options)
         return super().parse_args(ctx, [*_own(options), rest[0], *_others(options), *rest[1:]])
@@ -50,11 +59,12 @@ class BaseUrlGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Report what is missing; click would call BASE_URL an unknown command."""
         is_local = args[0] in LOCAL_COMMANDS
-        if is_local and ctx.obj.base_url:
+        if is_local and ctx.obj.is_addressed:
             raise click.UsageError(f"{args[0]} takes no BASE_URL")
         if not is_local and not ctx.obj.base_url and not {"--help", "-h"} & set(args):
             raise click.UsageError(
-                f"BASE_URL comes before the command: dcmweb http://HOST/dicom-web {args[0]} ..."
+                f"BASE_URL comes before the command: dcmweb http://HOST/dicom-web {args[0]} ... "
+                f"(or is in {URL_VARIABLE})"
             )
         return super().resolve_command(ctx, args)
 
@@ -92,9 +102,9 @@ def cli(**_options: Any) -> None:
     """
 
 
-for command in (store, search, retrieve, delete, wait, serve, demo):
+for command in (store, search, retrieve, delete, wait, ping, config, manifest, serve, demo):
     cli.add_command(command)
-LOCAL_COMMANDS = ("serve", "demo")  # which take no BASE_URL
+LOCAL_COMMANDS = ("config", "manifest", "serve", "demo")  # which take no BASE_URL
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+
+from dcmweb.cli.table_options import variable_of
+
+
+class OptionAlone(click.Option):
+    """An option that no variable sets: a run that is begun again must mean the same."""
 
 
 class Command(click.Command):
     """A click command whose arguments and options are never empty or blank text."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            if isinstance(parameter, OptionAlone) or not isinstance(parameter, click.Option):
+                continue
+            if not parameter.envvar:
+                parameter.envvar = variable_of(parameter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments. Raises UsageError for an empty value."""

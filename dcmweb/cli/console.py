@@ -64,6 +64,13 @@ class Console:
         with self._writing():
             self._stdout.flush()
 
+    def paths(self, paths: Iterable[str], end: bytes) -> None:
+        """Write paths as they are, even those that are not UTF-8; errors as of `data`."""
+        with self._writing():
+            for path in paths:
+                self._stdout.buffer.write(os.fsencode(path) + end)
+            self._stdout.flush()
+
     def copy(self, path: str) -> None:
         """Write a file to stdout as it is; errors as of `data`."""
         with self._writing(), open(path, "rb") as file:

@@ -139,9 +139,8 @@ def _shown(arguments: list[str]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Leave out credentials, which the archive neither wants nor should get."""
-    names = ("DCMWEB_TOKEN", "DCMWEB_PASSWORD")
-    return {name: value for name, value in os.environ.items() if name not in names}
+    """Leave out options and credentials, which are for other servers."""
+    return {n: value for n, value in os.environ.items() if not n.upper().startswith("DCMWEB_")}
 
 
 def _check(is_right: bool, otherwise: str) -> None:

@@ -5,27 +5,30 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from dcmweb.cli import table_options
 from dcmweb.cli.console import Console
 from dcmweb.cli.text import visible
 from dcmweb.errors import DcmwebError, UsageError
-from dcmweb.settings import (
-    ADAPTIVE_WORKERS,
-    MOST_WORKERS,
-    AuthScheme,
-    Credentials,
-    Settings,
-    parse_base_url,
-)
+from dcmweb.settings import AuthScheme, Settings
+from dcmweb.settings.base_url import parse_base_url
+from dcmweb.settings.credentials import SECRETS
+from dcmweb.settings.options import BY_KEY, Kind, settings_from
 from dcmweb.transfer.stop import Stop
 
+if TYPE_CHECKING:
+    from dcmweb.library.profiles import Profile
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+URL_VARIABLE = "DCMWEB_URL"
 
 
 @dataclass
@@ -34,23 +37,21 @@ class Invocation:
 
     console: Console
     base_url: str = ""
+    is_addressed: bool = False  # by a BASE_URL or profile on the command line
+    profile: Profile | None = None
     stop: Stop = field(default_factory=Stop)
 
+    def go_to(self, given: str) -> None:
+        """Take BASE_URL, or the profile that is named in its place."""
+        from dcmweb.library import profiles
 
-_OPTIONS = [
-    click.option(
-        "-m",
-        "parallel",
-        is_flag=True,
-        help="Transfer in parallel; adapts the number of concurrent requests, up to 20.",
-    ),
-    click.option(
-        "-j",
-        "--workers",
-        type=click.IntRange(1, MOST_WORKERS),
-        metavar="N",
-        help="Transfer in parallel with N concurrent requests.",
-    ),
+        if given.startswith(profiles.MARK):
+            self.profile = profiles.read_profile(given.removeprefix(profiles.MARK))
+            given = self.profile.url
+        self.base_url = given
+
+
+_LOGGING = [
     click.option(
         "-q", "--quiet", is_flag=True, help="Print only what went wrong; nothing if all went well."
     ),
@@ -60,56 +61,13 @@ _OPTIONS = [
         is_flag=True,
         help="Also print the headers of every request and answer, without secrets.",
     ),
-    click.option(
-        "--auth",
-        type=click.Choice([scheme.value for scheme in AuthScheme]),
-        default=AuthScheme.AUTO.value,
-        help="How to authenticate. By default, Google credentials are used for Google, and "
-        "other credentials where you give them.",
-    ),
-    click.option(
-        "--user",
-        metavar="NAME",
-        help="User name for basic authentication. The password is taken from DCMWEB_PASSWORD, or "
-        "asked for in the terminal.",
-    ),
-    click.option(
-        "--token-file",
-        metavar="FILE",
-        help="Read a bearer token from FILE. DCMWEB_TOKEN can hold a token instead.",
-    ),
-    click.option("--ca-bundle", metavar="FILE", help="Trust the CA certificates in FILE."),
-    click.option("--insecure", is_flag=True, help="Do not check the server's certificate."),
-    click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=Settings.idle_timeout,
-        show_default=True,
-        metavar="SECONDS",
-        help="Give up if no data moves on a connection for this long.",
-    ),
-    click.option(
-        "--connect-timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=Settings.connect_timeout,
-        show_default=True,
-        metavar="SECONDS",
-        help="Give up if the server does not accept a connection for this long.",
-    ),
-    click.option(
-        "--retries",
-        type=click.IntRange(min=0),
-        default=Settings.retries,
-        show_default=True,
-        metavar="N",
-        help="Number of retries for transient failures.",
-    ),
 ]
 
 
 def common_options(function: _Function) -> _Function:
     """Add the options that all commands share."""
-    for option in reversed(_OPTIONS):
+    function = table_options.common(function)
+    for option in reversed(_LOGGING):
         function = option(function)
     return function
 
@@ -118,23 +76,30 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
     """Give a command the invocation and a client instead of the options that all commands share."""
 
     @common_options
-    @click.pass_obj
+    @click.pass_context
     @functools.wraps(function)
-    def command(invocation: Invocation, /, **options: Any) -> int:
-        shared = {name: options.pop(name) for name in _SHARED}
-        quiet, verbose, debug = (shared.pop(name) for name in ("quiet", "verbose", "debug"))
+    def command(ctx: click.Context, /, **options: Any) -> int:
+        invocation: Invocation = ctx.obj
+        quiet, verbose, debug = (options.pop(name) for name in ("quiet", "verbose", "debug"))
         if quiet and (verbose or debug):
             raise UsageError("-q cannot be combined with -v or --debug", "choose one")
         console = invocation.console
         console.quiet = quiet
+        if invocation.profile:
+            _warn_of_readers(console, invocation.profile)
         if verbose or debug:
             console.show_log("DEBUG" if debug else "INFO")
+        shared = {key: options.pop(key) for key in _SHARED}
+        if not invocation.base_url:
+            raise UsageError(
+                "there is no BASE_URL", f"give it before the command, or set {URL_VARIABLE}"
+            )
         from dcmweb.library.base import find_root
         from dcmweb.library.client import Client
 
         with closing(
             Client.of(
-                _settings(invocation, **shared),
+                _settings(ctx, shared),
                 on_note=console.note,
                 on_progress=console.tick,
                 stop=invocation.stop,
@@ -150,21 +115,17 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-_SHARED = (
-    "quiet",
-    "verbose",
-    "debug",
-    "parallel",
-    "workers",
-    "auth",
-    "user",
-    "token_file",
-    "ca_bundle",
-    "insecure",
-    "timeout",
-    "connect_timeout",
-    "retries",
-)
+def _warn_of_readers(console: Console, profile: Profile) -> None:
+    from dcmweb.library.profiles import holds_secrets, others_can_read
+
+    if holds_secrets(profile) and others_can_read(profile.file):
+        console.note(
+            f"Please note: others can read {profile.file}, and profile {profile.name} in it holds "
+            f"a secret: run chmod 600 {profile.file}"
+        )
+
+
+_SHARED = tuple(key for key, option in BY_KEY.items() if not option.commands)
 
 
 def _is_readable(path: str) -> bool:
@@ -172,40 +133,87 @@ def _is_readable(path: str) -> bool:
     return os.path.exists(path) and not os.path.isdir(path)
 
 
-def _settings(invocation: Invocation, **given: Any) -> Settings:
-    base_url, url_user, url_password = parse_base_url(invocation.base_url)
-    for option, path, is_there in (
-        ("--ca-bundle", given["ca_bundle"], os.path.exists),  # a pipe will do, and a folder
-        ("--token-file", given["token_file"], _is_readable),
-    ):
-        if path and not is_there(path):
-            raise UsageError(f"{option}: there is no file {path}")
-    user, _, password = (given["user"] or "").partition(":")
-    credentials = Credentials(
-        scheme=AuthScheme(given["auth"]),
-        user=user or url_user,
-        password=password or url_password,
-        token_file=given["token_file"] or "",
-    )
-    workers = given["workers"] or (ADAPTIVE_WORKERS if given["parallel"] else 1)
-    return Settings(
-        base_url=base_url,
-        credentials=_with_password(credentials),
-        workers=workers,
-        adapts=given["parallel"] and not given["workers"],
-        retries=given["retries"],
-        connect_timeout=given["connect_timeout"],
-        idle_timeout=given["timeout"],
-        ca_bundle=given["ca_bundle"] or "",
-        insecure=given["insecure"],
-    )
+def _settings(ctx: click.Context, shared: Mapping[str, Any]) -> Settings:
+    """Make settings of options, variables and the profile; ask for passwords that are missing."""
+    invocation: Invocation = ctx.obj
+    values = in_force(ctx, shared)
+    return settings_from(invocation.base_url, _with_passwords(invocation.base_url, values))
 
 
-def _with_password(given: Credentials) -> Credentials:
-    """Ask for the password of a user in a terminal, if it is not known."""
-    if not given.user or given.password or "DCMWEB_PASSWORD" in os.environ:
-        return given
-    if not sys.stdin.isatty():
-        return given
-    password = str(click.prompt(f"Password of {visible(given.user)}", hide_input=True, err=True))
-    return replace(given, password=password)
+def in_force(ctx: click.Context, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of options, and of secrets that a profile holds, by their keys.
+
+    Options count before variables, and variables before the profile.
+    """
+    invocation: Invocation = ctx.obj
+    values = {key: value for key, value in shared.items() if value is not None and value != ()}
+    for key, value in values.items():
+        option = BY_KEY[key]
+        if option.kind is Kind.FILE:
+            is_there = os.path.exists if option.key == "ca_bundle" else _is_readable
+            if not is_there(value):
+                raise UsageError(f"--{option.name}: there is no file {value}")
+    for name in SECRETS:
+        _choose_source(ctx, invocation.profile, name, values)
+    _take_password_of_user(values)
+    return values
+
+
+def _choose_source(
+    ctx: click.Context, profile: Profile | None, name: str, values: dict[str, Any]
+) -> None:
+    """Keep of the sources of a secret those of the first layer that has any.
+
+    The layers are options, variables and the profile.
+    """
+    keys = [key for key in (f"{name}_file", f"{name}_command") if key in values]
+    layers = {key: ctx.get_parameter_source(key) for key in keys}
+    of_profile = profile.secrets.get(name) if profile else None
+    for layer in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+        chosen = [key for key in keys if layers[key] is layer]
+        is_variable = layer is ParameterSource.ENVIRONMENT and _is_set(name)
+        if chosen and is_variable:
+            words = name.replace("_", " ")
+            raise UsageError(f"variables give the {words} in two ways", "set one of them only")
+        if chosen or is_variable:
+            for key in keys:
+                if key not in chosen:
+                    del values[key]
+            return
+    if of_profile:
+        values[name] = of_profile
+
+
+def _is_set(secret: str) -> bool:
+    return f"DCMWEB_{secret.upper()}" in os.environ
+
+
+def _take_password_of_user(values: dict[str, Any]) -> None:
+    """Read `NAME:PASSWORD`, which the old tools have."""
+    user, separator, password = values.get("user", "").partition(":")
+    if separator and user:
+        values["user"] = user
+        if password:
+            for key in ("password_file", "password_command"):
+                values.pop(key, None)
+            values["password"] = password
+
+
+def _with_passwords(base_url: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Ask in a terminal for the passwords that are not known: of a user, of a private key."""
+    user, password = values.get("user", ""), ""
+    if not user:
+        _, user, password = parse_base_url(base_url)
+    scheme = values.get("auth", AuthScheme.AUTO.value)
+    if user and not password and scheme in _WITH_PASSWORD:
+        _ask(values, "password", f"Password of {visible(user)}")
+    return values
+
+
+_WITH_PASSWORD = (AuthScheme.AUTO.value, AuthScheme.BASIC.value, AuthScheme.DIGEST.value)
+
+
+def _ask(values: dict[str, Any], name: str, words: str) -> None:
+    is_known = any(values.get(f"{name}{end}") for end in ("", "_file", "_command"))
+    if not is_known and not _is_set(name) and sys.stdin.isatty():
+        values[name] = str(click.prompt(words, hide_input=True, err=True))

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 
+from dcmweb.cli.command import OptionAlone
 from dcmweb.cli.lists import STDIN
 from dcmweb.cli.options import Invocation
 from dcmweb.errors import LocalError, UsageError
@@ -28,6 +29,12 @@ _DRY_RUN = click.option(
     "--dry-run",
     is_flag=True,
     help="Print what would be done, and change nothing, not even the manifest.",
+)
+_SHARD = click.option(
+    "--shard",
+    cls=OptionAlone,
+    metavar="I/N",
+    help="Do part I of N only, counted from 1; the parts are disjoint, and together everything.",
 )
 _EVENT_OPTIONS = [
     click.option(
@@ -49,6 +56,11 @@ Record = Callable[[Outcome], None]
 def record_options(function: _Function) -> _Function:
     """Add the options of commands that keep records."""
     return _MANIFEST(_DRY_RUN(event_options(function)))
+
+
+def shard_option(function: _Function) -> _Function:
+    """Add the option of commands that can be divided among machines."""
+    return _SHARD(function)
 
 
 def event_options(function: _Function) -> _Function:

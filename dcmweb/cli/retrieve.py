@@ -11,7 +11,7 @@ import click
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.records import Record, keeping, record_options
+from dcmweb.cli.records import Record, keeping, record_options, shard_option
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
 from dcmweb.cli.targets import read_targets, target_options
 from dcmweb.cli.text import plural
@@ -58,6 +58,7 @@ STDOUT = "-"
 @click.option("--window", metavar="CENTER,WIDTH", help="VOI window of rendered images.")
 @click.option("--quality", type=int, metavar="N", help="Quality of rendered images, 1 to 100.")
 @click.option("--skip-existing", is_flag=True, help="Skip instances whose file exists.")
+@shard_option
 @record_options
 @with_client
 def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
@@ -74,11 +75,11 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
     retrieve studies/1.2.3/metadata
     retrieve - --output ./data < paths.txt
     """
-    base_url = client.base_url
+    roots = client.settings.roots
     texts, source = read_targets(options)
-    named = [parse_target(text, base_url) for text in texts]
+    named = [parse_target(text, *roots) for text in texts]
     listed = listed_paths(source, invocation.stop, null=options["null"]) if source else None
-    first, targets = _targets(named, listed, base_url)
+    first, targets = _targets(named, listed, roots)
     output = options["output"]
     if output in (None, STDOUT) and first.representation is Representation.METADATA:
         return print_metadata(invocation, client, targets, options)
@@ -115,7 +116,7 @@ def _announce_whole_store(invocation: Invocation, client: Client) -> None:
 
 
 def _targets(
-    named: list[Target], listed: Iterator[str] | None, base_url: str
+    named: list[Target], listed: Iterator[str] | None, roots: Sequence[str]
 ) -> tuple[Target, Targets]:
     """Tell the first target, and all; those of a list are read in their turn.
 
@@ -129,7 +130,7 @@ def _targets(
     if first is None:
         raise empty_list()
     try:
-        kind = parse_target(first, base_url) if isinstance(first, str) else first
+        kind = parse_target(first, *roots) if isinstance(first, str) else first
     except UsageError:
         kind = Target()  # its turn to be told of will come
     return kind, chain([first], targets_and_paths)
@@ -145,7 +146,7 @@ def _save(
 ) -> Summary:
     """Retrieve into a folder, and follow that."""
     is_one = isinstance(targets, Sequence) and len(targets) == 1
-    names = ("media_type", "layout", "viewport", "window", "manifest")
+    names = ("media_type", "layout", "viewport", "window", "shard", "manifest")
     with keeping(invocation, options, [options["paths_from"]]) as records:
         run = client.retrieve(
             targets,

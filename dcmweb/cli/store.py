@@ -15,7 +15,7 @@ from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, listed_paths, read_some
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.progress import Census, Share
-from dcmweb.cli.records import keeping, record_options
+from dcmweb.cli.records import keeping, record_options, shard_option
 from dcmweb.cli.text import plural
 from dcmweb.errors import UsageError
 from dcmweb.local.archive_names import is_archive_name
@@ -53,6 +53,7 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
     type=click.Choice(STORAGE_CLASSES, case_sensitive=False),
     help="Google only: storage class of the instances; by default that of the DICOM store.",
 )
+@shard_option
 @record_options
 @with_client
 def store(
@@ -78,10 +79,12 @@ def store(
     """
     if not masks and not files_from and not metadata:
         raise UsageError("there is nothing to store", "name files, folders or masks")
+    if metadata and options["shard"]:
+        raise UsageError("--shard does not go with --metadata", "the files make one study together")
     if metadata == STDIN and (files_from == STDIN or options["manifest"]):
         which = "--files-from -" if files_from == STDIN else "--manifest"
         raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
-    begin = client.store
+    begin = partial(client.store, shard=options["shard"] or "")
     if metadata:
         begin = partial(client.store_metadata, _read(metadata, invocation.stop))
     with keeping(invocation, options, [files_from, metadata]) as records:
@@ -123,7 +126,8 @@ def _estimating(
 ) -> dict[str, Share]:
     """Where progress is shown, find out how much there is; what can be read once only is not."""
     is_read_once = files_from and not os.path.isfile(files_from)
-    if not invocation.console.shows_bar or is_read_once or any(map(is_archive_name, masks)):
+    is_unclear = is_read_once or options["shard"] or any(map(is_archive_name, masks))
+    if not invocation.console.shows_bar or is_unclear:
         return {}
     found = chain(find(masks), find_listed(_listed(invocation, files_from, options)))
     return {"share": Census(size_of(one.path) for one in found).share}

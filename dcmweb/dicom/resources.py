@@ -159,27 +159,29 @@ def parse_resource(text: str) -> Resource:
     return resource
 
 
-def parse_named_target(text: str, base_url: str = "") -> Target:
+def parse_named_target(text: str, *roots: str) -> Target:
     """Read a path as `parse_target` does, but do not take an empty one for the whole store."""
     if not text.strip():
         raise UsageError(
             "a path is empty", "name a study, or leave the path out for the whole store"
         )
-    return parse_target(text, base_url)
+    return parse_target(text, *roots)
 
 
-def parse_target(text: str, base_url: str = "") -> Target:
+def parse_target(text: str, *roots: str) -> Target:
     """Read a path as `parse_resource` does, and the representation after it; or a URL.
 
-    A URL below the base URL is the path it ends with; another one is bulk data that lies elsewhere.
+    A URL below a root of the service is the path it ends with; another one is bulk data that lies
+    elsewhere.
     Raises UsageError naming what is wrong with it.
     """
     text = text.strip()
     _check_encoding(text)
     if "://" in text:
-        if not (base_url and text.startswith(f"{base_url}/")):
+        root = next((root for root in roots if text.startswith(f"{root}/")), "")
+        if not root:
             return Target(representation=Representation.BULKDATA, address=_checked_url(text))
-        text = text.removeprefix(f"{base_url}/")
+        text = text.removeprefix(f"{root}/")
     path = text.partition("?")[0]
     resource, rest = _parse(path, _TARGET_SHAPE)
     representation = Representation.STORED

@@ -6,7 +6,9 @@ import contextlib
 import os
 import socket
 import ssl
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from threading import Lock, local
 from typing import Any
 from weakref import WeakSet
@@ -57,6 +59,41 @@ class Connections:
             _shut_down(sock)
 
 
+@dataclass(frozen=True)
+class Connected:
+    """What a connection is like: the peer's address, the seconds it took, and TLS.
+
+    `expires` is when the certificate does, in seconds since 1970; None if it was not checked.
+    """
+
+    address: str
+    seconds: float
+    tls: str = ""
+    issuer: str = ""
+    expires: float | None = None
+
+    @classmethod
+    def of(cls, sock: socket.socket, seconds: float) -> Connected:
+        """Describe a socket that has just been connected."""
+        try:
+            host, port, *_ = sock.getpeername()
+        except (OSError, ValueError):
+            return cls("", seconds)
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if not isinstance(sock, ssl.SSLSocket):
+            return cls(address, seconds)
+        certificate: Any = sock.getpeercert() or {}
+        issuer = {name: text for ((name, text), *_) in certificate.get("issuer", ())}
+        ends = certificate.get("notAfter")
+        return cls(
+            address,
+            seconds,
+            sock.version() or "TLS",
+            issuer.get("organizationName") or issuer.get("commonName", ""),
+            ssl.cert_time_to_seconds(ends) if ends else None,
+        )
+
+
 def _shut_down(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         # The base class's method: an SSL socket's own would say goodbye first.
@@ -89,6 +126,7 @@ class Adapter(HTTPAdapter):
     def __init__(self, connections: int, idle_timeout: float) -> None:
         self.idle_timeout = idle_timeout
         self.raw_carets = True
+        self.connected: Connected | None = None  # the last connection that was made
         self._process = os.getpid()
         self._threads = local()  # the connections of the run that a thread works for
         self._most_kept = connections
@@ -131,12 +169,17 @@ class Adapter(HTTPAdapter):
         return manager
 
     def _use_our_connections(self, manager: PoolManager) -> None:
-        """Let a manager make pools and connections that are ours as well, SOCKS ones included."""
+        """Let a manager make pools and connections that are ours as well, SOCKS ones included.
+
+        Each request through a proxy asks for its manager, so that it may have been done before.
+        """
         manager.pool_classes_by_scheme = {
             scheme: self._lending(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
         }
 
     def _lending(self, pool: Any) -> Any:
+        if issubclass(pool, _Lending):
+            return pool
         connection = type("Connection", (_Lent, pool.ConnectionCls), {"adapter": self})
         return type("Pool", (_Lending, pool), {"adapter": self, "ConnectionCls": connection})
 
@@ -176,6 +219,7 @@ class _Lent:
 
     def connect(self) -> None:
         """Connect, and note the socket: it outlives the connection while it is read from."""
+        began = time.monotonic()
         try:
             super().connect()  # type: ignore[misc]
         except TimeoutError as error:  # of the TLS handshake
@@ -183,6 +227,7 @@ class _Lent:
         if isinstance(self.sock, socket.socket):
             # urllib3 would go on with the connect timeout while the request is sent.
             self.sock.settimeout(self.adapter.idle_timeout)
+            self.adapter.connected = Connected.of(self.sock, time.monotonic() - began)
             _keep_alive(self.sock)
             if self.borrower is not None:
                 self.borrower.add(self.sock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,7 +11,7 @@ import urllib3
 
 from dcmweb.errors import DcmwebError, Interrupted, ProtocolError, WrongAnswer
 from dcmweb.http import auth, error_mapping, exchange_log
-from dcmweb.http.adapter import Connections
+from dcmweb.http.adapter import Connected, Connections
 from dcmweb.http.content_location import names_another
 from dcmweb.http.multipart import Body
 from dcmweb.http.redaction import hide_values, redact, without_query, without_values
@@ -18,6 +19,7 @@ from dcmweb.http.response import Response, is_success
 from dcmweb.http.transport import Transport, origin
 
 PROBE_TIMEOUT = 5.0  # seconds
+_SEARCHED = re.compile(r"(^|/)(studies|series|instances)$")  # the end of a path of a search
 
 
 class Session:
@@ -34,14 +36,25 @@ class Session:
         self._on_warning = on_warning
         self._settings = transport.settings
         self._connections = Connections()
+        self._origins = {origin(root) for root in self._settings.roots}
 
     def is_own(self, url: str) -> bool:
-        """Whether a URL is on the server at BASE_URL."""
-        return origin(url) == origin(self._settings.base_url)
+        """Whether a URL is on the server at BASE_URL, or at the root of one of its services."""
+        return origin(url) in self._origins
 
-    def url(self, path: str) -> str:
-        """Return the URL of a path below BASE_URL; return a URL unchanged."""
-        return path if "://" in path else f"{self._settings.base_url}/{path}"
+    def url(self, path: str, method: str = "GET") -> str:
+        """Return the URL of a path below the root of its service; return a URL unchanged."""
+        return path if "://" in path else f"{self._root(method, path)}/{path}"
+
+    def _root(self, method: str, path: str) -> str:
+        """Return the root of the service that a request is for (PS3.18 section 8.1)."""
+        given = self._settings
+        if method == "POST":
+            return given.stow_root or given.base_url
+        if method != "GET":
+            return given.base_url
+        is_search = _SEARCHED.search(path.partition("?")[0])
+        return (given.qido_root if is_search else given.wado_root) or given.base_url
 
     @property
     def sends_raw_carets(self) -> bool:
@@ -59,9 +72,11 @@ class Session:
             headers["Accept-Encoding"] = "identity"
         return self._exchange("GET", path, headers)
 
-    def probe(self, url: str, *, accept: str) -> Response:
-        """Get a URL to see what is there: without redirects, and without long waits."""
-        return self._send("GET", url, {"Accept": accept}, None, probes=True)
+    def probe(
+        self, url: str, *, accept: str, method: str = "GET", longest: float = PROBE_TIMEOUT
+    ) -> Response:
+        """Request a URL to see what is there: without redirects, and without long waits."""
+        return self._exchange(method, url, {"Accept": accept}, longest=longest)
 
     def post(
         self, path: str, body: Body, *, accept: str, headers: Mapping[str, str] | None = None
@@ -75,6 +90,21 @@ class Session:
         return self._exchange("DELETE", path, {"Accept": accept})
 
     @property
+    def connection(self) -> Connected | None:
+        """What the last connection was like that a client made; None if it made none."""
+        return self._transport.adapter.connected
+
+    @property
+    def proxy(self) -> str:
+        """The proxy that the server is reached through, without its password; "" if none."""
+        return self._transport.proxy(self._settings.base_url)
+
+    @property
+    def identity(self) -> str:
+        """As whom requests are sent, in words."""
+        return self._transport.auth.identity
+
+    @property
     def is_cut(self) -> bool:
         """Whether the requests of this run have been ended."""
         return self._connections.are_cut
@@ -84,14 +114,23 @@ class Session:
         self._connections.cut()
 
     def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], body: Body | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Body | None = None,
+        *,
+        longest: float | None = None,
     ) -> Response:
-        """Send a request, once more with renewed credentials if these were refused."""
-        response = self._send(method, path, headers, body)
+        """Send a request, once more with renewed credentials if these were refused.
+
+        `longest` is the time to wait of a request that only looks what is there.
+        """
+        response = self._send(method, path, headers, body, longest)
         status = response.status
         if status in (401, 403) and self._transport.auth.renew(response.request, status):
             response.close()
-            response = self._send(method, path, headers, body)
+            response = self._send(method, path, headers, body, longest)
         return response
 
     def _send(
@@ -100,12 +139,11 @@ class Session:
         path: str,
         headers: Mapping[str, str],
         body: Body | None,
-        *,
-        probes: bool = False,
+        longest: float | None,
     ) -> Response:
         if self.is_cut:
             raise Interrupted
-        url = self.url(path)
+        url = self.url(path, method)
         request = requests.Request(
             method,
             url,
@@ -114,8 +152,8 @@ class Session:
             auth=self._transport.auth if self.is_own(url) else auth.Authentication(),
         )
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
-        if probes:
-            timeouts = (min(timeouts[0], PROBE_TIMEOUT), min(timeouts[1], PROBE_TIMEOUT))
+        if longest is not None:
+            timeouts = (min(timeouts[0], longest), min(timeouts[1], longest))
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
@@ -125,7 +163,7 @@ class Session:
                     prepared,
                     timeout=timeouts,
                     # A redirected POST would become a GET, a DELETE could delete something else.
-                    allow_redirects=method == "GET" and not probes,
+                    allow_redirects=method == "GET" and longest is None,
                     **self._transport.environment(url),
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

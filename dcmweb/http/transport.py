@@ -18,12 +18,16 @@ from dcmweb import __version__
 from dcmweb.errors import UsageError
 from dcmweb.http import auth, content_coding
 from dcmweb.http.adapter import Adapter
+from dcmweb.http.redaction import without_query
 from dcmweb.settings import Settings
 from dcmweb.temporary import temporary_folder
 
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _LARGEST_BUNDLE = 64 * 1024 * 1024
 _REDIRECT_BODY = 64 * 1024  # at most this is read, so that the connection can be used again
+
+# What goes along with a redirect to another host; cookies of that host are added afterwards.
+_HARMLESS_HEADERS = ("accept", "accept-encoding", "user-agent", "range", "connection", "cookie")
 
 
 class _Http(requests.Session):
@@ -32,9 +36,11 @@ class _Http(requests.Session):
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
-        """Drop the credentials of a request that is redirected to another host."""
+        """Drop all that may be a credential of a request that is redirected to another host."""
         if origin(str(response.request.url)) != origin(str(prepared_request.url)):
-            prepared_request.headers.pop("Authorization", None)
+            for name in list(prepared_request.headers):
+                if name.lower() not in _HARMLESS_HEADERS:
+                    del prepared_request.headers[name]
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where an answer redirects to; read only a little of its body."""
@@ -54,7 +60,7 @@ class Transport:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.warnings: set[str] = set()  # of the server, that a run has passed on
-        self.auth = auth.choose(settings.base_url, settings.credentials)
+        self.auth = auth.choose(settings)
         self.adapter = Adapter(settings.workers + 1, settings.idle_timeout)
         self.http = _Http()
         self.http.mount("http://", self.adapter)
@@ -82,6 +88,10 @@ class Transport:
             variable = next((n for n in _BUNDLE_VARIABLES if os.environ.get(n) == verify), "")
             found["verify"] = self._bundle(verify, f"{variable}={verify}" if variable else verify)
         return found
+
+    def proxy(self, url: str) -> str:
+        """Return the proxy for a URL, without user and password; "" if there is none."""
+        return without_query(select_proxy(url, self.environment(url)["proxies"]) or "")
 
     def close(self) -> None:
         """Close the kept connections."""

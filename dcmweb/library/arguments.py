@@ -67,7 +67,7 @@ def read_listed(listed: Iterable[AnyPath]) -> Iterator[str]:
     return map(_path, _each(listed, (str, bytes, os.PathLike), "a path of a file"))
 
 
-def read_targets(paths: Targets, base_url: str) -> Iterable[Target | str]:
+def read_targets(paths: Targets, roots: Sequence[str]) -> Iterable[Target | str]:
     """Read paths of a server now if they are at hand; those of an iterator, one by one later.
 
     Raises UsageError if there is none: that does not mean the whole store.
@@ -77,12 +77,12 @@ def read_targets(paths: Targets, base_url: str) -> Iterable[Target | str]:
         return (_checked(one, Target, "a path") for one in given)
     if not given:
         raise UsageError("no path is given", "name a study, series or instance")
-    return [_target(one, base_url) for one in given]
+    return [_target(one, roots) for one in given]
 
 
-def read_metadata_targets(paths: Targets, base_url: str) -> Iterable[Target | str]:
+def read_metadata_targets(paths: Targets, roots: Sequence[str]) -> Iterable[Target | str]:
     """Read paths of metadata, of which /metadata may be left out."""
-    targets = read_targets(paths, base_url)
+    targets = read_targets(paths, roots)
     return [_as_metadata(one) for one in targets] if isinstance(targets, list) else targets
 
 
@@ -191,9 +191,9 @@ def read_metadata(given: AnyMetadata) -> Metadata:
         raise LocalError(f"{path} cannot be read: {error.strerror}", path=path) from error
 
 
-def _target(given: object, base_url: str) -> Target:
+def _target(given: object, roots: Sequence[str]) -> Target:
     one = _checked(given, Target, "a path")
-    return parse_named_target(one, base_url) if isinstance(one, str) else one
+    return parse_named_target(one, *roots) if isinstance(one, str) else one
 
 
 def _as_metadata(target: Target | str) -> Target | str:

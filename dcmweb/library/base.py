@@ -45,6 +45,22 @@ class ClientBase:
         client._set_up(settings, on_note, on_progress, stop)
         return client
 
+    @classmethod
+    def from_profile(
+        cls: type[_Self],
+        name: str,
+        *,
+        on_note: Callable[[str], None] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> _Self:
+        """Make a client of a profile: a server by name, in the file that DCMWEB_CONFIG names.
+
+        Raises UsageError if there is none of this name, or anything in it is wrong.
+        """
+        from dcmweb.library.profiles import read_profile
+
+        return cls.of(read_profile(name).settings(), on_note=on_note, on_progress=on_progress)
+
     def _set_up(
         self,
         settings: Settings,
@@ -120,7 +136,9 @@ class ClientBase:
         run.on_begun = partial(self._not_begun.pop, number, None)
         return run
 
-    def _manifest(self, command: str, path: AnyPath, *, writes: bool) -> OpenManifest | None:
+    def _manifest(
+        self, command: str, path: AnyPath, *, writes: bool, shard: str = ""
+    ) -> OpenManifest | None:
         if not (file := read_path(path, "manifest")):
             return None
         from dcmweb.transactions.store.finding import record_name
@@ -128,7 +146,7 @@ class ClientBase:
 
         # Files keep their name in the manifest wherever a run is started.
         name = record_name if command == "store" else str
-        return partial(Manifest, file, self.base_url, command, name, writes=writes)
+        return partial(Manifest, file, self.base_url, command, name, shard=shard, writes=writes)
 
 
 def find_root(client: ClientBase, failed: DcmwebError) -> str:

@@ -30,13 +30,14 @@ from dcmweb.library.arguments import (
     read_targets,
 )
 from dcmweb.library.base import ClientBase
-from dcmweb.library.runs import OnProgress, Rows, SearchRows, Transfer
+from dcmweb.library.runs import OnProgress, Rows, Run, SearchRows, Transfer
 from dcmweb.settings import ADAPTIVE_WORKERS, AuthScheme, Credentials, Settings
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
 
 if TYPE_CHECKING:
     from dcmweb.transactions.context import RunContext
+    from dcmweb.transactions.ping.finding import Finding
 
 # Each call imports its own transaction: start-up is paid by every command of a script.
 
@@ -120,6 +121,7 @@ class Client(ClientBase):
         verify: bool = False,
         dry_run: bool = False,
         storage_class: str = "",
+        shard: str = "",
         manifest: AnyPath = "",
         on_error: WhatOnError = OnError.OUTCOME,
     ) -> Transfer:
@@ -128,7 +130,8 @@ class Client(ClientBase):
         `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`;
         `listed` are files and folders in which no character has a meaning of its own. `verify`
         asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
-        `storage_class` is that of Google Cloud Healthcare. Outcomes are recorded in the file
+        `storage_class` is that of Google Cloud Healthcare. `shard`, as I/N, stores the files of one
+        part of the folders; all parts together are everything. Outcomes are recorded in the file
         `manifest`, and what it says is done is not done again.
 
         The run raises NothingMatched if no files are found.
@@ -139,6 +142,7 @@ class Client(ClientBase):
             dry_run=dry_run,
             verify=verify,
             storage_class=storage_class,
+            shard=shard,
             on_error=member(OnError, on_error, "on_error"),
         )
         masks, files = read_paths(paths), read_listed(listed)
@@ -148,7 +152,7 @@ class Client(ClientBase):
             "store()",
             lambda context, is_done: store(context, masks, files, is_done, options),
             Status.PLANNED if dry_run else Status.STORED,
-            self._manifest("store", manifest, writes=not dry_run),
+            self._manifest("store", manifest, writes=not dry_run, shard=shard),
         )
 
     def store_metadata(
@@ -233,6 +237,7 @@ class Client(ClientBase):
         window: str = "",
         quality: int | None = None,
         skip_existing: bool = False,
+        shard: str = "",
         dry_run: bool = False,
         manifest: AnyPath = "",
         on_error: WhatOnError = OnError.OUTCOME,
@@ -256,10 +261,11 @@ class Client(ClientBase):
             window=window,
             quality=quality,
             skip_existing=skip_existing,
+            shard=shard,
             dry_run=dry_run,
             on_error=member(OnError, on_error, "on_error"),
         )
-        targets = [Target()] if paths is None else read_targets(paths, self.base_url)
+        targets = [Target()] if paths is None else read_targets(paths, self.settings.roots)
         if not (folder := read_path(output, "output")):
             raise UsageError("output is empty", "name a folder, or . for this one")
 
@@ -271,7 +277,7 @@ class Client(ClientBase):
             "retrieve()",
             begin,
             Status.PLANNED if dry_run else Status.RETRIEVED,
-            self._manifest("retrieve", manifest, writes=not dry_run),
+            self._manifest("retrieve", manifest, writes=not dry_run, shard=shard),
         )
 
     def metadata(self, paths: Targets, *, on_error: WhatOnError = OnError.RAISE) -> Rows[Dataset]:
@@ -334,6 +340,19 @@ class Client(ClientBase):
             "wait()", lambda context, _: wait(context, names, rule), Status.FINISHED
         )
 
+    def ping(self, *, write_test: bool = False) -> Run[Finding]:
+        """Find out about the server: whether it answers, as what, to whom, and what it offers.
+
+        Nothing is stored, unless `write_test` is on: then an instance made for this is stored,
+        looked for, retrieved and deleted. The run raises the error of the first request, after the
+        findings about it, if the server is not there, refuses credentials, or is not DICOMweb.
+        """
+        from dcmweb.transactions.ping.run import PingOptions, ping
+
+        context = self._context()
+        begin = partial(ping, context, PingOptions(write_test=write_test))
+        return self._begun_later(Run("ping()", begin), context)
+
     def _metadata(
         self,
         name: str,
@@ -344,7 +363,7 @@ class Client(ClientBase):
         from dcmweb.transactions.retrieve.metadata import metadata_of_all
 
         rule = member(OnError, on_error, "on_error")
-        targets = read_metadata_targets(paths, self.base_url)
+        targets = read_metadata_targets(paths, self.settings.roots)
         failures: list[Outcome] = []
         context = self._context()
         begin = partial(metadata_of_all, context, targets, get, on_error=rule, failures=failures)

@@ -7,13 +7,14 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from functools import partial
 from threading import Lock, get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level
-from dcmweb.errors import Interrupted, UsageError
+from dcmweb.errors import DcmwebError, Interrupted, UsageError
 from dcmweb.transfer.engine import Engine, Meter
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, Tally, nothing_is_done
 from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
@@ -178,6 +179,7 @@ class Account:
             with ExitStack() as stack:
                 if manifest is not None:
                     stack.callback(manifest.close)
+                    stack.push(partial(self._note_end, manifest))
                 outcomes = begin(manifest.is_done if manifest else nothing_is_done)
                 stack.callback(_close, outcomes)
                 for outcome in outcomes:
@@ -193,6 +195,21 @@ class Account:
             raise
         finally:
             self._seconds = time.monotonic() - self._began
+
+    def _note_end(
+        self,
+        manifest: Manifest,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Write to the manifest how the run ended; where that fails, it is not a complete run."""
+        if error is None:
+            manifest.end("complete", int(self.summary.exit_code))
+        elif isinstance(error, Interrupted):
+            manifest.end("interrupted", int(error.exit_code))
+        elif isinstance(error, DcmwebError):
+            manifest.end("stopped early", int(error.exit_code))
 
     def report(self) -> None:
         """Call `on_progress`, if there is one."""

@@ -10,6 +10,7 @@ from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
 from dcmweb.settings import Settings
 from dcmweb.transfer.engine import Engine, RetryPolicy
+from dcmweb.transfer.shard import Shard
 from dcmweb.transfer.stop import Stop
 
 MOST_WARNINGS = 20  # of one server; it may have another one for each instance
@@ -34,10 +35,12 @@ class RunContext:
         self.settings: Settings = transport.settings
         self.stop = Stop(stop)
         self.notify = notify
+        self.shard: Shard | None = None  # the part of the whole that this run is for
         self.page_size = self.settings.page_size  # made smaller for a server that wants it so
         self.has_counts = True  # the server counts instances without being asked to
         self.accepted: dict[tuple[str, ...], str] = {}  # of several forms of Accept, what worked
         self._warnings = transport.warnings
+        self._transport, self._tick = transport, tick
         self._said: set[str] = set()
         self._lock = Lock()
         self.session = Session(transport, self._on_warning)
@@ -49,6 +52,10 @@ class RunContext:
             tick=tick,
         )
         self.stop.on_set(self.session.cut)
+
+    def another(self) -> RunContext:
+        """Make the context of a run within this one, which stops with it and not the other way."""
+        return RunContext(self._transport, stop=self.stop, notify=self.notify, tick=self._tick)
 
     def _on_warning(self, text: str) -> None:
         """Pass on what the server says beside an answer (PS3.18 section 8.3.4.2), each text once.

@@ -1,7 +1,8 @@
 """The manifest: an append-only record of outcomes, from which a later run continues.
 
 Each line is a JSON object: first a header that binds the file to a server and a command, then an
-event for each item (see `as_event`). If an item has several lines, the last one counts.
+event for each item (see `as_event`), and one at the end of each run. If an item has several lines,
+the last one counts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 from threading import Lock
 from typing import Any, BinaryIO
 
@@ -20,6 +22,7 @@ from dcmweb.transfer.outcomes import Event, Outcome, Status, as_event
 
 VERSION = 1
 _HEADER = "manifest"
+_END = "end"
 _GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
 
 
@@ -36,6 +39,7 @@ class Manifest:
         command: str,
         name: Callable[[str], str] = str,
         *,
+        shard: str = "",
         writes: bool = True,
     ) -> None:
         """Open the file and read it; create it if it does not exist and the run `writes` to it.
@@ -51,6 +55,7 @@ class Manifest:
             "version": VERSION,
             "base_url": base_url,
             "command": command,
+            **({"shard": shard} if shard else {}),
         }
         self._lock = Lock()
         self._known = sqlite3.connect("", check_same_thread=False)
@@ -109,20 +114,15 @@ class Manifest:
                 file.truncate(0)
                 _write(file, self._binding)
             return
-        if header[1].get("type") != _HEADER:
-            raise UsageError(f"{self._path} is not a manifest", "choose another file")
-        for name in ("version", "base_url", "command"):
-            if header[1].get(name) != self._binding[name]:
-                raise UsageError(
-                    f"the manifest {self._path} is of {name} {header[1].get(name)}",
-                    "use one manifest for each server and command",
-                )
+        self._check_binding(header[1])
         end_of_whole = header[0]
 
         def rows() -> Iterator[tuple[str, Any, Any, bool]]:
             nonlocal end_of_whole
             for end, event in lines:
                 end_of_whole = end
+                if event.get("type") == _END:
+                    continue
                 good = event.get("type") in _GOOD
                 changes = event.get("size", 0), event.get("mtime_ns", 0)
                 yield _key(event.get("item")), *changes, good
@@ -131,6 +131,17 @@ class Manifest:
             self._known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", rows())
         if self._writes:
             file.truncate(end_of_whole)
+
+    def _check_binding(self, header: Event) -> None:
+        """Raise UsageError for a manifest of something else."""
+        if header.get("type") != _HEADER:
+            raise UsageError(f"{self._path} is not a manifest", "choose another file")
+        for name in ("version", "base_url", "command", "shard"):
+            if header.get(name) != self._binding.get(name):
+                raise UsageError(
+                    f"the manifest {self._path} is of {name} {header.get(name, 'none')}",
+                    "use one manifest for each server, command and shard",
+                )
 
     def is_done(self, item: str, size: int, mtime_ns: int) -> bool:
         """Return True if an item was done before and has not changed since."""
@@ -147,6 +158,13 @@ class Manifest:
             return
         with self._writing():
             _write(self._file, {**as_event(outcome), "item": self._name(outcome.item)})
+
+    def end(self, how: str, exit_code: int) -> None:
+        """Note how the run ended: "complete", "interrupted" or "stopped early"."""
+        if self._writes:
+            time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            with self._writing():
+                _write(self._file, {"type": _END, "end": how, "exit_code": exit_code, "time": time})
 
     def close(self) -> None:
         """Sync the file to disk and close it."""
@@ -165,6 +183,21 @@ class Manifest:
                 path=self._path,
                 fatal=True,
             ) from error
+
+
+def read_events(path: str) -> Iterator[Event]:
+    """Yield the header of a manifest, and the events after it; a last line that is cut is left out.
+
+    Raises UsageError if it is not a manifest, LocalError if it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            for number, (_, event) in enumerate(_whole_lines(file)):
+                if not number and event.get("type") != _HEADER:
+                    raise UsageError(f"{path} is not a manifest", "choose another file")
+                yield event
+    except OSError as error:
+        raise LocalError(f"{path} cannot be read: {error.strerror}", path=path) from error
 
 
 def _key(item: object) -> str:

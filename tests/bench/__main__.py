@@ -332,8 +332,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dcmweb-bench-") as folder:
         for row in ROWS:
             wanted = not sys.argv[1:] or any(part in row.name for part in sys.argv[1:])
-            if row.into_orthanc and orthanc.program() is None:
-                print(f"| {row.name} | {orthanc.MISSING} | | {row.target} |")
+            if row.into_orthanc and (missing := orthanc.missing()):
+                print(f"| {row.name} | {missing} | | {row.target} |")
             elif wanted:
                 run(row, Path(folder))
 

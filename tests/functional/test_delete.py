@@ -279,7 +279,7 @@ def test_without_waiting_operations_are_printed_and_waited_for_later(
     assert "begun 1" in begun.last
     assert f"{STUDY} begun as operation {OPERATION}" in begun.err
     assert "deleted\n" not in begun.err
-    assert json.loads((tmp_path / "m").read_text().splitlines()[-1])["type"] == "begun"
+    assert json.loads((tmp_path / "m").read_text().splitlines()[-2])["type"] == "begun"
     assert waited.code == by_url.code == 0
     assert f"operation {OPERATION} finished" in waited.err
     assert {r.target for r in origin.requests[1:]} == {f"/v1/{OPERATION}"}

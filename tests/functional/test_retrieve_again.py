@@ -132,5 +132,6 @@ def test_a_retrieval_that_is_killed_goes_on_where_it_was(dcmweb: Dcmweb, tmp_pat
     assert result.code == 0
     assert tree(tmp_path / "out") == archive.tree()
     known = [json.loads(line) for line in (tmp_path / "m").read_text().splitlines()]
-    assert {event["instance"] for event in known[1:]} == {uid for _, _, uid in archive.files}
-    assert all(os.path.exists(tmp_path / event["place"]) for event in known[1:])
+    assert known[-1]["end"] == "complete"
+    assert {event["instance"] for event in known[1:-1]} == {uid for _, _, uid in archive.files}
+    assert all(os.path.exists(tmp_path / event["place"]) for event in known[1:-1])

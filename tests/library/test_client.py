@@ -388,7 +388,8 @@ def test_a_manifest_lets_a_run_go_on(origin: Origin, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="manifest"):
             client.retrieve(output=tmp_path / "out", manifest=record).wait()
     lines = [json.loads(line) for line in record.read_text().splitlines()]
-    assert len(lines) == 5
+    kinds = [line["type"] for line in lines]
+    assert kinds == ["manifest", "stored", "stored", "end", "stored", "stored", "end"]
 
 
 def test_progress_is_told_and_can_be_asked_for(origin: Origin, tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ import dcmweb
 from dcmweb import Client
 
 EXPORTED = {
-    "AuthError", "Client", "Credentials", "DcmwebError", "Interrupted", "ItemsFailed",
+    "AuthError", "Client", "Credentials", "DcmwebError", "Finding", "Interrupted", "ItemsFailed",
     "LocalError", "NetworkError", "NothingMatched", "Outcome", "Progress", "ProtocolError",
     "Refused", "Rows", "Run", "SearchRows", "Settings", "Status", "Summary", "Transfer",
-    "UsageError", "Work", "WorkDone", "__version__", "perform",
+    "UsageError", "Verdict", "Work", "WorkDone", "__version__", "perform",
 }  # fmt: skip
 CALLS = {
-    "close", "delete", "metadata", "metadata_xml", "of", "retrieve", "search", "store",
-    "store_metadata", "wait", "base_url",
+    "base_url", "close", "delete", "from_profile", "metadata", "metadata_xml", "of", "ping",
+    "retrieve", "search", "store", "store_metadata", "wait",
 }  # fmt: skip
 
 

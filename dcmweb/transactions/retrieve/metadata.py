@@ -55,7 +55,7 @@ def metadata_of_all(
         try:
             target = given
             if isinstance(target, str):
-                target = parse_named_target(target, context.settings.base_url)
+                target = parse_named_target(target, *context.settings.roots)
             if target.representation is not Representation.METADATA:
                 raise UsageError(f"{target} is not metadata", "add /metadata to the path")
             yield from get(context, target.resource)

@@ -10,6 +10,7 @@ from dcmweb.http.media_types import MediaType, parse_wanted
 from dcmweb.local.layout import DEFAULT_TEMPLATE, Layout
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.retrieve.rendering_parameters import RenderingParameters, parse_rendering
+from dcmweb.transfer.shard import Shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class RetrieveOptions:
     stored. `layout` says where files go below the folder,
     such as `{PatientID}/{StudyDate}`; "" is by UIDs. `viewport`, `window` and `quality` are
     for what the server renders (section 8.3.5). `skip_existing` skips instances whose file exists.
+    `shard` is the part of the studies to retrieve, as I/N.
     """
 
     media_type: str = ""
@@ -29,16 +31,17 @@ class RetrieveOptions:
     window: str = ""
     quality: int | None = None
     skip_existing: bool = False
+    shard: str = ""
     dry_run: bool = False
     on_error: OnError = OnError.OUTCOME
 
     def __post_init__(self) -> None:
         """Check what is given."""
-        for name in ("media_type", "layout", "viewport", "window"):
+        for name in ("media_type", "layout", "viewport", "window", "shard"):
             _check_type(name, getattr(self, name), str)
         if self.quality is not None:
             _check_type("quality", self.quality, int)
-        _ = self.wanted, self.rendering, self.parsed_layout
+        _ = self.wanted, self.rendering, self.parsed_layout, Shard.parse(self.shard)
 
     @cached_property
     def wanted(self) -> MediaType | None:

@@ -25,6 +25,7 @@ from dcmweb.transactions.retrieve.rendered import (
 )
 from dcmweb.transactions.retrieve.zip_archive import ZipRetriever
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
+from dcmweb.transfer.shard import Shard
 
 
 def retrieve(
@@ -38,6 +39,7 @@ def retrieve(
     Paths that are given as text are read when their turn comes. A dry run lists what would be
     retrieved. Raises what stopped the run.
     """
+    context.shard = Shard.parse(options.shard)
     if not options.dry_run:
         destination.folder.prepare()
     yield from context.engine.run(_Retrieval(context, destination, options).jobs_of_all(targets))
@@ -50,7 +52,8 @@ class _Retrieval:
         self, context: RunContext, destination: Destination, options: RetrieveOptions
     ) -> None:
         self._engine = context.engine
-        self._base_url = context.settings.base_url
+        self._shard = context.shard
+        self._roots = context.settings.roots
         self._wanted = wanted = options.wanted
         self._rendering = rendering = options.rendering
         self._dry_run = options.dry_run
@@ -66,7 +69,7 @@ class _Retrieval:
 
     def jobs_of_all(self, targets: Iterable[Target | str]) -> Iterator[Job]:
         """Make a job for each target; several, where there are too few targets for the workers."""
-        rest = iter(targets)
+        rest = filter(self._is_ours, targets)
         first = list(islice(rest, self._engine.workers))
         is_one = isinstance(targets, Sequence) and len(targets) == 1
         are_few = is_one or len(first) < self._engine.workers
@@ -75,6 +78,17 @@ class _Retrieval:
                 yield from self._spread(target)
             else:
                 yield self._guarded(target, partial(self._whole, target))
+
+    def _is_ours(self, given: Target | str) -> bool:
+        """Return True for what belongs to the part that this run is for; the whole store does."""
+        if self._shard is None:
+            return True
+        try:
+            target = parse_named_target(given, *self._roots) if isinstance(given, str) else given
+        except UsageError:
+            return self._shard.has(str(given))
+        is_whole_store = not (target.resource.study or target.address)
+        return is_whole_store or self._shard.has(target.resource.study or target.address)
 
     def _guarded(self, target: Target | str, job: Job) -> Job:
         return partial(self._on_error.apply, self._engine, str(target), job)
@@ -98,7 +112,7 @@ class _Retrieval:
 
     def jobs(self, given: Target | str, *, spread: bool) -> Iterator[Job]:
         """Make the jobs of a target; `spread` makes many small ones for a study."""
-        target = parse_named_target(given, self._base_url) if isinstance(given, str) else given
+        target = parse_named_target(given, *self._roots) if isinstance(given, str) else given
         self._check(target)
         if self._dry_run:
             yield from self._planned(target)

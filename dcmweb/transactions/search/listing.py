@@ -36,8 +36,14 @@ class Lister:
         self._takes_includefield = True
 
     def studies(self) -> Iterator[tuple[Resource | None, int | None]]:
-        """Yield all studies with the number of instances in each, None if unknown."""
-        yield from self._counted(Query(Resource(), Level.STUDIES))
+        """Yield all studies with the number of instances in each, None if unknown.
+
+        If the run is for a part of the whole, only those of that part.
+        """
+        shard = self._context.shard
+        for study, count in self._counted(Query(Resource(), Level.STUDIES)):
+            if shard is None or shard.has(study.study if study else ""):
+                yield study, count
 
     def series(self, study: Resource) -> Iterator[tuple[Resource | None, int | None]]:
         """Yield the series of a study in the same way."""

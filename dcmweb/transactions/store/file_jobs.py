@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from dcmweb.transactions.store.finding import find_files, find_listed_files, why
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transfer.outcomes import IsDone, Outcome, Status
+from dcmweb.transfer.shard import Shard
 
 HELD = 32 * 1024 * 1024  # bytes of files that are kept in memory until they are sent
 GUESSED = 512 * 1024  # bytes in a file whose size is not known before it is opened
@@ -34,6 +36,7 @@ class Files:
     masks: Sequence[str]
     listed: Iterable[str]
     on_error: OnError
+    shard: Shard | None = None
     unmatched: list[str] = field(default_factory=list)
     any_found: bool = False
 
@@ -41,7 +44,8 @@ class Files:
         for found in chain(find_files(self.masks), find_listed_files(self.listed)):
             if not found.missing:
                 self.any_found = True
-                yield found
+                if self.shard is None or self.shard.has(_folder(found.path)):
+                    yield found
             elif self.on_error is OnError.RAISE:
                 raise NothingMatched(*why_nothing([found.path]))
             else:
@@ -55,6 +59,11 @@ class Files:
             raise NothingMatched(*why_nothing(self.masks))
         reason = "no such file, or nothing matches"
         return [Outcome(Status.FAILED, mask, reason=reason) for mask in self.unmatched]
+
+
+def _folder(path: str) -> str:
+    """Return the folder of a file, written in one way: its files belong to the same part."""
+    return os.path.dirname(os.path.normpath(path)).replace(os.sep, "/")
 
 
 @dataclass

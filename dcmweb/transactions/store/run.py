@@ -19,6 +19,7 @@ from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstan
 from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transactions.store.verify import Verification
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
+from dcmweb.transfer.shard import Shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +28,13 @@ class StoreOptions:
 
     A dry run sends nothing. To verify is to ask the server afterwards whether it has every
     instance. The storage class is that of Google Cloud Healthcare; "" leaves it to the server.
+    The shard is the part of the folders whose files to store, as I/N.
     """
 
     dry_run: bool = False
     verify: bool = False
     storage_class: str = ""
+    shard: str = ""
     on_error: OnError = OnError.OUTCOME
 
 
@@ -49,7 +52,7 @@ def store(
     all, and what stopped the run otherwise.
     """
     sender = _sender(context, options)
-    files = Files(masks, listed, options.on_error)
+    files = Files(masks, listed, options.on_error, Shard.parse(options.shard))
     jobs = FileJobs(context, files, is_done, sender, identifies_all=_verifies(options))
     yield from _run(context, iter(jobs), options)
 

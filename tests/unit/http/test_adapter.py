@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,6 +20,25 @@ from tests.functional.origin import Answer, Request, serving
 
 def answered(_: Request) -> Answer:
     return Answer(200, b"[]", {"Content-Type": "application/dicom+json"})
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_many_requests_go_through_one_proxy(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    with serving(answered) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        transport = Transport(Settings(base_url="http://server.example/", workers=workers))
+        session = Session(transport)
+
+        def search() -> bytes:
+            with session.get("studies", accept="*/*") as response:
+                return response.content()
+
+        with ThreadPoolExecutor(workers) as pool:
+            answers = [pool.submit(search) for _ in range(3 * workers)]
+        assert {answer.result() for answer in answers} == {b"[]"}
+        transport.close()
+    assert len(proxy.requests) == 3 * workers
 
 
 def test_probes_keep_an_idle_connection_alive(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,13 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError, Transp
 
 from dcmweb.errors import AuthError, DcmwebError, NetworkError, UsageError
 from dcmweb.http import auth
-from dcmweb.http.auth import Authentication, BasicAuth, BearerAuth, GoogleAuth, choose, is_google
-from dcmweb.settings import AuthScheme, Credentials
+from dcmweb.http.auth import Authentication
+from dcmweb.http.auth.basic import BasicAuth
+from dcmweb.http.auth.bearer import BearerAuth
+from dcmweb.http.auth.google import GOOGLE_SCOPE, GoogleAuth, is_google
+from dcmweb.settings import AuthScheme, Credentials, Settings
+
+PASSWORD_VARIABLE, TOKEN_VARIABLE = "DCMWEB_PASSWORD", "DCMWEB_TOKEN"
 
 GOOGLE_URL = "https://healthcare.googleapis.com/v1/projects/p"
 OTHER_URL = "https://pacs.example/dicomweb"
@@ -24,8 +29,12 @@ OTHER_URL = "https://pacs.example/dicomweb"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (auth.PASSWORD_VARIABLE, auth.TOKEN_VARIABLE):
+    for name in (PASSWORD_VARIABLE, TOKEN_VARIABLE):
         monkeypatch.delenv(name, raising=False)
+
+
+def choose(url: str, given: Credentials) -> Authentication:
+    return auth.choose(Settings(base_url=url, credentials=given))
 
 
 def header(authentication: Authentication) -> str | None:
@@ -79,7 +88,7 @@ def test_what_is_chosen(
     kind: type[Authentication],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(auth.TOKEN_VARIABLE, token)
+    monkeypatch.setenv(TOKEN_VARIABLE, token)
     assert type(choose(url, given)) is kind
 
 
@@ -116,7 +125,7 @@ def test_basic(
     given: Credentials, variable: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if variable is not None:
-        monkeypatch.setenv(auth.PASSWORD_VARIABLE, variable)
+        monkeypatch.setenv(PASSWORD_VARIABLE, variable)
     basic = choose(OTHER_URL, given)
     scheme, _, encoded = (header(basic) or "").partition(" ")
     assert (scheme, base64.b64decode(encoded).decode()) == ("Basic", expected)
@@ -124,7 +133,7 @@ def test_basic(
 
 
 def test_a_token_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(auth.TOKEN_VARIABLE, " abc.def-_~+/= \n")
+    monkeypatch.setenv(TOKEN_VARIABLE, " abc.def-_~+/= \n")
     bearer = choose(OTHER_URL, Credentials())
     assert header(bearer) == "Bearer abc.def-_~+/="
     assert not bearer.renew(prepared(bearer))
@@ -156,7 +165,7 @@ def test_token_files_as_people_have_them(content: bytes, tmp_path: Path) -> None
 @pytest.mark.parametrize("token", ["Bearer abc", "Authorization: Bearer abc", "\ufeffabc"])
 def test_tokens_that_are_given_otherwise(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert header(choose(OTHER_URL, Credentials(token=token))) == "Bearer abc"
-    monkeypatch.setenv(auth.TOKEN_VARIABLE, token)
+    monkeypatch.setenv(TOKEN_VARIABLE, token)
     assert header(choose(OTHER_URL, Credentials())) == "Bearer abc"
 
 
@@ -224,10 +233,10 @@ def test_what_is_no_token_is_an_auth_error(content: bytes, tmp_path: Path) -> No
 
 
 def test_a_token_that_cannot_be_a_header_is_an_auth_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(auth.TOKEN_VARIABLE, "secret\r\nX: y")
+    monkeypatch.setenv(TOKEN_VARIABLE, "secret\r\nX: y")
     with pytest.raises(AuthError) as caught:
         choose(OTHER_URL, Credentials())
-    assert auth.TOKEN_VARIABLE in str(caught.value)
+    assert TOKEN_VARIABLE in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
@@ -262,7 +271,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeGoogle:
     credentials = FakeGoogle()
 
     def default(scopes: list[str]) -> tuple[FakeGoogle, str]:
-        assert scopes == [auth.GOOGLE_SCOPE]
+        assert scopes == [GOOGLE_SCOPE]
         return credentials, "project"
 
     monkeypatch.setattr(google.auth, "default", default)

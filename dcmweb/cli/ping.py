@@ -1,0 +1,83 @@
+"""`dcmweb BASE_URL ping`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcmweb.cli.command import Command
+from dcmweb.cli.options import Invocation, with_client
+from dcmweb.errors import DcmwebError, ExitCode, Interrupted
+
+if TYPE_CHECKING:
+    from dcmweb.library.client import Client
+    from dcmweb.transactions.ping.finding import Finding
+
+_NAME, _VERDICT = 12, 9  # columns
+
+
+@click.command(cls=Command)
+@click.option(
+    "--write-test",
+    is_flag=True,
+    help="Also store an instance made for this, look for it, retrieve it, and delete it again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@with_client
+def ping(invocation: Invocation, client: Client, write_test: bool, as_json: bool) -> int:
+    """Find out whether a server is there, is DICOMweb, and what it offers.
+
+    \b
+    ping                       the connection, the credentials, each service and its forms
+    ping --write-test          also store, retrieve and delete an instance
+    ping --json                one JSON object with the figures
+    """
+    console = invocation.console
+    findings: list[Finding] = []
+    error: DcmwebError | None = None
+    try:
+        with closing(client.ping(write_test=write_test)) as run:
+            for finding in run:
+                findings.append(finding)
+                if not as_json:
+                    console.data(_line(finding))
+    except Interrupted:
+        raise
+    except DcmwebError as raised:
+        error = raised
+    code = _exit_code(findings, error)
+    if as_json:
+        console.data(json.dumps(_as_json(client.base_url, findings, error, code), indent=2))
+    if error is not None:
+        raise error
+    return code
+
+
+def _line(finding: Finding) -> str:
+    from dcmweb.cli.text import visible
+
+    words = visible(finding.words)
+    return f"{finding.name:{_NAME}}  {finding.verdict.value:{_VERDICT}}  {words}".rstrip()
+
+
+def _exit_code(findings: list[Finding], error: DcmwebError | None) -> int:
+    if error is not None:
+        return int(error.exit_code)
+    from dcmweb.transactions.ping.finding import Verdict
+
+    failed = any(finding.verdict is Verdict.FAILED for finding in findings)
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK
+
+
+def _as_json(
+    url: str, findings: list[Finding], error: DcmwebError | None, code: int
+) -> dict[str, Any]:
+    listed = [
+        {"name": one.name, "verdict": one.verdict.value, "words": one.words, **one.details}
+        for one in findings
+    ]
+    failed = {"error": str(error)} if error else {}
+    return {"url": url, "findings": listed, **failed, "exit_code": int(code)}

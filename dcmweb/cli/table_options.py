@@ -1,0 +1,84 @@
+"""Options of the command line that are made from the table of options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from dcmweb.settings.options import BY_KEY, OPTIONS, Kind, Option
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+VARIABLE_PREFIX = "DCMWEB_"
+
+
+class TableOption(click.Option):
+    """An option that can be given several times has a line for each value in its variable."""
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        """Read the variable; values may have spaces in them."""
+        text = self.resolve_envvar_value(ctx)
+        if text is None or not self.multiple:
+            return super().value_from_envvar(ctx)
+        return [line for line in text.splitlines() if line.strip()]
+
+
+def made_from(option: Option) -> Callable[[_Function], _Function]:
+    """Return the decorator that adds an option to a command."""
+    short = [f"-{option.short}"] if option.short else []
+    long = [] if option.name == "parallel" else [f"--{option.name}"]  # that of the old tool: -m
+    more: dict[str, Any] = {}
+    if option.kind is Kind.FLAG:
+        more["is_flag"] = True
+        more["default"] = None
+    else:
+        more["type"] = _type_of(option)
+        more["metavar"] = option.metavar
+        more["multiple"] = option.kind in (Kind.TEXTS, Kind.PAIRS)
+    text = option.help
+    if option.default is not None:
+        text = f"{text.rstrip('.')} ({option.default:g})." if _is_number(option) else text
+    return click.option(
+        *short, *long, option.key, cls=TableOption, envvar=option.variable, help=text, **more
+    )
+
+
+def common(function: _Function) -> _Function:
+    """Add all options of the table that are not those of certain commands."""
+    for option in reversed(OPTIONS):
+        if not option.commands:
+            function = made_from(option)(function)
+    return function
+
+
+def named(name: str) -> Callable[[_Function], _Function]:
+    """Return the decorator that adds an option of the table by its name."""
+    return made_from(BY_KEY[name.replace("-", "_")])
+
+
+def variable_of(parameter: click.Option) -> str:
+    """Return the environment variable that sets an option, by its longest name."""
+    name = max(parameter.opts, key=len).lstrip("-").replace("-", "_")
+    return f"{VARIABLE_PREFIX}{name.upper()}"
+
+
+def is_set(variable: str) -> bool:
+    """Return True if a variable is set; an empty one is not, as click has it."""
+    return bool(os.environ.get(variable))
+
+
+def _is_number(option: Option) -> bool:
+    return option.kind in (Kind.COUNT, Kind.SECONDS)
+
+
+def _type_of(option: Option) -> Any:
+    if option.choices:
+        return click.Choice(option.choices)
+    if option.kind is Kind.COUNT:
+        return click.IntRange(option.lowest, option.highest)
+    if option.kind is Kind.SECONDS:
+        return click.FloatRange(min=0, min_open=True)
+    return str

@@ -1,0 +1,258 @@
+"""The table of options: each is an option of the command line, a variable, and a key of a profile.
+
+`--token-file FILE`, `DCMWEB_TOKEN_FILE` and `token-file = "FILE"` mean the same. The command line,
+profiles and the documentation are made from this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Any
+
+from dcmweb.errors import UsageError
+from dcmweb.settings.credentials import AuthScheme, Credentials
+from dcmweb.settings.settings import ADAPTIVE_WORKERS, MOST_WORKERS, Settings
+
+
+class Kind(Enum):
+    """What the value of an option is."""
+
+    FLAG = "true or false"
+    TEXT = "text"
+    FILE = "the path of a file"
+    COUNT = "a whole number"
+    SECONDS = "a number of seconds above 0"
+    TEXTS = "a list of texts"
+    PAIRS = "a list of NAME: VALUE"
+
+
+class Group(Enum):
+    """What an option is about; the heading that it is shown under."""
+
+    TRANSFER = "Transfer"
+    CREDENTIALS = "Credentials"
+    CONNECTION = "Connection"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option, by its long name without dashes; `short` is its other name, if it has one.
+
+    `field` is that of Settings or Credentials; without one, the value is for the command line.
+    """
+
+    name: str
+    kind: Kind
+    group: Group
+    help: str
+    metavar: str = ""
+    short: str = ""
+    field: str = ""
+    default: float | None = None  # shown; that of the field counts
+    lowest: int | None = None
+    highest: int | None = None
+    choices: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()  # those that take it; without any, all that use a server
+    separator: str = ":"  # between the name and the value of a pair
+
+    @property
+    def key(self) -> str:
+        """The name as Python has it."""
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets the option."""
+        return f"DCMWEB_{self.key.upper()}"
+
+
+def _credential(name: str, metavar: str, text: str, **more: Any) -> Option:
+    kind = {"FILE": Kind.FILE}.get(metavar, Kind.TEXT)
+    given = {"kind": kind, "field": name.replace("-", "_"), **more}
+    return Option(name=name, metavar=metavar, help=text, group=Group.CREDENTIALS, **given)
+
+
+def _connection(name: str, kind: Kind, metavar: str, text: str, **more: Any) -> Option:
+    given = {"field": name.replace("-", "_"), **more}
+    return Option(name=name, kind=kind, metavar=metavar, help=text, group=Group.CONNECTION, **given)
+
+
+SCHEMES = ", ".join(scheme.value for scheme in AuthScheme)
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        name="parallel",
+        short="m",
+        kind=Kind.FLAG,
+        group=Group.TRANSFER,
+        help="Transfer in parallel; adapts the number of concurrent requests, up to "
+        f"{ADAPTIVE_WORKERS}.",
+    ),
+    Option(
+        name="workers",
+        short="j",
+        kind=Kind.COUNT,
+        group=Group.TRANSFER,
+        metavar="N",
+        lowest=1,
+        highest=MOST_WORKERS,
+        help="Transfer in parallel with N concurrent requests.",
+    ),
+    _credential(
+        "auth",
+        "SCHEME",
+        f"How to authenticate: {SCHEMES}, or a scheme of an installed package. By default, "
+        "Google's and Amazon's own credentials are used for their servers, and other credentials "
+        "where you give them.",
+        field="scheme",
+    ),
+    _credential(
+        "user",
+        "NAME",
+        "User name for basic authentication. The password is taken from DCMWEB_PASSWORD, or "
+        "asked for in the terminal.",
+    ),
+    _credential("password-file", "FILE", "Read the password from FILE."),
+    _credential("password-command", "COMMAND", "Run COMMAND, and read the password it prints."),
+    _credential(
+        "token-file",
+        "FILE",
+        "Read a bearer token from FILE. DCMWEB_TOKEN can hold a token instead.",
+    ),
+    _credential(
+        "token-command",
+        "COMMAND",
+        "Run COMMAND, and read the bearer token it prints, again when the token expires.",
+    ),
+    _credential("service-account", "FILE", "Use the key of a Google service account in FILE."),
+    _credential("quota-project", "ID", "Google project that requests are billed to."),
+    _credential("token-url", "URL", "Where OAuth2 tokens are issued."),
+    _credential("client-id", "ID", "OAuth2 client; its secret is in DCMWEB_CLIENT_SECRET."),
+    _credential("client-secret-file", "FILE", "Read the OAuth2 client's secret from FILE."),
+    _credential(
+        "client-secret-command", "COMMAND", "Run COMMAND, and read the client's secret it prints."
+    ),
+    _credential(
+        "scope",
+        "SCOPE",
+        "OAuth2 scope to ask for; can be given several times.",
+        kind=Kind.TEXTS,
+        field="scopes",
+    ),
+    _credential("aws-profile", "NAME", "Profile of the AWS configuration to take credentials of."),
+    _credential("aws-region", "REGION", "AWS region; by default the one in the host name."),
+    _credential("cert", "FILE", "Present the client certificate in FILE (PEM) to the server."),
+    _credential(
+        "key",
+        "FILE",
+        "Private key of --cert, if it is in a file of its own. Its password is in "
+        "DCMWEB_KEY_PASSWORD, or asked for in the terminal.",
+    ),
+    _credential("key-password-file", "FILE", "Read the password of the private key from FILE."),
+    _credential(
+        "key-password-command",
+        "COMMAND",
+        "Run COMMAND, and read the password of the private key it prints.",
+    ),
+    _credential(
+        "header",
+        "'NAME: VALUE'",
+        "Send this header field with each request; can be given several times. @FILE as VALUE "
+        "reads it from a file, $NAME from a variable.",
+        kind=Kind.PAIRS,
+        field="headers",
+    ),
+    _credential(
+        "query",
+        "NAME=VALUE",
+        "Send this parameter with each request; can be given several times. VALUE is as that of "
+        "--header.",
+        kind=Kind.PAIRS,
+        separator="=",
+    ),
+    _credential(
+        "auth-option",
+        "NAME=VALUE",
+        "Option of a scheme that another package brings; can be given several times.",
+        kind=Kind.PAIRS,
+        separator="=",
+        field="options",
+    ),
+    _connection(
+        "ca-bundle", Kind.FILE, "FILE", "Trust the CA certificates in FILE, which can be a folder."
+    ),
+    _connection("insecure", Kind.FLAG, "", "Do not check the server's certificate."),
+    _connection(
+        "proxy",
+        Kind.TEXT,
+        "URL",
+        "Connect through this HTTP or SOCKS proxy; by default that of HTTPS_PROXY or HTTP_PROXY.",
+    ),
+    _connection("qido-root", Kind.TEXT, "URL", "Root of the search service, if it has its own."),
+    _connection("wado-root", Kind.TEXT, "URL", "Root of the retrieve service, if it has its own."),
+    _connection("stow-root", Kind.TEXT, "URL", "Root of the store service, if it has its own."),
+    _connection(
+        "timeout",
+        Kind.SECONDS,
+        "SECONDS",
+        "Give up if no data moves on a connection for this long.",
+        field="idle_timeout",
+        default=Settings.idle_timeout,
+    ),
+    _connection(
+        "connect-timeout",
+        Kind.SECONDS,
+        "SECONDS",
+        "Give up if the server does not accept a connection for this long.",
+        default=Settings.connect_timeout,
+    ),
+    _connection(
+        "retries",
+        Kind.COUNT,
+        "N",
+        "Number of retries for transient failures.",
+        lowest=0,
+        default=Settings.retries,
+    ),
+)
+
+BY_KEY = {option.key: option for option in OPTIONS}
+_OF_CREDENTIALS = {one.name for one in fields(Credentials)}
+
+
+def settings_from(base_url: str, values: Mapping[str, Any]) -> Settings:
+    """Make settings of values by the keys of options, and of secrets; None is not given.
+
+    Raises UsageError for what cannot be.
+    """
+    settings: dict[str, Any] = {}
+    credentials: dict[str, Any] = {}
+    for key, value in values.items():
+        option = BY_KEY.get(key)
+        name = option.field if option else key
+        if not name or value is None:
+            continue
+        owner = credentials if name in _OF_CREDENTIALS else settings
+        owner[name] = _as_field(option, value)
+    adapts = bool(values.get("parallel")) and not values.get("workers")
+    settings["workers"] = ADAPTIVE_WORKERS if adapts else values.get("workers") or 1
+    return Settings(
+        base_url=base_url, credentials=Credentials(**credentials), adapts=adapts, **settings
+    )
+
+
+def _as_field(option: Option | None, value: Any) -> Any:
+    if option and option.kind is Kind.PAIRS:
+        return tuple(pair_of(option, one) for one in value)
+    return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
+def pair_of(option: Option, text: str) -> tuple[str, str]:
+    """Split the name from the value. Raises UsageError if one of them is missing."""
+    name, separator, value = text.partition(option.separator)
+    if not (name.strip() and separator and value.strip()):
+        form = option.metavar.strip("'")
+        raise UsageError(f"--{option.name} lacks a name or a value", f"write it as {form}")
+    return name.strip(), value.strip()

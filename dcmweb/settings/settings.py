@@ -1,0 +1,82 @@
+"""Everything a client is told, in one frozen object that is checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from dcmweb.settings.base_url import parse_base_url
+from dcmweb.settings.checks import check_range, check_seconds, check_text
+from dcmweb.settings.credentials import Credentials, with_user
+
+MIB = 1024 * 1024
+MOST_WORKERS = 64
+ROOTS = ("qido_root", "wado_root", "stow_root")
+ADAPTIVE_WORKERS = 20  # at most, where the number adapts itself; what Google advises
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a client is told. Times are in seconds, sizes in bytes.
+
+    `base_url` is the root of the DICOMweb service; a slash at its end is dropped, and a user name
+    and password in it become the credentials, unless there are others. Raises UsageError for what
+    cannot be.
+    """
+
+    base_url: str
+    credentials: Credentials = field(default_factory=Credentials)
+    workers: int = 1  # the most, if their number adapts itself
+    adapts: bool = False
+    retries: int = 5
+    retry_time: float = 300.0  # no new attempt once this long after the first
+    connect_timeout: float = 10.0
+    idle_timeout: float = 120.0  # without a byte in either direction
+    ca_bundle: str = ""  # file or folder
+    insecure: bool = False
+    proxy: str = field(default="", repr=False)  # URL, in which there may be a password
+    qido_root: str = ""  # URLs of services that are not below BASE_URL
+    wado_root: str = ""
+    stow_root: str = ""
+    batch_bytes: int = 8 * MIB
+    batch_count: int = 256
+    page_size: int = 5000
+    operation_time: float = 3600.0  # how long a long-running operation is waited for
+
+    def __post_init__(self) -> None:
+        """Check what is given, and bring the base URL into its one form."""
+        check_text("BASE_URL", self.base_url)
+        for name in ("ca_bundle", "proxy"):
+            check_text(name, getattr(self, name))
+        url, user, password = parse_base_url(self.base_url)
+        object.__setattr__(self, "base_url", url)
+        object.__setattr__(self, "credentials", with_user(self.credentials, user, password))
+        for name in ROOTS:
+            object.__setattr__(self, name, self._root(name))
+        check_range("workers", self.workers, 1, MOST_WORKERS)
+        check_range("retries", self.retries, 0)
+        for name in ("batch_bytes", "batch_count", "page_size"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("retry_time", "connect_timeout", "idle_timeout", "operation_time"):
+            check_seconds(name, getattr(self, name))
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """The root of the service, and those of its parts that have their own."""
+        own = [getattr(self, name) for name in ROOTS]
+        return tuple(dict.fromkeys(filter(None, [self.base_url, *own])))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the password of a proxy: another process needs HTTPS_PROXY."""
+        parts = urlsplit(self.proxy)
+        host = parts.netloc.rpartition("@")[2]
+        return {**self.__dict__, "proxy": urlunsplit(parts._replace(netloc=host))}
+
+    def _root(self, name: str) -> str:
+        """Return the URL of a service: of its own, or below BASE_URL."""
+        given = getattr(self, name)
+        check_text(name, given)
+        if not given:
+            return ""
+        return parse_base_url(given, name)[0]

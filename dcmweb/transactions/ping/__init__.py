@@ -1,0 +1,1 @@
+"""What a server is: whether it answers, as what, and which services it offers."""
