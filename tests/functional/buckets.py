@@ -11,7 +11,6 @@ import hmac
 import http.client
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -28,7 +27,8 @@ import pytest
 
 from tests.functional.origin import Answer, Request, serving
 
-AZURITE = "azurite is not installed: npm install --global azurite"
+ROOT = Path(__file__).parent.parent.parent
+AZURITE = "azurite is not installed: run .ci/install-servers"
 _ACCOUNT = "devstoreaccount1"  # azurite's own account and key, as its documentation has them
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _VERSION = "2021-08-06"
@@ -171,13 +171,14 @@ def moto_server(log: Path) -> Iterator[str]:
 @contextmanager
 def azurite_server(log: Path) -> Iterator[str]:
     """Run azurite for the time of a block, which gets its URL; skip the test without it."""
-    program = shutil.which("azurite-blob")
-    if program is None:
+    folder = Path(os.environ.get("DCMWEB_AZURITE") or ROOT / ".cache" / "azurite")
+    program = folder / "node_modules" / ".bin" / "azurite-blob"
+    if not program.exists():
         if os.environ.get("DCMWEB_REQUIRE_LIVE"):
             pytest.fail(AZURITE)
         pytest.skip(AZURITE)
     options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
-    command = [program, "--blobHost", "127.0.0.1", "--blobPort", "{port}", *options]
+    command = [str(program), "--blobHost", "127.0.0.1", "--blobPort", "{port}", *options]
     with _running(command, log) as url:
         yield url
 

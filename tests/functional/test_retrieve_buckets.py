@@ -79,6 +79,7 @@ def test_retrieval_to_google(dcmweb: Dcmweb, origin: Origin, moto: str) -> None:
         check_retrieval(dcmweb, origin, bucket)
 
 
+@pytest.mark.live
 @pytest.mark.slow
 def test_retrieval_into_azure(dcmweb: Dcmweb, origin: Origin, tmp_path: Path) -> None:
     with azurite_server(tmp_path / "log") as url:

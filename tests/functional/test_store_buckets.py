@@ -85,6 +85,7 @@ def test_masks_prefixes_and_names_at_google(dcmweb: Dcmweb, origin: Origin, moto
         check_masks(dcmweb, origin, bucket)
 
 
+@pytest.mark.live
 @pytest.mark.slow
 def test_masks_prefixes_and_names_in_azure(dcmweb: Dcmweb, origin: Origin, tmp_path: Path) -> None:
     with azurite_server(tmp_path / "log") as url:
