@@ -72,6 +72,7 @@ def store(
     store "./*"                files in this folder only
     store "./**.dcm"           below it as well
     store study.zip "*.tgz"    what is in ZIP and tar archives
+    store "s3://bucket/**.dcm" what is in a bucket
     store ./study --manifest study.ndjson
                                only what is not done yet
     store --metadata instance.json image.jpg

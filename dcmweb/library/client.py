@@ -127,7 +127,8 @@ class Client(ClientBase):
     ) -> Transfer:
         """Store DICOM files as they are (PS3.18 section 10.5); yields the outcome of each file.
 
-        `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`;
+        `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`; also
+        archives, members of archives, and addresses of buckets such as `s3://bucket/ct/**.dcm`;
         `listed` are files and folders in which no character has a meaning of its own. `verify`
         asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
         `storage_class` is that of Google Cloud Healthcare. `shard`, as I/N, stores the files of one
@@ -243,6 +244,8 @@ class Client(ClientBase):
         on_error: WhatOnError = OnError.OUTCOME,
     ) -> Transfer:
         """Retrieve into the folder `output` (PS3.18 section 10.4); yields the outcome of each item.
+
+        `output` can also be the address of a place in a bucket, such as `s3://bucket/prefix`.
 
         `paths` name studies, series, instances and frames, such as `studies/1.2/series/3.4`, with
         /metadata, /rendered, /thumbnail or /bulkdata after them for another representation;

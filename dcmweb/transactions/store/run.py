@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
+from dcmweb.buckets.addresses import is_bucket
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import UsageError
 from dcmweb.local.masks import find, find_listed
@@ -72,6 +73,10 @@ def store_metadata(
     """
     from dcmweb.transactions.store.from_metadata import compose
 
+    if any(map(is_bucket, masks)):
+        raise UsageError(
+            "images and documents for --metadata are read from this machine", "copy them here first"
+        )
     composed, problems = compose(metadata, chain(find(masks), find_listed(listed)))
     for problem in problems:
         yield Outcome(Status.FAILED, problem.item, reason=problem.words)
