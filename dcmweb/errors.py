@@ -39,7 +39,7 @@ class ExitCode(IntEnum):
         return code
 
     OK = 0, "all done (skipped and already-there items included)"
-    SOME_FAILED = 1, "ran to the end, some items failed"
+    SOME_FAILED = 1, "ran to the end, some items failed, or `check` found a difference"
     USAGE = 2, "usage error"
     NOTHING_MATCHED = 3, "nothing matched: no file for a mask, no such resource"
     AUTH = 4, "authentication or authorisation"

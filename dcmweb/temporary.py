@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -108,3 +109,17 @@ class Kept:
 
     def check(self) -> None:
         """Do nothing, as the bytes cannot change."""
+
+
+@contextmanager
+def using_temporary_database() -> Iterator[None]:
+    """Translate errors of a database in a temporary file, such as a full disk. Raises LocalError.
+
+    SQLite picks the folder: that in SQLITE_TMPDIR or TMPDIR, /var/tmp, or /tmp.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LocalError(
+            f"the temporary database cannot be used: {error}", _HINT, fatal=True
+        ) from error

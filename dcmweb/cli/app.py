@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from dcmweb import __version__
+from dcmweb.cli.check import check
 from dcmweb.cli.config import config
 from dcmweb.cli.console import Console, ReaderGone
 from dcmweb.cli.delete import delete
@@ -99,10 +100,14 @@ def cli(**_options: Any) -> None:
     dcmweb http://localhost:8042/dicom-web search studies PatientName=Doe*
     dcmweb http://localhost:8042/dicom-web retrieve studies/1.2.3 --output ./data
     dcmweb http://localhost:8042/dicom-web delete studies/1.2.3
+    dcmweb http://localhost:8042/dicom-web check ./images
     """
 
 
-for command in (store, search, retrieve, delete, wait, ping, config, manifest, serve, demo):
+for command in (
+    *(store, search, retrieve, delete, check, wait, ping),
+    *(config, manifest, serve, demo),
+):
     cli.add_command(command)
 LOCAL_COMMANDS = ("config", "manifest", "serve", "demo")  # which take no BASE_URL
 

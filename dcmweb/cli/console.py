@@ -48,8 +48,17 @@ class Console:
 
         Raises ReaderGone if nobody reads it any more, LocalError if it cannot be written.
         """
+        self._hide_display()
         with self._writing():
             self._stdout.write(text + "\n")
+            self._stdout.flush()
+
+    def raw(self, data: bytes) -> None:
+        """Write bytes to stdout as they are; errors as of `data`."""
+        self._hide_display()
+        with self._writing():
+            self._stdout.flush()
+            self._stdout.buffer.write(data)
             self._stdout.flush()
 
     def stream(self, pieces: Iterable[str]) -> None:
@@ -76,6 +85,11 @@ class Console:
         with self._writing(), open(path, "rb") as file:
             shutil.copyfileobj(file, self._stdout.buffer)
             self._stdout.flush()
+
+    def _hide_display(self) -> None:
+        """Clear the progress bar if data go to a terminal as well, for which there is one line."""
+        if self._display and self._stdout.isatty():
+            self._display.hide()
 
     @staticmethod
     @contextmanager
@@ -254,7 +268,7 @@ def _nowhere() -> TextIO:
 
 
 def _group(group: FailureGroup) -> str:
-    others = group.count - len(group.examples)
+    others = min(group.count, group.outcomes) - len(group.examples)
     more = f" and {plural(others, 'other')}" if others else ""
     examples = ", ".join(group.examples)
     return f"{group.status.value} {group.count:,}: {group.reason}: {examples}{more}"
@@ -275,6 +289,8 @@ def _in_words(summary: Summary) -> str:
     transferred = f"Transferred {size(summary.bytes)} in {moved} files: "
     if summary.purpose in (Status.DELETED, Status.FINISHED):
         transferred, how[1:2] = "", []
+    if summary.purpose is Status.EQUAL:
+        transferred, how[1:2] = f"Checked {plural(summary.items, 'item')}: ", []
     if summary.purpose is Status.PLANNED:
         known = f", {size(summary.bytes)}" if summary.bytes else ""
         transferred, how = f"Dry run{known}: ", how[:1]
@@ -283,7 +299,9 @@ def _in_words(summary: Summary) -> str:
 
 def _shown(summary: Summary) -> list[Status]:
     """Choose what a summary names: first what the run was for, and always what failed."""
-    always = (Status.SKIPPED, Status.FAILED)
+    always: tuple[Status, ...] = (Status.SKIPPED, Status.FAILED)
+    if summary.purpose is Status.EQUAL:
+        always += (Status.MISSING, Status.EXTRA, Status.DIFFERENT)
     others = [
         status
         for status in Status

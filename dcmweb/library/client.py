@@ -36,6 +36,7 @@ from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
 
 if TYPE_CHECKING:
+    from dcmweb.library.other_side import OtherSide
     from dcmweb.transactions.context import RunContext
     from dcmweb.transactions.ping.finding import Finding
 
@@ -342,6 +343,34 @@ class Client(ClientBase):
         return self._transfer(
             "wait()", lambda context, _: wait(context, names, rule), Status.FINISHED
         )
+
+    def check(
+        self,
+        other: OtherSide,
+        paths: Resources | None = None,
+        *,
+        thorough: bool = False,
+        contents: bool = False,
+        one_way: bool = False,
+        each: bool = False,
+    ) -> Transfer:
+        """Compare the server with files, a manifest or another server; change nothing.
+
+        `other` is the reference: files, folders and masks, a manifest of `store` or `retrieve`,
+        the base URL of another server, or its Settings. `paths` are studies to compare; None is
+        all. What the server lacks is MISSING, what it has beyond the reference is EXTRA. An
+        outcome is of the largest resource whose `instances` all have the same: a study, a series or
+        an instance; the `place` of an instance is its file. Studies are first compared by counts.
+
+        All other arguments are those of `CheckOptions`. The run raises NothingMatched if the
+        reference has no instances.
+        """
+        from dcmweb.library.other_side import comparison
+        from dcmweb.transactions.check.options import CheckOptions
+
+        how = CheckOptions(thorough=thorough, contents=contents, one_way=one_way, each=each)
+        begin = comparison(self.settings, other, paths, how)
+        return self._transfer("check()", begin, Status.EQUAL)
 
     def ping(self, *, write_test: bool = False) -> Run[Finding]:
         """Find out about the server: whether it answers, as what, to whom, and what it offers.

@@ -11,17 +11,19 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timezone
 from threading import Lock
 from typing import Any, BinaryIO
 
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.locks import Locking, try_lock
+from dcmweb.temporary import using_temporary_database
 from dcmweb.transfer.outcomes import Event, Outcome, Status, as_event
 
 VERSION = 1
 _HEADER = "manifest"
+_LONGEST_HEADER = 64 * 1024
 _END = "end"
 _GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
 
@@ -185,6 +187,19 @@ class Manifest:
             ) from error
 
 
+def is_manifest(path: str) -> bool:
+    """Return True if a file begins as a manifest does."""
+    try:
+        if not os.path.isfile(path):
+            return False
+        with open(path, "rb") as file:
+            head = file.readline(_LONGEST_HEADER)
+        event = json.loads(head) if head.startswith(b"{") else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(event, dict) and event.get("type") == _HEADER
+
+
 def read_events(path: str) -> Iterator[Event]:
     """Yield the header of a manifest, and the events after it; a last line that is cut is left out.
 
@@ -198,6 +213,22 @@ def read_events(path: str) -> Iterator[Event]:
                 yield event
     except OSError as error:
         raise LocalError(f"{path} cannot be read: {error.strerror}", path=path) from error
+
+
+def last_events(events: Iterator[Event]) -> Iterator[Event]:
+    """Yield the last event of each item, in the order of their names.
+
+    Events without an item, as at the end of a run, are left out. The others are kept in a
+    temporary database, so that memory does not grow with their number.
+    """
+    with closing(sqlite3.connect("")) as known, using_temporary_database():
+        known.execute("PRAGMA journal_mode = OFF")
+        known.execute("CREATE TABLE known (item TEXT PRIMARY KEY, event TEXT) WITHOUT ROWID")
+        named = (event for event in events if "item" in event)
+        rows = ((_key(event["item"]), json.dumps(event)) for event in named)
+        known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?)", rows)
+        for (event,) in known.execute("SELECT event FROM known ORDER BY item"):
+            yield json.loads(event)
 
 
 def _key(item: object) -> str:

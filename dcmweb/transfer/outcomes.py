@@ -27,11 +27,15 @@ class Status(str, Enum):
     SKIPPED = "skipped"
     FAILED = "failed"
     UNKNOWN = "unknown"
+    EQUAL = "equal"  # these four are of a comparison
+    MISSING = "missing"
+    EXTRA = "extra"
+    DIFFERENT = "different"
 
     @property
     def is_good(self) -> bool:
         """Whether nothing needs to be done about the item."""
-        return self not in (Status.FAILED, Status.UNKNOWN)
+        return self not in _BAD
 
     @property
     def is_final(self) -> bool:
@@ -39,6 +43,7 @@ class Status(str, Enum):
         return self.is_good and self not in (Status.BEGUN, Status.PLANNED)
 
 
+_BAD = frozenset([Status.FAILED, Status.UNKNOWN, Status.MISSING, Status.EXTRA, Status.DIFFERENT])
 _MOVED = (Status.STORED, Status.RETRIEVED, Status.PLANNED)
 
 
@@ -65,6 +70,8 @@ class Outcome:
     `size` is in bytes; `place` is where it is now: a URL on the server, a path on this machine.
     `mtime_ns` is when a file was changed last, `attempts` how many requests it was in.
     `replaces` is the status of an earlier outcome of the item that this one replaces.
+    `instances` is how many instances the outcome of a comparison stands for; 0 if that is unknown,
+    or if the item is not a study, series or instance.
     """
 
     status: Status
@@ -78,6 +85,12 @@ class Outcome:
     instance: str = ""
     attempts: int = 0
     replaces: Status | None = None
+    instances: int = 0
+
+    @property
+    def weight(self) -> int:
+        """How many items it counts as."""
+        return self.instances or 1
 
     @classmethod
     def of(
@@ -117,6 +130,7 @@ def nothing_is_done(_item: str, _size: int, _mtime_ns: int) -> bool:
 
 
 Event = dict[str, Any]
+_LAST_FIELDS = ("instances", "place", "reason", "attempts")
 
 
 def as_event(outcome: Outcome) -> Event:
@@ -126,7 +140,7 @@ def as_event(outcome: Outcome) -> Event:
     bytes, `mtime_ns` in nanoseconds; `place` is where the item is now.
     """
     event: Event = {"type": outcome.status.name.lower(), "item": outcome.item}
-    for name in ("size", "mtime_ns", "study", "series", "instance", "place", "reason", "attempts"):
+    for name in ("size", "mtime_ns", "study", "series", "instance", *_LAST_FIELDS):
         if value := getattr(outcome, name):
             event[name] = value
     return event
@@ -143,10 +157,12 @@ class FailureGroup:
     reason: str
     count: int = 0
     examples: list[str] = field(default_factory=list)
+    outcomes: int = 0  # fewer than `count` if one stands for several items
 
-    def add(self, item: str) -> None:
-        """Count an item."""
-        self.count += 1
+    def add(self, item: str, weight: int = 1) -> None:
+        """Count an item, or something that stands for several."""
+        self.count += weight
+        self.outcomes += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append(item)
 
@@ -163,7 +179,7 @@ class Tally:
 
     def add(self, outcome: Outcome) -> None:
         """Count an outcome. Bytes count if they were moved or, in a dry run, would be."""
-        self.counts[outcome.status] += 1
+        self.counts[outcome.status] += outcome.weight
         if outcome.status in _MOVED:
             self.bytes += outcome.size
         if outcome.status in (Status.DONE_BEFORE, Status.SKIPPED):
@@ -172,7 +188,7 @@ class Tally:
             self.counts[outcome.replaces] -= 1
             self.bytes -= outcome.size if outcome.replaces in _MOVED else 0
         if not outcome.status.is_good:
-            self._problem(outcome.status, outcome.reason).add(outcome.item)
+            self._problem(outcome.status, outcome.reason).add(outcome.item, outcome.weight)
 
     def _problem(self, status: Status, reason: str) -> FailureGroup:
         """Find the group of a reason; numbers in it, such as UIDs, are ignored."""

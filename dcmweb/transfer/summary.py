@@ -86,6 +86,7 @@ class Summary(_Counted):
             return self
         first = self.failures[0] if self.failures else None
         why = f": {first.reason}" if first and first.reason else ""
+        what = "are not equal" if self.purpose is Status.EQUAL else "failed"
         raise ItemsFailed(
-            f"{self.failed} of {self.items} items failed{why}", self.end, summary=self
+            f"{self.failed} of {self.items} items {what}{why}", self.end, summary=self
         )

@@ -18,8 +18,8 @@ EXPORTED = {
     "UsageError", "Verdict", "Work", "WorkDone", "__version__", "perform",
 }  # fmt: skip
 CALLS = {
-    "base_url", "close", "delete", "from_profile", "metadata", "metadata_xml", "of", "ping",
-    "retrieve", "search", "store", "store_metadata", "wait",
+    "base_url", "check", "close", "delete", "from_profile", "metadata", "metadata_xml", "of",
+    "ping", "retrieve", "search", "store", "store_metadata", "wait",
 }  # fmt: skip
 
 

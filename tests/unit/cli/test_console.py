@@ -34,3 +34,29 @@ def test_what_a_terminal_cannot_show_is_escaped(encoding: str) -> None:
     err = stream(encoding)
     Console(stream(encoding), err).line("山.dcm failed")
     assert b"\\u5c71.dcm failed\r\n" in written(err)
+
+
+class Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_bar_is_cleared_before_data_are_written_to_a_terminal(is_terminal: bool) -> None:
+    hidden: list[bytes] = []
+
+    class Bar:
+        def show(self, progress: object) -> None: ...
+
+        def close(self) -> None: ...
+
+        def hide(self) -> None:
+            hidden.append(written(out))
+
+    out = (Terminal if is_terminal else io.TextIOWrapper)(io.BytesIO())
+    console = Console(out, stream("utf-8"))
+    console._display = Bar()
+    console.data("row")
+    console.raw(b"\xff\n")
+    assert written(out) == b"row\n\xff\n"
+    assert hidden == ([b"", b"row\n"] if is_terminal else [])

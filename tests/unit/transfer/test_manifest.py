@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.transfer.manifest import Manifest
+from dcmweb.transfer.manifest import Manifest, is_manifest, last_events
 from dcmweb.transfer.outcomes import Outcome, Status
 
 URL = "http://server.example/dicomweb"
@@ -130,3 +130,32 @@ def test_names_that_are_no_text_are_remembered(path: Path) -> None:
         manifest.record(outcome(Status.STORED, name))
     with opened(path) as manifest:
         assert manifest.is_done(name, 7, 5)
+
+
+def test_a_manifest_is_recognised_by_its_first_line(tmp_path: Path) -> None:
+    texts = {
+        '{"type": "manifest", "version": 1}\n': True,
+        '{"type": "stored"}\n': False,
+        "[]\n": False,
+        "": False,
+        '{"type": "manifest"': False,
+        "{" + " " * 100_000: False,
+    }
+    for number, (text, expected) in enumerate(texts.items()):
+        path = tmp_path / str(number)
+        path.write_text(text)
+        assert is_manifest(str(path)) is expected, text
+    assert not is_manifest(str(tmp_path))
+    assert not is_manifest(str(tmp_path / "none"))
+
+
+def test_the_last_event_of_each_item_is_read() -> None:
+    events: list[dict[str, object]] = [
+        {"item": "b", "n": 1},
+        {"item": "a", "n": 2},
+        {"item": "b", "n": 3},
+        {"item": "\udcff"},  # a byte that is not UTF-8
+        {"type": "end"},
+    ]
+    found = sorted(last_events(iter(events)), key=lambda event: str(event["item"]))
+    assert found == [events[1], events[2], events[3]]

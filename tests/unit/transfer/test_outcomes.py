@@ -27,9 +27,10 @@ def summary(*outcomes: Outcome, end: str = "") -> Summary:
 
 
 @pytest.mark.parametrize("status", Status)
-def test_only_failed_and_unknown_items_make_a_run_fail(status: Status) -> None:
+def test_only_items_that_failed_are_unknown_or_differ_make_a_run_fail(status: Status) -> None:
     found = summary(Outcome(Status.STORED, "a", 1), Outcome(status, "b", 1, "why"))
-    good = status not in (Status.FAILED, Status.UNKNOWN)
+    bad = (Status.FAILED, Status.UNKNOWN, Status.MISSING, Status.EXTRA, Status.DIFFERENT)
+    good = status not in bad
     assert (status.is_good, found.is_good) == (good, good)
     assert found.exit_code is (ExitCode.OK if good else ExitCode.SOME_FAILED)
     if good:
@@ -73,3 +74,13 @@ def test_the_outcome_of_a_resource_has_its_uids_and_its_path() -> None:
     found = Outcome.of(resource, Status.PLANNED)
     assert (found.item, found.study, found.series, found.instance) == (str(resource), "1", "2", "3")
     assert Outcome.of(resource, Status.STORED, "a.dcm", size=5).item == "a.dcm"
+
+
+def test_an_outcome_counts_as_the_instances_it_stands_for() -> None:
+    found = summary(
+        Outcome(Status.EQUAL, "studies/1", instances=10),
+        Outcome(Status.MISSING, "studies/2", reason="why", instances=5),
+        Outcome(Status.MISSING, "studies/3", reason="why"),
+    )
+    assert (found.items, found.failed) == (16, 6)
+    assert [(group.count, group.outcomes) for group in found.failures] == [(6, 2)]
