@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Refused,
         UsageError,
     )
+    from dcmweb.http.auth import Authentication, SchemeArguments
     from dcmweb.library.client import Client
     from dcmweb.library.runs import Rows, Run, SearchRows, Transfer
     from dcmweb.library.work import Work, WorkDone, perform
@@ -34,6 +35,7 @@ __version__ = "2.0.0.dev0"
 
 __all__ = [
     "AuthError",
+    "Authentication",
     "Client",
     "Credentials",
     "DcmwebError",
@@ -49,6 +51,7 @@ __all__ = [
     "Refused",
     "Rows",
     "Run",
+    "SchemeArguments",
     "SearchRows",
     "Settings",
     "Status",
@@ -63,6 +66,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Authentication": "dcmweb.http.auth",
     "Client": "dcmweb.library.client",
     "Credentials": "dcmweb.settings",
     "Finding": "dcmweb.transactions.ping.finding",
@@ -70,6 +74,7 @@ _HOMES = {
     "Progress": "dcmweb.transfer.summary",
     "Rows": "dcmweb.library.runs",
     "Run": "dcmweb.library.runs",
+    "SchemeArguments": "dcmweb.http.auth",
     "SearchRows": "dcmweb.library.runs",
     "Settings": "dcmweb.settings",
     "Status": "dcmweb.transfer.outcomes",

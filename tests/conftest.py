@@ -50,13 +50,14 @@ def pytest_configure() -> None:
 
 def clean_environment() -> dict[str, str]:
     """The environment without what would change where requests go and with what."""
-    dropped = ("DCMWEB_", "GOOGLE_", "CLOUDSDK_", "REQUESTS_", "CURL_", "SSL_")
+    dropped = ("DCMWEB_", "GOOGLE_", "CLOUDSDK_", "AWS_", "REQUESTS_", "CURL_", "SSL_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled once, not each time
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         kept.pop(name, None)
         kept.pop(name.upper(), None)
-    return {**kept, "NO_GCE_CHECK": "true"}
+    kept.pop("NETRC", None)
+    return {**kept, "NO_GCE_CHECK": "true", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -40,8 +40,13 @@ KNOWN_IN = {
     "wcwidth": ["cli"],
     "requests": ["http"],
     "requests_toolbelt": ["http"],
+    "botocore": ["http", "buckets"],
     "urllib3": ["http"],
     "google": ["http"],
+    "azure": ["http"],
+    "certifi": ["http"],
+    "cryptography": ["http"],
+    "truststore": ["http"],
     "pydicom": ["dicom", "archive"],
     "cheroot": ["archive"],
     "werkzeug": ["archive"],
@@ -51,7 +56,6 @@ KNOWN_IN = {
     "portalocker": ["locks"],
     "obstore": ["buckets"],
     "boto3": ["buckets"],
-    "botocore": ["buckets"],
     "tomlkit": ["library"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.

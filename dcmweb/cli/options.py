@@ -207,6 +207,12 @@ def _with_passwords(base_url: str, values: dict[str, Any]) -> dict[str, Any]:
     scheme = values.get("auth", AuthScheme.AUTO.value)
     if user and not password and scheme in _WITH_PASSWORD:
         _ask(values, "password", f"Password of {visible(user)}")
+    if (cert := values.get("cert", "")) and sys.stdin.isatty():
+        from dcmweb.http.client_certificate import needs_password
+
+        key = values.get("key", "")
+        if needs_password(cert, key):
+            _ask(values, "key_password", f"Password of the private key in {visible(key or cert)}")
     return values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -14,14 +15,17 @@ from typing import Any
 from weakref import WeakSet
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager
 from urllib3.exceptions import ConnectTimeoutError
 
 from dcmweb.http.framing import FramedResponse
+from dcmweb.http.proxies import Proxies
+from dcmweb.http.routes import RoutedAdapter
+from dcmweb.http.tls import Tls
 
 BLOCK = 256 * 1024
-POOLS = 2  # the server, and one that it redirects to
+# The server, those of services with their own root, one that they redirect to, a token server.
+POOLS = 6
 PROBE_AFTER, PROBE_EVERY = 60, 20  # seconds without data before the first probe, and between two
 
 
@@ -36,17 +40,17 @@ class Connections:
 
     def add(self, sock: object) -> None:
         """Note a connection in use; end it at once if the run was cut meanwhile."""
-        if isinstance(sock, socket.socket):
+        if found := _socket_of(sock):
             with self._lock:
-                self._sockets.add(sock)
+                self._sockets.add(found)
             if self.are_cut:
-                _shut_down(sock)
+                _shut_down(found)
 
     def discard(self, sock: object) -> None:
         """Forget a connection that goes back to the pool, where others may use it."""
-        if isinstance(sock, socket.socket):
+        if found := _socket_of(sock):
             with self._lock:
-                self._sockets.discard(sock)
+                self._sockets.discard(found)
 
     def cut(self) -> None:
         """End all connections now, even those in use by other threads: their calls return."""
@@ -57,6 +61,12 @@ class Connections:
             sockets = list(self._sockets)
         for sock in sockets:
             _shut_down(sock)
+
+
+def _socket_of(sock: object) -> socket.socket | None:
+    """Return the socket of a connection, also of one in TLS within that to a proxy."""
+    inner = getattr(sock, "socket", sock)
+    return inner if isinstance(inner, socket.socket) else None
 
 
 @dataclass(frozen=True)
@@ -73,14 +83,14 @@ class Connected:
     expires: float | None = None
 
     @classmethod
-    def of(cls, sock: socket.socket, seconds: float) -> Connected:
+    def of(cls, sock: Any, seconds: float) -> Connected:
         """Describe a socket that has just been connected."""
         try:
-            host, port, *_ = sock.getpeername()
+            host, port, *_ = getattr(sock, "socket", sock).getpeername()
         except (OSError, ValueError):
             return cls("", seconds)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        if not isinstance(sock, ssl.SSLSocket):
+        if not hasattr(sock, "getpeercert"):
             return cls(address, seconds)
         certificate: Any = sock.getpeercert() or {}
         issuer = {name: text for ((name, text), *_) in certificate.get("issuer", ())}
@@ -117,20 +127,22 @@ def _keep_alive(sock: socket.socket) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
 
 
-class Adapter(HTTPAdapter):
+class Adapter(RoutedAdapter):
     """A requests adapter with as many kept connections as there are workers, and no retries.
 
     One layer retries, and this is not it.
     """
 
-    def __init__(self, connections: int, idle_timeout: float) -> None:
+    def __init__(self, tls: Tls, proxies: Proxies, connections: int, idle_timeout: float) -> None:
         self.idle_timeout = idle_timeout
         self.raw_carets = True
         self.connected: Connected | None = None  # the last connection that was made
         self._process = os.getpid()
         self._threads = local()  # the connections of the run that a thread works for
         self._most_kept = connections
-        super().__init__(pool_connections=POOLS, pool_maxsize=connections, max_retries=0)
+        super().__init__(
+            tls, proxies, pool_connections=POOLS, pool_maxsize=connections, max_retries=0
+        )
 
     def send(self, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request; in a process that was forked, not over connections of its parent.
@@ -224,22 +236,23 @@ class _Lent:
             super().connect()  # type: ignore[misc]
         except TimeoutError as error:  # of the TLS handshake
             raise ConnectTimeoutError(self, "no TLS handshake") from error
-        if isinstance(self.sock, socket.socket):
+        if self.sock is not None and (sock := _socket_of(self.sock)):
             # urllib3 would go on with the connect timeout while the request is sent.
             self.sock.settimeout(self.adapter.idle_timeout)
             self.adapter.connected = Connected.of(self.sock, time.monotonic() - began)
-            _keep_alive(self.sock)
+            _keep_alive(sock)
             if self.borrower is not None:
                 self.borrower.add(self.sock)
 
     def send(self, data: Any) -> None:
-        """Send; where TLS ended meanwhile, raise what the server said last rather than that."""
+        """Send; where the server ended TLS meanwhile, let what it said before be read.
+
+        It may have answered early, or said that it wants a client certificate (TLS 1.3).
+        """
         try:
             super().send(data)  # type: ignore[misc]
-        except ssl.SSLEOFError:
-            if self.sock is not None:
-                self.sock.recv(1)  # raises the alert, if there is one
-            raise
+        except ssl.SSLEOFError as error:
+            raise BrokenPipeError(errno.EPIPE, "the server ended TLS") from error
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         """Put the request line, with `^` as it was before requests and urllib3 escaped it.

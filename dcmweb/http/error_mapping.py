@@ -11,7 +11,6 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,8 +30,11 @@ from dcmweb.errors import (
     Unreachable,
     UsageError,
 )
+from dcmweb.http import auth_hints, proxies, tls_errors
 from dcmweb.http.framing import FramingError
+from dcmweb.http.proxies import Proxy
 from dcmweb.http.redaction import without_query, without_values
+from dcmweb.http.tls_errors import Situation
 
 RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
 LONGEST_RETRY_AFTER = 24 * 3600.0  # seconds
@@ -51,11 +53,6 @@ _HINTS = {
 }
 # What a status means instead for a request that is not a GET: it has no parameters and no --type.
 _OTHER_HINTS = {400: _CHECK_ROOT, 406: ""}
-_CREDENTIALS = "give --user, --token-file or --auth google"
-_WRONG_CREDENTIALS = {
-    "basic": "the user name or the password is wrong: check --user and the password",
-    "bearer": "the token is wrong or has expired: get another one",
-}
 
 _WARNING = re.compile(r'[0-9]{3} [^\s"]+ "((?:[^"\\]|\\.)*)"')
 _XML_MESSAGE = re.compile(
@@ -74,17 +71,8 @@ _JSON_MESSAGES = (
     "detail",
 )
 
-_PROXY_HINT = (
-    "the proxy asks for a user and password: give them with its address, as in "
-    "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT or HTTPS_PROXY"
-)
-_TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})([ -~]{0,100})")
-# What TLS says to a client without a certificate (RFC 8446 section 6.2, RFC 5246 section 7.2.2).
-_HANDSHAKE_FAILURE = "SSLV3_ALERT_HANDSHAKE_FAILURE"
-_CERTIFICATE_ALERTS = ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE")
 
-
-def from_status(
+def from_status(  # noqa: PLR0913 - what is known of an exchange
     status: int,
     headers: Mapping[str, str],
     body: bytes,
@@ -92,10 +80,12 @@ def from_status(
     method: str = "GET",
     sent: str = "",
     accept: str = "",
+    advice: str = "",
 ) -> DcmwebError:
     """Make the error for an answer with an error status.
 
-    `method` is that of the request, `sent` its Authorization field, `accept` its Accept field.
+    `method` is that of the request, `accept` its Accept field, `sent` its Authorization field, or
+    the option that gave other credentials; `advice` what to do if what was sent is wrong.
     """
     words = server_words(headers, body)
     said = f"answered {status} {_phrase(status)}"
@@ -106,14 +96,12 @@ def from_status(
             "if that is the server you mean, use it as BASE_URL",
             status=status,
         )
-    if status == 401:
-        return AuthError(message, _auth_hint(headers, sent))
+    if hint := auth_hints.refused(status, headers, message, sent, advice):
+        return AuthError(message, hint)
     if status == 407:
-        return AuthError(message, _PROXY_HINT)
+        return proxies.refused(None, said)
     if status == 403:
-        no_rights = "these credentials may not do this"
-        may_not = no_rights if sent else f"it takes credentials ({_CREDENTIALS})"
-        return AuthError(message, f"{may_not}, or it does not exist", fatal=False)
+        return AuthError(message, auth_hints.after_403(headers, sent), fatal=False)
     if status in (404, 410):
         path = "check the path, and that" if method == "GET" else "check that"
         return NothingMatched(message, f"{path} BASE_URL is the service's root")
@@ -127,7 +115,7 @@ def from_status(
         hint,
         status=status,
         retryable=status in RETRYABLE_STATUSES,
-        retry_after=_retry_after(headers),
+        retry_after=retry_after(headers),
     )
 
 
@@ -143,12 +131,6 @@ class _Translation:
 
 # The first match counts. {host}, {url}, {reason} and {timeout} are filled in.
 _TRANSLATIONS = (
-    _Translation(
-        (ssl.SSLCertVerificationError,),
-        partial(Unreachable, retryable=False),
-        "the certificate of {host} is not trusted: {reason}",
-        "give the CA with --ca-bundle, or check the host name",
-    ),
     _Translation((ssl.SSLEOFError,), NetworkError, "the TLS connection to {host} broke: {reason}"),
     _Translation(
         (ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError),
@@ -161,12 +143,6 @@ _TRANSLATIONS = (
         Unreachable,
         "unknown host {host}",
         "check BASE_URL",
-    ),
-    _Translation(
-        (urllib3.exceptions.ProxyError,),
-        Unreachable,
-        "the proxy for {host} failed: {reason}",
-        "check HTTPS_PROXY and NO_PROXY",
     ),
     _Translation(
         (urllib3.exceptions.NewConnectionError,),
@@ -218,48 +194,43 @@ _TRANSLATIONS = (
 )
 
 
-def from_exception(error: Exception, url: str, timeout: float) -> DcmwebError:
-    """Translate an exception of requests, urllib3 or the socket."""
+def asked_url(error: Exception, url: str) -> str:
+    """Return the URL of the request that failed: after a redirect, it is another one."""
+    return getattr(getattr(error, "request", None), "url", None) or url
+
+
+def from_exception(
+    error: Exception,
+    url: str,
+    timeout: float,
+    tls: Situation | None = None,
+    proxy: Proxy | None = None,
+) -> DcmwebError:
+    """Translate an exception of requests, urllib3 or the socket.
+
+    `tls` is what was trusted and presented, `proxy` what the request went through.
+    """
     causes = _causes(error)
-    asked = getattr(getattr(error, "request", None), "url", None) or url  # another after a redirect
+    asked = asked_url(error, url)
     known = {
         "host": urlsplit(asked).netloc.rpartition("@")[2],
         "url": without_query(asked),
         "reason": without_values(_plain(causes[-1])),
     }
-    if special := _from_reason(known["host"], causes):
+    tls = tls or Situation()
+    special = proxies.explain(causes, known["host"], proxy, tls.trusted)
+    if special := special or tls_errors.explain(causes, known["host"], tls):
         return special
     found = next(
         translation
         for translation in _TRANSLATIONS
         if any(isinstance(cause, translation.causes) for cause in causes)
     )
+    if proxy:
+        known["host"] = f"{known['host']} (through {proxy.shown})"
+    if urlsplit(asked).netloc != urlsplit(url).netloc:
+        known["host"] = f"{known['host']} (redirected from {urlsplit(url).hostname})"
     return found.error(found.message.format(timeout=timeout, **known), found.hint)
-
-
-def _from_reason(host: str, causes: list[BaseException]) -> DcmwebError | None:
-    """Make the error of an exception that only its reason tells from others of its class."""
-    reasons = [getattr(cause, "reason", None) for cause in causes]
-    if _HANDSHAKE_FAILURE in reasons:
-        return Unreachable(
-            f"{host} ended the TLS handshake",
-            "it may want the certificate of a client, which dcmweb cannot give, or another TLS",
-            retryable=False,
-        )
-    if any(reason in _CERTIFICATE_ALERTS for reason in reasons):
-        return AuthError(
-            f"{host} asks for the certificate of a client",
-            "dcmweb cannot give one; a proxy that can may stand between",
-        )
-    tunnel = _TUNNEL_FAILED.search(str(causes[-1]))
-    if tunnel is None:
-        return None
-    status, said = int(tunnel[1]), f"the proxy did not connect to {host}: {tunnel[1]}{tunnel[2]}"
-    if status in (401, 403, 407):
-        return AuthError(said, _PROXY_HINT if status == 407 else "check HTTPS_PROXY and NO_PROXY")
-    return Unreachable(
-        said, "check HTTPS_PROXY and NO_PROXY", retryable=status in RETRYABLE_STATUSES
-    )
 
 
 def server_words(headers: Mapping[str, str], body: bytes) -> str:
@@ -334,17 +305,7 @@ def _json_words(text: str) -> str:
     return ": ".join(dict.fromkeys(filter(None, found)))
 
 
-def _auth_hint(headers: Mapping[str, str], sent: str) -> str:
-    """Say what to do after a 401: credentials were missing, or they are wrong."""
-    asked = headers.get("www-authenticate", "").split(" ")[0]
-    wants = f"the server asks for {asked}; " if asked.isalpha() else ""
-    scheme = sent.partition(" ")[0].lower()
-    if scheme and asked.isalpha() and asked.lower() != scheme:
-        return f"{wants}{scheme} credentials were sent: {_CREDENTIALS}"
-    return _WRONG_CREDENTIALS.get(scheme, f"{wants}{_CREDENTIALS}")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After in either of its forms, as seconds from now (RFC 9110 section 10.2.3)."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

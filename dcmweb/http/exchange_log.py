@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 
-from dcmweb.http.redaction import hide_values, without_values
+from dcmweb.http.redaction import Redaction, without_values
 
 log = logging.getLogger(__name__)
 
@@ -19,15 +19,19 @@ def log_answer(method: str, url: str, size: int, status: int, seconds: float) ->
     log.info("%s %s%s: %d after %.3f s", method, without_values(url), sent, status, seconds)
 
 
-def log_headers(mark: str, headers: Mapping[str, str | bytes], url: str) -> None:
+def log_headers(
+    mark: str, headers: Mapping[str, str | bytes], url: str, redaction: Redaction
+) -> None:
     """Log the header fields of a request for a URL (`>`), or of the answer to it (`<`)."""
     if log.isEnabledFor(logging.DEBUG):
-        for line in _lines(headers.items(), url):
+        for line in _lines(headers.items(), url, redaction):
             log.debug("%s %s", mark, line)
 
 
-def _lines(fields: Iterable[tuple[str, str | bytes]], url: str) -> Iterable[str]:
+def _lines(
+    fields: Iterable[tuple[str, str | bytes]], url: str, redaction: Redaction
+) -> Iterable[str]:
     for name, value in fields:
         text = value.decode("latin-1") if isinstance(value, bytes) else value
-        shown = without_values(hide_values(text, url))
+        shown = without_values(redaction.hide(text, url))
         yield f"{name}: {'[redacted]' if _SECRET.search(name) else shown}"

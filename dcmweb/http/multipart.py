@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from dcmweb.errors import DcmwebError, NothingMatched, ProtocolError, Truncated
 from dcmweb.http.media_types import MediaType, multipart, parse
-from dcmweb.sources import Source
+from dcmweb.sources import Source, uncounted
 
 PIECE = 256 * 1024
 LONGEST_HEADERS = 64 * 1024
@@ -68,17 +68,25 @@ class Body:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body; small pieces are joined, so that few are sent."""
-        waiting: list[bytes] = []
-        size = 0
-        for chunk in self._chunks:
-            for piece in (chunk,) if isinstance(chunk, bytes) else chunk.pieces():
-                waiting.append(piece)
-                size += len(piece)
-                if size >= PIECE:
-                    yield b"".join(waiting)
-                    waiting, size = [], 0
-        if waiting:
-            yield b"".join(waiting)
+        return _joined(self._chunks)
+
+    def pieces_uncounted(self) -> Iterator[bytes]:
+        """Yield the same, without progress, for what reads the body before it is sent."""
+        return _joined([one if isinstance(one, bytes) else uncounted(one) for one in self._chunks])
+
+
+def _joined(chunks: Iterable[bytes | Source]) -> Iterator[bytes]:
+    waiting: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        for piece in (chunk,) if isinstance(chunk, bytes) else chunk.pieces():
+            waiting.append(piece)
+            size += len(piece)
+            if size >= PIECE:
+                yield b"".join(waiting)
+                waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 def write_parts(

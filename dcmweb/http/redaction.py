@@ -1,7 +1,8 @@
-"""Keeps patient data out of messages: values of search parameters, wherever they turn up.
+"""Keeps patient data and secrets out of messages, wherever they turn up.
 
 A query such as `PatientName=Doe^Jane` is in the URL of a request, and servers repeat it: in the
-words of an error, in a Warning header, in the address of a redirect.
+words of an error, in a Warning header, in the address of a redirect. So they do with passwords and
+API keys.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit, urlunsplit
@@ -64,12 +65,36 @@ def hide_values(text: str, url: str) -> str:
     return pattern.sub(HIDDEN, text) if pattern else text
 
 
-def redact(error: _E, url: str) -> _E:
-    """Take the values of a URL's query out of an error that came from its exchange."""
-    error.message = hide_values(error.message, url)
-    error.hint = hide_values(error.hint, url)
-    error.args = tuple(hide_values(arg, url) if isinstance(arg, str) else arg for arg in error.args)
-    return error
+class Redaction:
+    """Hides the secrets of a client, and the values of the query of a URL.
+
+    `secrets` returns those of now: a token may be renewed.
+    """
+
+    def __init__(self, secrets: Callable[[], tuple[str, ...]] = tuple) -> None:
+        self._secrets = secrets
+
+    def hide(self, text: str, url: str = "") -> str:
+        """Return a text without the secrets and the values of a URL's query."""
+        text = hide_values(text, url)
+        pattern = _pattern_of(self._secrets()) if text else None
+        return pattern.sub(HIDDEN, text) if pattern else text
+
+    def redact(self, error: _E, url: str = "") -> _E:
+        """Take the same out of an error that came from an exchange."""
+        error.message = self.hide(error.message, url)
+        error.hint = self.hide(error.hint, url)
+        error.request = self.hide(error.request)
+        error.args = tuple(
+            self.hide(arg, url) if isinstance(arg, str) else arg for arg in error.args
+        )
+        return error
+
+
+@lru_cache(maxsize=16)
+def _pattern_of(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
+    long = [secret for secret in secrets if len(secret) >= _SHORT]  # others are not secret
+    return _any_of({way for secret in long for way in _ways_to_write(secret)})
 
 
 @lru_cache(maxsize=64)  # the pages of a search, and the header fields of each
@@ -79,22 +104,28 @@ def _values_of(query: str) -> re.Pattern[str] | None:
     pairs = [pair.partition("=") for pair in query.split("&")]
     for key, _, raw in pairs:
         if raw and not _HARMLESS.fullmatch(unquote(key)):
-            written.update(_ways_to_write(raw))
-    longest_first = sorted(filter(None, written), key=lambda text: (-len(text), text))
+            for value in {unquote(raw), unquote_plus(raw)}:
+                parts = [part for part in _DIVIDERS.split(value) if len(part) > 1]
+                for text in [value, value.strip("*?"), *parts]:
+                    written.update(_ways_to_write(text))
+            written.add(raw)
+    return _any_of(written)
+
+
+def _any_of(texts: set[str]) -> re.Pattern[str] | None:
+    """Make a pattern that finds any of these texts."""
+    longest_first = sorted(filter(None, texts), key=lambda text: (-len(text), text))
     if not longest_first:
         return None
     return re.compile("|".join(map(_as_pattern, longest_first)), re.IGNORECASE)
 
 
-def _ways_to_write(raw: str) -> Iterator[str]:
-    for value in {unquote(raw), unquote_plus(raw)}:
-        parts = [part for part in _DIVIDERS.split(value) if len(part) > 1]
-        for text in [value, value.strip("*?"), *parts]:
-            in_json = json.dumps(text)[1:-1]
-            yield from (text, html.escape(text), in_json, quote(text), quote_plus(text))
-            yield quote(text, safe="*,^-")
-            yield text.encode().decode("latin-1")  # UTF-8 in a header field, read as HTTP has it
-    yield raw
+def _ways_to_write(text: str) -> Iterator[str]:
+    data = text.encode("utf-8", "surrogateescape")
+    in_json = json.dumps(text)[1:-1]
+    yield from (text, html.escape(text), in_json, quote(data), quote_plus(data), quote(data, ""))
+    yield quote(data, safe="*,^-")
+    yield data.decode("latin-1")  # UTF-8 in a header field, read as HTTP has it
 
 
 def _as_pattern(text: str) -> str:

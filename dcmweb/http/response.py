@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import requests
 import urllib3
@@ -22,7 +22,7 @@ from dcmweb.errors import (
 from dcmweb.http import content_coding, error_mapping, media_types
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Part, read_parts
-from dcmweb.http.redaction import redact, without_query
+from dcmweb.http.redaction import Redaction, without_query
 
 LONGEST_ANSWER = 512 * 1024 * 1024  # of answers that are held in memory: JSON, XML, errors
 LONGEST_PROBLEM = 64 * 1024
@@ -47,16 +47,36 @@ class Exchanges(Protocol):
     def is_cut(self) -> bool:
         """Whether the exchanges have been ended."""
 
+    @property
+    def redaction(self) -> Redaction:
+        """What hides secrets and patient data."""
+
+    @property
+    def carries(self) -> str:
+        """What the user gave beside an Authorization field, such as `--header`."""
+
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Make one of our errors from an exception that was raised while the URL was read."""
+
+    def refusal(self, status: int, body: bytes, url: str) -> DcmwebError | None:
+        """Make the error of an answer that is not about the resource; None for another answer."""
+
+    def doubt(self, error: DcmwebError, status: int, url: str) -> None:
+        """Add to the error of an answer that a proxy on the way may have made it."""
 
 
 class Response:
     """An answer whose body is read as a stream; closing it early gives up its connection."""
 
     def __init__(
-        self, answer: requests.Response, request: requests.PreparedRequest, exchanges: Exchanges
+        self,
+        answer: requests.Response,
+        request: requests.PreparedRequest,
+        exchanges: Exchanges,
+        advice: str = "",
     ) -> None:
+        """Take an answer; `advice` is what to do if the credentials of its request are wrong."""
+        self._advice = advice
         self._answer = answer
         self._exchanges = exchanges
         self.request = request
@@ -78,7 +98,8 @@ class Response:
     ) -> None:
         self.close()
         if isinstance(error, DcmwebError):
-            redact(error, str(self.request.url))  # servers repeat what they were asked for
+            # Servers repeat what they were asked for.
+            self._exchanges.redaction.redact(error, str(self.request.url))
 
     @property
     def media_type(self) -> MediaType:
@@ -162,7 +183,15 @@ class Response:
             size += len(piece)
             if size > limit:
                 raise ProtocolError(f"the answer of {self.url} is too large", "narrow the search")
-        return b"".join(pieces)
+        found = b"".join(pieces)
+        if refusal := self._refusal(found):
+            raise refusal
+        return found
+
+    def _refusal(self, body: bytes) -> DcmwebError | None:
+        if is_success(self.status):
+            return None
+        return self._exchanges.refusal(self.status, body, str(self._answer.request.url))
 
     def finish(self) -> None:
         """Read a little past what was wanted, so that the connection can be used again."""
@@ -177,19 +206,30 @@ class Response:
             body = self.read(LONGEST_PROBLEM)
         except (NetworkError, ProtocolError):
             body = b""
-        error = error_mapping.from_status(
+        error = self._refusal(body) or error_mapping.from_status(
             self.status,
             self.headers,
             body,
             method=str(self.request.method),
-            sent=str(self._answer.request.headers.get("Authorization") or ""),
+            sent=self._sent_credentials(),
             accept=str(self.request.headers.get("Accept") or ""),
+            advice=self._advice,
         )
+        self._exchanges.doubt(error, self.status, str(self._answer.request.url))
         error.request = f"{self.request.method} {self.url}"
         error.may_be_wrong_root = self.request.method != "DELETE" and (
             self.status in (404, 405) or _ORTHANC_API in error.message
         )
-        return redact(error, str(self.request.url))
+        return self._exchanges.redaction.redact(error, str(self.request.url))
+
+    def _sent_credentials(self) -> str:
+        """Return the Authorization field of the request, or what was sent in its place."""
+        sent: Any = self._answer.request.headers.get("Authorization") or self._exchanges.carries
+        return sent.decode("latin-1") if isinstance(sent, bytes) else str(sent)
+
+    def hide(self, text: str) -> str:
+        """Return a text of this answer without secrets and patient data that it repeats."""
+        return self._exchanges.redaction.hide(text, str(self.request.url))
 
     def check(self, *good: int) -> None:
         """Raise the error this answer is, unless its status is success or one of the good ones."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
 from dcmweb.errors import DcmwebError, Interrupted, ProtocolError, WrongAnswer
-from dcmweb.http import auth, error_mapping, exchange_log
+from dcmweb.http import auth, error_mapping, exchange_log, proxies, tls_errors
 from dcmweb.http.adapter import Connected, Connections
 from dcmweb.http.content_location import names_another
+from dcmweb.http.media_types import DICOM_JSON
 from dcmweb.http.multipart import Body
-from dcmweb.http.redaction import hide_values, redact, without_query, without_values
+from dcmweb.http.redaction import Redaction, without_query, without_values
 from dcmweb.http.response import Response, is_success
-from dcmweb.http.transport import Transport, origin
+from dcmweb.http.transport import Transport
 
 PROBE_TIMEOUT = 5.0  # seconds
 _SEARCHED = re.compile(r"(^|/)(studies|series|instances)$")  # the end of a path of a search
@@ -29,18 +31,26 @@ class Session:
     """
 
     def __init__(
-        self, transport: Transport, on_warning: Callable[[str], None] = lambda _: None
+        self,
+        transport: Transport,
+        on_warning: Callable[[str], None] = lambda _: None,
+        on_note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Make a session; `on_warning` is called with the text of each Warning header field."""
+        """Make a session; `on_warning` is called with the text of each Warning header field.
+
+        `on_note` is called with what a user should know of the credentials.
+        """
         self._transport = transport
         self._on_warning = on_warning
+        self._on_note = on_note
         self._settings = transport.settings
         self._connections = Connections()
-        self._origins = {origin(root) for root in self._settings.roots}
+        self.redaction: Redaction = transport.redaction
+        self.carries: str = transport.auth.carries
 
     def is_own(self, url: str) -> bool:
         """Whether a URL is on the server at BASE_URL, or at the root of one of its services."""
-        return origin(url) in self._origins
+        return self._transport.http.is_own(url)
 
     def url(self, path: str, method: str = "GET") -> str:
         """Return the URL of a path below the root of its service; return a URL unchanged."""
@@ -63,7 +73,7 @@ class Session:
 
     @sends_raw_carets.setter
     def sends_raw_carets(self, value: bool) -> None:
-        self._transport.adapter.raw_carets = value
+        self._transport.adapter.raw_carets = self._transport.auth.sends_raw_carets = value
 
     def get(self, path: str, *, accept: str, bulk: bool = False) -> Response:
         """Get a resource; bulk data uncompressed, since it compresses slowly and badly."""
@@ -126,12 +136,28 @@ class Session:
 
         `longest` is the time to wait of a request that only looks what is there.
         """
+        if body is not None and not self._transport.auth.is_ready:
+            self._seek_challenge(self.url(path, method))
         response = self._send(method, path, headers, body, longest)
-        status = response.status
-        if status in (401, 403) and self._transport.auth.renew(response.request, status):
-            response.close()
+        if self._is_renewed(response):
             response = self._send(method, path, headers, body, longest)
         return response
+
+    def _is_renewed(self, response: Response) -> bool:
+        """Return True if an answer refuses credentials, and there are other ones now."""
+        status = response.status
+        if status not in (401, 403) or not self._transport.auth.renew(response.request, status):
+            return False
+        response.finish()
+        response.close()
+        return True
+
+    def _seek_challenge(self, url: str) -> None:
+        """Send a search before a body, so that a challenge (RFC 9110 section 11.3) comes first."""
+        response = self._send("GET", f"{url}?limit=1", {"Accept": DICOM_JSON}, None, None)
+        if not self._is_renewed(response):
+            response.finish()
+            response.close()
 
     def _send(
         self,
@@ -144,43 +170,40 @@ class Session:
         if self.is_cut:
             raise Interrupted
         url = self.url(path, method)
-        request = requests.Request(
-            method,
-            url,
-            headers=dict(headers),
-            data=body,
-            auth=self._transport.auth if self.is_own(url) else auth.Authentication(),
-        )
+        credentials = self._transport.auth if self.is_own(url) else auth.Authentication()
+        request = requests.Request(method, url, headers=dict(headers), data=body, auth=credentials)
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
         if longest is not None:
             timeouts = (min(timeouts[0], longest), min(timeouts[1], longest))
         began = time.monotonic()
         try:
             prepared = self._transport.http.prepare_request(request)
-            exchange_log.log_headers(">", prepared.headers, url)
+            for note in credentials.take_notes():
+                self._on_note(note)
+            exchange_log.log_headers(">", prepared.headers, url, self.redaction)
             with self._transport.adapter.lending_to(self._connections):
                 answer = self._transport.http.send(
                     prepared,
                     timeout=timeouts,
                     # A redirected POST would become a GET, a DELETE could delete something else.
                     allow_redirects=method == "GET" and longest is None,
-                    **self._transport.environment(url),
+                    stream=True,
                 )
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self.translate(error, url) from error
         except ValueError as error:  # of a redirect: BASE_URL was checked before
             raise ProtocolError(
                 f"{without_query(url)} redirects to what is not an address: "
-                f"{without_values(hide_values(str(error), url))}"
+                f"{without_values(self.redaction.hide(str(error), url))}"
             ) from error
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
-        exchange_log.log_headers("<", answer.headers, url)
-        response = Response(answer, prepared, self)
+        exchange_log.log_headers("<", answer.headers, url, self.redaction)
+        response = Response(answer, prepared, self, credentials.advice)
         self._check_identity(response, url)
         if is_success(response.status):  # errors contain the warnings of other answers
             for text in error_mapping.warnings(response.headers):
-                self._on_warning(without_values(hide_values(text, url)))
+                self._on_warning(without_values(self.redaction.hide(text, url)))
         return response
 
     def _check_identity(self, response: Response, url: str) -> None:
@@ -189,7 +212,8 @@ class Session:
         location = response.headers.get("Content-Location", "") if is_got else ""
         if another := names_another(url, location):
             response.close()
-            raise WrongAnswer(f"{without_query(url)} was answered with {without_query(another)}")
+            another = self.redaction.hide(without_query(another), url)
+            raise WrongAnswer(f"{without_query(url)} was answered with {another}")
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Translate an exception into our error; after a cut, that is Interrupted.
@@ -202,4 +226,30 @@ class Session:
             error, (OSError, urllib3.exceptions.HTTPError)
         ):
             raise error
-        return redact(error_mapping.from_exception(error, url, self._settings.idle_timeout), url)
+        asked = error_mapping.asked_url(error, url)
+        found = error_mapping.from_exception(
+            error,
+            url,
+            self._settings.idle_timeout,
+            self._transport.situation(asked),
+            self._transport.proxies.of(asked),
+        )
+        return self.redaction.redact(found, url)
+
+    def refusal(self, status: int, body: bytes, url: str) -> DcmwebError | None:
+        """Make the error of an answer that is not about the resource; None for another answer.
+
+        That is what a proxy says of itself, or a server of the client certificate.
+        """
+        if status == 407:
+            return proxies.refused(self._transport.proxies.of(url))
+        if said := tls_errors.of_page(status, body):
+            host = urlsplit(url).netloc
+            situation = self._transport.situation(url)
+            return tls_errors.client_certificate_error(host, said, situation)
+        return None
+
+    def doubt(self, error: DcmwebError, status: int, url: str) -> None:
+        """Add to the error of an answer that a proxy on the way may have made it."""
+        if url.startswith("http:"):  # within TLS, it is the server's
+            proxies.doubt(error, status, self._transport.proxies.of(url))

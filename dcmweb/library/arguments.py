@@ -19,6 +19,7 @@ from dcmweb.dicom.resources import (
     parse_resource,
 )
 from dcmweb.errors import LocalError, UsageError
+from dcmweb.settings import Credentials
 
 if TYPE_CHECKING:
     from dcmweb.transactions.search.parameters import Pair
@@ -44,6 +45,15 @@ def member(kind: type[_E], value: _E | str, name: str) -> _E:
     except ValueError:
         known = " or ".join(repr(one.value) for one in kind)
         raise UsageError(f"{name} is {value!r}", f"it can be {known}") from None
+
+
+def one_of(credentials: Credentials | None, others: Credentials) -> Credentials:
+    """Return the credentials that are given. Raises UsageError if they are given in two ways."""
+    if credentials is None:
+        return others
+    if others != Credentials():
+        raise UsageError("credentials are given in two ways", "put all of them into Credentials")
+    return credentials
 
 
 def read_paths(paths: Paths) -> list[str]:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dcmweb")
 
+_INSECURE = (
+    "Please note: --insecure leaves certificates unchecked: whoever is between here and the "
+    "server can read and change all that is sent, credentials included"
+)
+
 _R = TypeVar("_R", bound=Run[Any])
 _Self = TypeVar("_Self", bound="ClientBase")
 
@@ -75,6 +80,8 @@ class ClientBase:
         from dcmweb.http.transport import Transport
 
         self._transport = Transport(settings)
+        if settings.insecure and any(root.startswith("https:") for root in settings.roots):
+            self._on_note(_INSECURE)
         self._is_closed = False
         self._numbers = itertools.count()
         self._not_begun: dict[int, str] = {}

@@ -17,6 +17,7 @@ from dcmweb.library.arguments import (
     Resources,
     Targets,
     member,
+    one_of,
     read_fields,
     read_limit,
     read_listed,
@@ -72,6 +73,7 @@ class Client(ClientBase):
         token: str = "",
         token_file: AnyPath = "",
         auth: AuthScheme | str = AuthScheme.AUTO,
+        credentials: Credentials | None = None,
         workers: int | Literal["auto"] = 1,
         retries: int = Settings.retries,
         connect_timeout: float = Settings.connect_timeout,
@@ -84,26 +86,23 @@ class Client(ClientBase):
         """Make a client of the service at `base_url`, such as http://localhost:8042/dicom-web.
 
         `user` and `password` are for basic authentication (RFC 7617), `token` or `token_file` for
-        a bearer token (RFC 6750); Google's own credentials go to Google without being asked for.
+        a bearer token (RFC 6750), `credentials` instead of them for all that there is. Google's own
+        credentials go to Google without being asked for.
         `workers` is how many requests a run has in flight, from 1 to 64; "auto" finds a good
         number, up to 20. `connect_timeout` is in seconds, and so is `idle_timeout`, the time
         without a byte in either direction.
 
         `on_note` is told, in words, what a user should know beside the outcomes; by default it is
         logged. `on_progress` is called with the progress of a run several times a second while
-        somebody iterates over the run.
-
-        Raises UsageError for what cannot be.
+        somebody iterates over the run. Raises UsageError for what cannot be.
         """
+        scheme, file = member(AuthScheme, auth, "auth"), read_path(token_file, "token_file")
+        given = Credentials(
+            scheme=scheme, user=user, password=password, token=token, token_file=file
+        )
         settings = Settings(
             base_url=base_url,
-            credentials=Credentials(
-                scheme=member(AuthScheme, auth, "auth"),
-                user=user,
-                password=password,
-                token=token,
-                token_file=read_path(token_file, "token_file"),
-            ),
+            credentials=one_of(credentials, given),
             workers=ADAPTIVE_WORKERS if workers == "auto" else workers,
             adapts=workers == "auto",
             retries=retries,
@@ -128,13 +127,12 @@ class Client(ClientBase):
     ) -> Transfer:
         """Store DICOM files as they are (PS3.18 section 10.5); yields the outcome of each file.
 
-        `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`; also
-        archives, members of archives, and addresses of buckets such as `s3://bucket/ct/**.dcm`;
-        `listed` are files and folders in which no character has a meaning of its own. `verify`
-        asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
-        `storage_class` is that of Google Cloud Healthcare. `shard`, as I/N, stores the files of one
-        part of the folders; all parts together are everything. Outcomes are recorded in the file
-        `manifest`, and what it says is done is not done again.
+        `paths` are files, folders, archives, masks with `*`, `?`, `[...]` and `**`, and all of these
+        in buckets (`s3://`, `gs://`, `az://`). In paths of `listed` no character has a meaning of
+        its own. `verify` asks the server afterwards whether it lists every instance. `dry_run`
+        sends nothing. `storage_class` is that of Google Cloud Healthcare. `shard`, as I/N, stores
+        the files of one part of the folders; all parts together are everything. Outcomes are
+        recorded in the file `manifest`, and what it says is done is not done again.
 
         The run raises NothingMatched if no files are found.
         """
@@ -246,8 +244,7 @@ class Client(ClientBase):
     ) -> Transfer:
         """Retrieve into the folder `output` (PS3.18 section 10.4); yields the outcome of each item.
 
-        `output` can also be the address of a place in a bucket, such as `s3://bucket/prefix`.
-
+        A place in a bucket, such as `s3://bucket/prefix`, is a folder too.
         `paths` name studies, series, instances and frames, such as `studies/1.2/series/3.4`, with
         /metadata, /rendered, /thumbnail or /bulkdata after them for another representation;
         None is the whole store, an empty list an error. Those of an iterator are read when needed.

@@ -72,7 +72,8 @@ class Credentials:
 
     `headers` are names and values of header fields that go with each request, `query` those of
     parameters. A value of `@FILE` is read from a file, one of `$NAME` from a variable.
-    `options` are names and values for a scheme that another package brings.
+    `options` are names and values for a scheme that another package brings, or parameters of the
+    request for an OAuth2 token.
     """
 
     scheme: AuthScheme | str = AuthScheme.AUTO
@@ -83,7 +84,7 @@ class Credentials:
     token: str = field(default="", repr=False)
     token_file: str = ""
     token_command: str = ""
-    service_account: str = ""  # file
+    service_account: str = ""  # file of Google credentials
     quota_project: str = ""
     token_url: str = ""
     client_id: str = ""

@@ -104,15 +104,15 @@ OPTIONS: tuple[Option, ...] = (
         "auth",
         "SCHEME",
         f"How to authenticate: {SCHEMES}, or a scheme of an installed package. By default, "
-        "Google's and Amazon's own credentials are used for their servers, and other credentials "
-        "where you give them.",
+        "Google's, Amazon's and Azure's own credentials are used for their servers, and other "
+        "credentials where you give them.",
         field="scheme",
     ),
     _credential(
         "user",
         "NAME",
-        "User name for basic authentication. The password is taken from DCMWEB_PASSWORD, or "
-        "asked for in the terminal.",
+        "User name for basic or digest authentication. The password is taken from "
+        "DCMWEB_PASSWORD, or asked for in the terminal.",
     ),
     _credential("password-file", "FILE", "Read the password from FILE."),
     _credential("password-command", "COMMAND", "Run COMMAND, and read the password it prints."),
@@ -124,12 +124,20 @@ OPTIONS: tuple[Option, ...] = (
     _credential(
         "token-command",
         "COMMAND",
-        "Run COMMAND, and read the bearer token it prints, again when the token expires.",
+        "Run COMMAND, and read the bearer token it prints, again before the token expires.",
     ),
-    _credential("service-account", "FILE", "Use the key of a Google service account in FILE."),
+    _credential(
+        "service-account",
+        "FILE",
+        "Use the Google credentials in FILE, such as the key of a service account.",
+    ),
     _credential("quota-project", "ID", "Google project that requests are billed to."),
     _credential("token-url", "URL", "Where OAuth2 tokens are issued."),
-    _credential("client-id", "ID", "OAuth2 client; its secret is in DCMWEB_CLIENT_SECRET."),
+    _credential(
+        "client-id",
+        "ID",
+        "OAuth2 client; its secret is in DCMWEB_CLIENT_SECRET. For Azure, a managed identity.",
+    ),
     _credential("client-secret-file", "FILE", "Read the OAuth2 client's secret from FILE."),
     _credential(
         "client-secret-command", "COMMAND", "Run COMMAND, and read the client's secret it prints."
@@ -143,7 +151,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _credential("aws-profile", "NAME", "Profile of the AWS configuration to take credentials of."),
     _credential("aws-region", "REGION", "AWS region; by default the one in the host name."),
-    _credential("cert", "FILE", "Present the client certificate in FILE (PEM) to the server."),
+    _credential(
+        "cert", "FILE", "Present the client certificate in FILE (PEM or PKCS #12) to the server."
+    ),
     _credential(
         "key",
         "FILE",
@@ -175,20 +185,25 @@ OPTIONS: tuple[Option, ...] = (
     _credential(
         "auth-option",
         "NAME=VALUE",
-        "Option of a scheme that another package brings; can be given several times.",
+        "Option of a scheme that another package brings, or parameter of the request for an OAuth2 "
+        "token, such as audience=URL; can be given several times.",
         kind=Kind.PAIRS,
         separator="=",
         field="options",
     ),
     _connection(
-        "ca-bundle", Kind.FILE, "FILE", "Trust the CA certificates in FILE, which can be a folder."
+        "ca-bundle",
+        Kind.FILE,
+        "FILE",
+        "Trust the CA certificates in FILE, which can be a folder, instead of the system's.",
     ),
     _connection("insecure", Kind.FLAG, "", "Do not check the server's certificate."),
     _connection(
         "proxy",
         Kind.TEXT,
         "URL",
-        "Connect through this HTTP or SOCKS proxy; by default that of HTTPS_PROXY or HTTP_PROXY.",
+        "Connect through this HTTP or SOCKS proxy; by default that of HTTPS_PROXY, HTTP_PROXY or "
+        "ALL_PROXY.",
     ),
     _connection("qido-root", Kind.TEXT, "URL", "Root of the search service, if it has its own."),
     _connection("wado-root", Kind.TEXT, "URL", "Root of the retrieve service, if it has its own."),

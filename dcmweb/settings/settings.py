@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from dcmweb.settings.base_url import parse_base_url
 from dcmweb.settings.checks import check_range, check_seconds, check_text
 from dcmweb.settings.credentials import Credentials, with_user
+from dcmweb.settings.proxy_url import parse_proxy, without_login
 
 MIB = 1024 * 1024
 MOST_WORKERS = 64
@@ -49,6 +49,8 @@ class Settings:
         check_text("BASE_URL", self.base_url)
         for name in ("ca_bundle", "proxy"):
             check_text(name, getattr(self, name))
+        if self.proxy:
+            object.__setattr__(self, "proxy", parse_proxy(self.proxy, "proxy"))
         url, user, password = parse_base_url(self.base_url)
         object.__setattr__(self, "base_url", url)
         object.__setattr__(self, "credentials", with_user(self.credentials, user, password))
@@ -69,9 +71,7 @@ class Settings:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the password of a proxy: another process needs HTTPS_PROXY."""
-        parts = urlsplit(self.proxy)
-        host = parts.netloc.rpartition("@")[2]
-        return {**self.__dict__, "proxy": urlunsplit(parts._replace(netloc=host))}
+        return {**self.__dict__, "proxy": without_login(self.proxy)}
 
     def _root(self, name: str) -> str:
         """Return the URL of a service: of its own, or below BASE_URL."""

@@ -43,7 +43,7 @@ class RunContext:
         self._transport, self._tick = transport, tick
         self._said: set[str] = set()
         self._lock = Lock()
-        self.session = Session(transport, self._on_warning)
+        self.session = Session(transport, self._on_warning, self.notify_once)
         self.engine = Engine(
             workers=self.settings.workers,
             policy=RetryPolicy(self.settings.retries, self.settings.retry_time),

@@ -57,6 +57,7 @@ class Origin:
     def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
         self.handler = handler
         self.requests: list[Request] = []
+        self.certificates: list[object] = []  # of the clients, one for each connection in TLS
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
@@ -93,6 +94,7 @@ class Origin:
         try:
             if self._tls:
                 connection = self._tls.wrap_socket(connection, server_side=True)
+                self.certificates.append(connection.getpeercert())
             with connection, connection.makefile("rb") as reader:
                 while request := _read_request(reader, number):
                     with self._lock:

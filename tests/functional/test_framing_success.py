@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import ssl
-import threading
 from pathlib import Path
 
 import pytest
-import trustme
 
 from dcmweb.errors import ExitCode
 from tests.conftest import Dcmweb, make_instance, tree
@@ -164,54 +160,3 @@ def test_the_body_of_a_redirect_is_not_read_to_its_end(dcmweb: Dcmweb) -> None:
     with serving(handle) as origin:
         result = dcmweb("--timeout", "1", "--retries", "0", origin.url, "search", "--count")
     assert (result.code, result.out) == (0, "0\n")
-
-
-def test_certificates_may_come_from_a_pipe(dcmweb: Dcmweb, tmp_path: Path) -> None:
-    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    fifo = tmp_path / "ca.fifo"
-    os.mkfifo(fifo)
-    threading.Thread(
-        target=lambda: fifo.write_bytes(authority.cert_pem.bytes()), daemon=True
-    ).start()
-    with serving(lambda _: json_answer([]), context) as origin:
-        result = dcmweb("--ca-bundle", fifo, origin.url, "search", "--count")
-    assert (result.code, result.out) == (0, "0\n")
-
-
-@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_certificates_of_the_environment_that_are_gone_are_named(dcmweb: Dcmweb, name: str) -> None:
-    result = dcmweb("https://127.0.0.1:9/x", "search", env={name: "/no/such/ca.pem"})
-    assert result.code == ExitCode.USAGE
-    assert f"{name}=/no/such/ca.pem holds no certificates" in result.err
-
-
-def test_a_proxy_that_wants_a_password_is_told_apart_from_the_server(dcmweb: Dcmweb) -> None:
-    with serving(lambda _: Answer(407)) as proxy:
-        address = f"http://127.0.0.1:{proxy.port}"
-        for scheme in ("http", "https"):
-            env = {"HTTP_PROXY": address, "HTTPS_PROXY": address}
-            result = dcmweb("--retries", "0", f"{scheme}://pacs.example/x", "search", env=env)
-            assert result.code == ExitCode.AUTH
-            assert "407" in result.err
-            assert "HTTP_PROXY=http://USER:PASSWORD@HOST:PORT" in result.err
-            assert "--user" not in result.err
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_server_that_wants_a_certificate_is_told_as_such(
-    dcmweb: Dcmweb, tmp_path: Path, version: ssl.TLSVersion
-) -> None:
-    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    authority.configure_trust(context)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = context.maximum_version = version
-    bundle = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(bundle))
-    with serving(lambda _: json_answer([]), context) as origin:
-        result = dcmweb("--retries", "0", "--ca-bundle", bundle, origin.url, "search")
-    # Before version 1.3, servers do not say why.
-    is_told = version is ssl.TLSVersion.TLSv1_3
-    assert result.code == (ExitCode.AUTH if is_told else ExitCode.NETWORK)
-    assert "the certificate of a client" in result.err

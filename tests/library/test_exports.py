@@ -12,10 +12,11 @@ import dcmweb
 from dcmweb import Client
 
 EXPORTED = {
-    "AuthError", "Client", "Credentials", "DcmwebError", "Finding", "Interrupted", "ItemsFailed",
-    "LocalError", "NetworkError", "NothingMatched", "Outcome", "Progress", "ProtocolError",
-    "Refused", "Rows", "Run", "SearchRows", "Settings", "Status", "Summary", "Transfer",
-    "UsageError", "Verdict", "Work", "WorkDone", "__version__", "perform",
+    "AuthError", "Authentication", "Client", "Credentials", "DcmwebError", "Finding",
+    "Interrupted", "ItemsFailed", "LocalError", "NetworkError", "NothingMatched", "Outcome",
+    "Progress", "ProtocolError", "Refused", "Rows", "Run", "SchemeArguments", "SearchRows",
+    "Settings", "Status", "Summary", "Transfer", "UsageError", "Verdict", "Work", "WorkDone",
+    "__version__", "perform",
 }  # fmt: skip
 CALLS = {
     "base_url", "check", "close", "delete", "from_profile", "metadata", "metadata_xml", "of",

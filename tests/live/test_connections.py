@@ -13,7 +13,7 @@ from tests.live.conftest import StartHaproxy, StartNginx, StartProxy
 from tests.live.orthanc import Orthanc
 from tests.live.servers.nginx import Features, Nginx
 from tests.live.servers.proxies import Proxy
-from tests.live.servers.tls import Authority
+from tests.live.servers.tls import Authority, OldAuthority
 
 pytestmark = pytest.mark.live
 
@@ -72,16 +72,74 @@ def test_an_expired_certificate_is_said_to_be_one(
     nginx = start_nginx(orthanc.url, Features(certificate=authority.expired))
     result = dcmweb("--ca-bundle", authority.bundle, nginx.url, "search")
     assert (result.code, result.out) == (6, "")
-    assert "certificate has expired" in result.err
+    assert "it has expired" in result.err
 
 
-def test_haproxy_asks_for_the_certificate_of_a_client(
-    dcmweb: Dcmweb, orthanc: Orthanc, start_haproxy: StartHaproxy, authority: Authority
+def test_an_authority_of_an_appliance_is_trusted(
+    dcmweb: Dcmweb, orthanc: Orthanc, start_nginx: StartNginx, old_authority: OldAuthority
 ) -> None:
-    url = start_haproxy(orthanc.root).url
-    result = dcmweb("--ca-bundle", authority.bundle, url, "search")
-    assert (result.code, result.out) == (4, "")
-    assert "asks for the certificate of a client" in result.err
+    nginx = start_nginx(orthanc.url, Features(certificate=old_authority.server))
+    result = dcmweb("--ca-bundle", old_authority.bundle, nginx.url, "search")
+    assert result.code == 0, result.err
+
+
+# Client certificates.
+
+
+VERSIONS = ("TLSv1.2", "TLSv1.3")
+COMMANDS = (["search"], ["store", "in"], ["-m", "store", "in"], ["retrieve", "-o", "out"])
+
+
+@pytest.fixture(params=[(kind, version) for kind in ("nginx", "haproxy") for version in VERSIONS])
+def guarded(
+    request: pytest.FixtureRequest,
+    orthanc: Orthanc,
+    start_haproxy: StartHaproxy,
+    start_nginx: StartNginx,
+    authority: Authority,
+) -> str:
+    """The URL of Orthanc behind a server that wants a client certificate."""
+    kind, version = request.param
+    if kind == "haproxy":
+        return start_haproxy(orthanc.root, tls=(version, version)).url
+    features = Features(
+        certificate=authority.server, client_authority=authority.bundle, tls_versions=version
+    )
+    return start_nginx(orthanc.url, features).url
+
+
+def test_files_come_back_with_a_client_certificate(
+    dcmweb: Dcmweb, guarded: str, authority: Authority, tmp_path: Path
+) -> None:
+    client = authority.encrypted("word")
+    environment = {"DCMWEB_KEY_PASSWORD": "word"}
+
+    def run(*arguments: str | Path) -> Result:
+        return dcmweb(*arguments, env=environment)
+
+    options = ("--ca-bundle", authority.bundle, "--cert", client.chain, "--key", client.key)
+    check_round_trip(run, guarded, tmp_path, *options)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_server_that_gets_no_client_certificate_or_another_ends_the_run(
+    dcmweb: Dcmweb,
+    guarded: str,
+    authority: Authority,
+    other_authority: Authority,
+    tmp_path: Path,
+    command: list[str],
+) -> None:
+    write_files(tmp_path / "in", make_series(20, size=100_000))
+    other = other_authority.client
+    for options, words in (
+        ([], "asks for a client certificate"),
+        (["--cert", other.both], "refuses the client certificate"),
+    ):
+        result = dcmweb("--ca-bundle", authority.bundle, *options, guarded, *command)
+        assert (result.code, result.out) == (4, "")
+        assert words in result.err
+        assert ", 0 retries" in result.err or command == ["search"]
 
 
 # What a reverse proxy does besides.
@@ -222,8 +280,8 @@ def test_a_proxy_without_its_password_is_named(
     write_files(tmp_path / "in", make_series(2))
     url = f"{scheme}://server.example/dicom-web"
     result = dcmweb(url, *command, env=through(http_proxy.bare_url))
-    assert (result.code, result.out) == (4, "")
-    assert "the proxy asks for a user and password" in result.err
+    assert (result.code, result.out) == (6, "")
+    assert f"the proxy {http_proxy.bare_url} asks for a user and password" in result.err
 
 
 @pytest.mark.parametrize("kind", ["http_proxy", "socks_proxy"])

@@ -1,68 +1,82 @@
-"""Bearer tokens."""
+"""Bearer tokens: those that the user gives, and what all schemes with tokens share."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Sequence
 
 from requests import PreparedRequest
 
-from dcmweb.errors import AuthError
 from dcmweb.http.auth.base import Authentication
+from dcmweb.http.auth.secrets import SecretReader
+from dcmweb.http.auth.token_text import read_token
+from dcmweb.http.auth.tokens import RenewingToken, Token, TokenSource
 
-# What people copy along with a token, as from a header field.
-_BEFORE_TOKEN = re.compile(r"(Authorization:\s*)?(Bearer\s+)?", re.IGNORECASE)
+_SCHEME = "Bearer "
 
 
 class BearerAuth(Authentication):
-    """A bearer token (RFC 6750), read again when the server refuses it: it may be short-lived.
+    """A bearer token (RFC 6750) of any source, renewed ahead of its expiry and when refused."""
 
-    Gateways of AWS, for one, answer an expired token with 403.
-    """
-
-    def __init__(self, read_token: Callable[[], str]) -> None:
-        self._read_token = read_token
-        self._token = read_token()
+    def __init__(self, source: TokenSource) -> None:
+        self.token = RenewingToken(source)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the Authorization header."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = _SCHEME + self.token.current().value
         return request
 
     def renew(self, refused: PreparedRequest, status: int = 401) -> bool:
-        """Read the token again."""
-        try:
-            self._token = self._read_token()
-        except AuthError:
-            if status == 401:
-                raise
-            return False  # the token may be good, and its owner may not do this
-        return refused.headers.get("Authorization") != f"Bearer {self._token}"
+        """Get another token, unless another thread has."""
+        sent = str(refused.headers.get("Authorization") or "")
+        return self.token.renew(sent.removeprefix(_SCHEME), status)
+
+    def take_notes(self) -> Sequence[str]:
+        """Return what a user should know of the token, once."""
+        return self.token.take_notes()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, wherever a server repeats it."""
+        token = self.token.known
+        return (token.value,) if token else ()
+
+    @property
+    def identity(self) -> str:
+        """Whose token is sent, in words."""
+        return self.token.source.identity
+
+    @property
+    def advice(self) -> str:
+        """What to do when the server refuses the token."""
+        expired_at = self.token.expired_at
+        if expired_at is None:
+            return "the token is wrong or has expired: get another one"
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(expired_at))
+        return f"the token expired at {when}: get another one"
 
 
-def token_in(text: str, origin: str) -> str:
-    """Find the token in a text: a token, a header field, or the JSON of a token server.
+class GivenToken:
+    """The token that a user gives in a variable, a file or a pipe, or has a command print."""
 
-    Raises AuthError if there is none; `origin` is where the text came from.
-    """
-    text = text.strip().removeprefix("\ufeff").strip()
-    if text[:1] in ("{", '"'):
-        text = _token_in_json(text, origin)
-    token = _BEFORE_TOKEN.sub("", text, count=1)
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise AuthError(f"{origin} does not hold a token", "it must be one line of plain text")
-    return token
+    def __init__(self, reader: SecretReader) -> None:
+        self._reader = reader
 
+    @property
+    def identity(self) -> str:
+        """Whose token it is: that is only known to those who issued it."""
+        return f"the owner of the bearer token of {self._reader.origin}"
 
-def _token_in_json(text: str, origin: str) -> str:
-    """Find the token in an answer of a token server (RFC 6749 section 5.1), or of Azure's CLI."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if isinstance(found, dict):
-        found = found.get("access_token") or found.get("accessToken")
-    if not isinstance(found, str):
-        raise AuthError(f"{origin} holds JSON without an access_token", "give the token alone")
-    return found.strip()
+    @property
+    def is_free(self) -> bool:
+        """Whether asking costs next to nothing: no command is run."""
+        return not self._reader.secret.command
+
+    def fetch(self) -> Token:
+        """Read the token; `expires_in` in a file counts from when the file was written."""
+        issued = time.time()
+        file = self._reader.secret.file
+        if os.path.isfile(file):
+            issued = min(issued, os.path.getmtime(file))
+        return read_token(self._reader.read(), self._reader.origin, issued)

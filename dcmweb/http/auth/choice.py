@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dcmweb.errors import UsageError
 from dcmweb.http.auth.base import Authentication
+from dcmweb.http.auth.fields import is_authorized_by_header, with_fields
 from dcmweb.http.auth.secrets import SecretReader
 from dcmweb.settings import AuthScheme, Credentials, Secret, Settings
 
@@ -17,26 +18,48 @@ def choose(settings: Settings) -> Authentication:
     Raises UsageError if something is lacking for the scheme that was asked for.
     """
     scheme = resolve(settings)
-    if scheme not in _SCHEMES:
-        raise UsageError(
-            f"there is no authentication {scheme}",
-            f"it can be {', '.join(one.value for one in AuthScheme)}",
-        )
-    return _SCHEMES[scheme](settings)
+    if scheme in _SCHEMES:
+        chosen = _SCHEMES[scheme](settings)
+    else:
+        from dcmweb.http.auth.plugins import load
+
+        chosen = load(settings)
+    return with_fields(settings.credentials, chosen)
 
 
 def resolve(settings: Settings) -> AuthScheme | str:
     """Return the scheme that `auto` stands for, or the one that was asked for."""
     given = settings.credentials
+    if is_authorized_by_header(given):
+        return AuthScheme.NONE
     if given.scheme is not AuthScheme.AUTO:
         return given.scheme
     if given.user:
         return AuthScheme.BASIC
     if given.secret("token").is_given:
         return AuthScheme.BEARER
-    from dcmweb.http.auth.google import is_google
+    if given.token_url:
+        return AuthScheme.OAUTH2
+    return _by_host(settings)
 
-    return AuthScheme.GOOGLE if is_google(settings.base_url) else AuthScheme.NONE
+
+def _by_host(settings: Settings) -> AuthScheme:
+    """Return the scheme for servers of those whose own credentials are found by themselves."""
+    from dcmweb.http.auth import aws, azure, google
+
+    url = settings.base_url
+    if aws.is_aws(url):
+        return AuthScheme.AWS
+    if google.is_google(url):
+        return AuthScheme.GOOGLE
+    if google.is_google_host(url):
+        raise UsageError("BASE_URL leads to Google without encryption", "write https://")
+    if settings.credentials.service_account:
+        raise UsageError(
+            "--service-account is for Google, and BASE_URL does not lead there",
+            "give --auth google to send Google's token to this server all the same",
+        )
+    return AuthScheme.AZURE if azure.is_azure(url) and azure.is_installed() else AuthScheme.NONE
 
 
 def _none(_settings: Settings) -> Authentication:
@@ -47,9 +70,35 @@ def _basic(settings: Settings) -> Authentication:
     from dcmweb.http.auth.basic import BasicAuth
 
     given = settings.credentials
+    return BasicAuth(_user(given), _password(given))
+
+
+def _digest(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.digest import DigestAuth
+
+    given = settings.credentials
+    return DigestAuth(_user(given), _password(given))
+
+
+def _netrc(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.basic import BasicAuth
+    from dcmweb.http.auth.netrc import read_netrc
+
+    return BasicAuth(*read_netrc(settings.base_url, settings.credentials.user))
+
+
+def _aws(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.aws import AwsAuth
+
+    given = settings.credentials
+    return AwsAuth(settings.base_url, given.aws_profile, given.aws_region)
+
+
+def _user(given: Credentials) -> str:
     if not given.user:
-        raise UsageError("--auth basic needs a user name", "give it with --user")
-    return BasicAuth(given.user, _password(given))
+        scheme = AuthScheme.DIGEST if given.scheme is AuthScheme.DIGEST else AuthScheme.BASIC
+        raise UsageError(f"--auth {scheme.value} needs a user name", "give it with --user")
+    return given.user
 
 
 def _password(given: Credentials) -> str:
@@ -63,7 +112,7 @@ def _password(given: Credentials) -> str:
 
 
 def _bearer(settings: Settings) -> Authentication:
-    from dcmweb.http.auth.bearer import BearerAuth, token_in
+    from dcmweb.http.auth.bearer import BearerAuth, GivenToken
 
     secret = settings.credentials.secret("token")
     reader = SecretReader(secret)
@@ -72,20 +121,40 @@ def _bearer(settings: Settings) -> Authentication:
             "--auth bearer needs a token",
             f"give --token-file or --token-command, or set {secret.variable}",
         )
-    return BearerAuth(lambda: token_in(reader.read(), reader.origin))
+    bearer = BearerAuth(GivenToken(reader))
+    if not secret.command:  # which is run when the token is needed
+        bearer.token.current()
+    return bearer
 
 
-def _google(_settings: Settings) -> Authentication:
+def _oauth2(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.oauth2 import OAuth2Auth
+
+    return OAuth2Auth(settings)
+
+
+def _google(settings: Settings) -> Authentication:
     from dcmweb.http.auth.google import GoogleAuth
 
-    return GoogleAuth()
+    return GoogleAuth(settings)
+
+
+def _azure(settings: Settings) -> Authentication:
+    from dcmweb.http.auth.azure import AzureAuth
+
+    return AzureAuth(settings.credentials)
 
 
 _SCHEMES: dict[AuthScheme | str, Callable[[Settings], Authentication]] = {
     AuthScheme.NONE: _none,
     AuthScheme.BASIC: _basic,
+    AuthScheme.DIGEST: _digest,
+    AuthScheme.NETRC: _netrc,
+    AuthScheme.AWS: _aws,
     AuthScheme.BEARER: _bearer,
+    AuthScheme.OAUTH2: _oauth2,
     AuthScheme.GOOGLE: _google,
+    AuthScheme.AZURE: _azure,
 }
 
 
@@ -94,7 +163,7 @@ def read_token(path: str) -> str:
 
     A server that compares tokens reads them as its clients do. Raises AuthError.
     """
-    from dcmweb.http.auth.bearer import token_in
+    from dcmweb.http.auth.token_text import token_in
 
     secret = replace(Secret("token"), file=path)
     if not secret.is_given:

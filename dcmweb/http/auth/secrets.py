@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 
@@ -46,7 +47,7 @@ class SecretReader:
         if secret.file:
             return self._of_file()
         if secret.command:
-            return run_command(secret.command, self.origin).strip()
+            return run_command(secret.command, self.origin, errors=_errors(secret)).strip()
         if secret.variable in os.environ:
             return os.environ[secret.variable]
         raise UsageError(
@@ -58,42 +59,65 @@ class SecretReader:
         file, words = self.secret.file, self.secret.option.replace("-", " ")
         if self._kept is None or self._is_file:
             try:
-                self._kept = read_text(file).strip()
+                self._kept = read_text(file, errors=_errors(self.secret)).strip()
             except LocalError as error:
                 said = f"{file} does not hold a {words}: " if error.hint else f"no {words}: "
                 raise AuthError(f"{said}{error.message}", error.hint) from None
         return self._kept
 
 
-def run_command(command: str, name: str) -> str:
+def _errors(secret: Secret) -> str:
+    """Return what is to be done with bytes that are not UTF-8: a password is sent as it is."""
+    return "surrogateescape" if secret.name == "password" else "strict"
+
+
+def run_command(command: str, name: str, *, errors: str = "strict") -> str:
     """Run a command of the user in a shell, and return what it prints.
 
     `name` is what it is called in errors. What it prints to stderr is shown. Raises AuthError.
     """
     try:
-        done = subprocess.run(  # noqa: S602 - the user wrote it, as a line of a shell
-            command,
-            shell=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            timeout=COMMAND_TIME,
-            check=False,
-        )
+        code, printed = _run(command)
     except subprocess.TimeoutExpired:
         raise AuthError(f"{name} did not end within {COMMAND_TIME:g} s") from None
     except OSError as error:
         raise AuthError(f"{name} cannot be run: {error.strerror}") from None
-    if done.returncode:
-        raise AuthError(
-            f"{name} ended with exit code {done.returncode}", "run it by hand to see why"
-        )
+    if code:
+        raise AuthError(f"{name} ended with exit code {code}", "run it by hand to see why")
     try:
-        text = decode_text(done.stdout, name)
+        text = decode_text(printed, name, errors=errors)
     except LocalError as error:
         raise AuthError(error.message) from None
     if not text.strip():
         raise AuthError(f"{name} printed nothing", "run it by hand to see why")
     return text
+
+
+def _run(command: str) -> tuple[int, bytes]:
+    """Run a command; end it if it takes too long, or if this process ends before it does."""
+    process = subprocess.Popen(  # noqa: S602 - the user wrote it, as a line of a shell
+        command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    with process:
+        _running.add(process)
+        try:
+            printed, _ = process.communicate(timeout=COMMAND_TIME)
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            _running.discard(process)
+    return process.returncode, printed
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End the commands that threads wait for: else they would keep stderr open after a stop."""
+    for process in list(_running):
+        process.kill()
 
 
 def read_reference(value: str, name: str) -> str:

@@ -39,9 +39,10 @@ def read_answer(response: Response) -> Answer:
     Raises ProtocolError for a web page in place of success: nothing was stored by that.
     """
     body = response.content()
-    words = server_words(response.headers, body)
+    words = response.hide(server_words(response.headers, body))
     try:
-        return Answer(response.status, response_module.parse(body), words)
+        said = response_module.parse(body).with_texts(response.hide)
+        return Answer(response.status, said, words)
     except Truncated:
         raise
     except ProtocolError:

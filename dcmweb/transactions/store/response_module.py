@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from dcmweb.dicom import json_model
@@ -68,6 +68,18 @@ class StoreResponse:
         """Whether it says anything of any instance."""
         return bool(self.stored or self.failed or self.other_failures)
 
+    def with_texts(self, hide: Callable[[str], str]) -> StoreResponse:
+        """Return the same with what must not be shown hidden in words, and in queries of URLs."""
+        stored = {
+            uid: replace(
+                one, detail=hide(one.detail), retrieve_url=_hidden_query(one.retrieve_url, hide)
+            )
+            for uid, one in self.stored.items()
+        }
+        failed = {uid: replace(one, detail=hide(one.detail)) for uid, one in self.failed.items()}
+        others = [replace(one, detail=hide(one.detail)) for one in self.other_failures]
+        return StoreResponse(stored, failed, others)
+
     def about(self, names: Iterable[str]) -> Stored | NotStored | None:
         """Return what is said of the instance with any of these UIDs; a failure counts more."""
         names = tuple(names)
@@ -75,6 +87,11 @@ class StoreResponse:
             if said is not None:
                 return said
         return None
+
+
+def _hidden_query(url: str, hide: Callable[[str], str]) -> str:
+    path, mark, query = url.partition("?")
+    return f"{path}?{hide(query)}" if mark else url
 
 
 def parse(body: bytes) -> StoreResponse:

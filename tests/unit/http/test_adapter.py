@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+import trustme
 
-from dcmweb.errors import Interrupted
+from dcmweb.errors import Interrupted, Unreachable
 from dcmweb.http.adapter import PROBE_AFTER, Connections
 from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
-from dcmweb.settings import Settings
+from dcmweb.settings import Credentials, Settings
+from tests.functional.certificates import context_of, issued
 from tests.functional.origin import Answer, Request, serving
+from tests.functional.proxies import proxying
 
 
 def answered(_: Request) -> Answer:
@@ -41,25 +46,91 @@ def test_many_requests_go_through_one_proxy(monkeypatch: pytest.MonkeyPatch, wor
     assert len(proxy.requests) == 3 * workers
 
 
-def test_probes_keep_an_idle_connection_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.parametrize("scheme", ["", "http", "socks5h"])
+def test_probes_keep_an_idle_connection_alive(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_tls: bool, scheme: str
+) -> None:
     used: list[socket.socket] = []
     add = Connections.add
 
     def note(self: Connections, sock: object) -> None:
         if isinstance(sock, socket.socket):
             used.append(sock)
+            assert isinstance(sock, ssl.SSLSocket) is is_tls
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             if hasattr(socket, "TCP_KEEPIDLE") and os.name != "nt":  # wine 8 cannot tell
                 assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == PROBE_AFTER
         add(self, sock)
 
     monkeypatch.setattr(Connections, "add", note)
-    with serving(answered) as origin:
-        transport = Transport(Settings(base_url=origin.url))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = context_of(authority.issue_cert("127.0.0.1")) if is_tls else None
+    kind = "socks" if scheme.startswith("socks") else "http"
+    with serving(answered, context) as origin, proxying(kind) as proxy:
+        given = proxy.url(scheme) if scheme else ""
+        bundle = str(tmp_path / "ca.pem")
+        transport = Transport(Settings(base_url=origin.url, ca_bundle=bundle, proxy=given))
+        for _ in range(2):
+            with Session(transport).get("studies", accept="*/*") as response:
+                assert response.content() == b"[]"
+        transport.close()
+    assert used
+    assert len(proxy.targets) == (1 if scheme else 0)  # the connection was kept
+
+
+def test_tls_to_a_proxy_that_connects_to_a_server_with_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = context_of(authority.issue_cert("127.0.0.1"), authority, demands=False)
+    client = issued(tmp_path, "client", authority.issue_cert(common_name="joe"))
+    given = Credentials(cert=str(client.both))
+    with serving(answered, context) as origin, proxying("http", tls=context) as proxy:
+        settings = Settings(
+            base_url=origin.url,
+            ca_bundle=str(tmp_path / "ca.pem"),
+            proxy=proxy.url("https"),
+            credentials=given,
+        )
+        transport = Transport(settings)
+        session = Session(transport)
+        for _ in range(2):
+            with session.get("studies", accept="*/*") as response:
+                assert response.content() == b"[]"
+        assert transport.adapter.connected is not None
+        assert transport.adapter.connected.tls.startswith("TLS")
+        session.cut()
+        transport.close()
+    assert all(origin.certificates)
+    assert not any(proxy.certificates)  # it is not shown the certificate
+
+
+def test_the_zone_of_an_address_is_passed_to_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def look_up(host: str, *_: object) -> list[object]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    transport = Transport(Settings(base_url="http://[fe80::1%25eth0]:8042/dicom-web"))
+    with pytest.raises(Unreachable, match="unknown host"):
+        Session(transport).get("studies", accept="*/*")
+    assert asked == ["fe80::1%eth0"]
+    transport.close()
+
+
+def test_a_dead_address_of_a_host_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(answered) as origin, socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))  # nothing listens there
+        ports = (dead.getsockname()[1], origin.port)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: found)
+        transport = Transport(Settings(base_url="http://two.example/dicomweb"))
         with Session(transport).get("studies", accept="*/*") as response:
             assert response.content() == b"[]"
         transport.close()
-    assert used
 
 
 @pytest.mark.skipif(os.name == "nt", reason="wine 8 does not wake a read that is shut down")

@@ -54,7 +54,6 @@ URL = "https://server.example:8443/dicomweb/studies"
         (404, NothingMatched, False, False),
         (405, Refused, False, False),
         (406, Refused, False, False),
-        (407, AuthError, False, True),
         (408, Refused, True, False),
         (409, Refused, False, False),
         (410, NothingMatched, False, False),
@@ -97,17 +96,20 @@ def test_the_words_of_the_server_are_told() -> None:
 @pytest.mark.parametrize(
     ("asked", "hint"),
     [
-        ('Basic realm="x"', "the server asks for Basic; "),
-        ("Bearer", "the server asks for Bearer; "),
-        ("", ""),
-        ("\x1b[2J x", ""),
+        ('Basic realm="x"', "the server asks for Basic; give --user, and the password"),
+        ("Bearer", "the server asks for Bearer; give --token-file, --token-command, or"),
+        ("Digest x", "the server asks for Digest; give --auth digest and --user"),
+        (
+            'Bearer authorization_uri="https://login.microsoftonline.com/x"',
+            "the server asks for Bearer; give --auth azure, which needs the package",
+        ),
+        ("", "give --user, --token-file, --token-url or --auth google"),
+        ("\x1b[2J x", "give --user"),
     ],
 )
 def test_a_server_without_credentials_says_which_it_wants(asked: str, hint: str) -> None:
     headers = CaseInsensitiveDict({"WWW-Authenticate": asked} if asked else {})
-    assert (
-        from_status(401, headers, b"").hint == hint + "give --user, --token-file or --auth google"
-    )
+    assert from_status(401, headers, b"").hint.startswith(hint)
 
 
 @pytest.mark.parametrize(
@@ -117,12 +119,39 @@ def test_a_server_without_credentials_says_which_it_wants(asked: str, hint: str)
         ("", "Basic abc", "check --user and the password"),
         ("Bearer", "Bearer abc", "the token is wrong or has expired"),
         ("Bearer", "Basic abc", "the server asks for Bearer; basic credentials were sent"),
-        ("", "Digest abc", "give --user"),
+        ("", "Digest abc", "check --user and the password"),
+        ("", "Other abc", "give --user"),
+        ("Digest realm=x", "", "the server asks for Digest; give --auth digest"),
+        ("Digest realm=x", "Basic abc", "basic credentials were sent: give --auth digest"),
+        ("Negotiate", "", "get a ticket"),
+        ("Key", "--header", "the server asks for Key; it does not accept what --header gives"),
     ],
 )
 def test_a_server_that_refuses_credentials_says_which(asked: str, sent: str, words: str) -> None:
     headers = CaseInsensitiveDict({"WWW-Authenticate": asked} if asked else {})
     assert words in from_status(401, headers, b"", sent=sent).hint
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent", "words"),
+    [
+        ("Bearer", "Bearer abc", "what the scheme says"),
+        ("", "Bearer abc", "what the scheme says"),
+        ("", "AWS4-HMAC-SHA256 x", "what the scheme says"),
+        (
+            "Basic",
+            "Bearer abc",
+            "the server asks for Basic; bearer credentials were sent: give --u",
+        ),
+        ("Bearer", "", "the server asks for Bearer; give --token-file"),
+    ],
+)
+def test_a_scheme_says_what_to_do_when_its_credentials_are_refused(
+    asked: str, sent: str, words: str
+) -> None:
+    headers = CaseInsensitiveDict({"WWW-Authenticate": asked} if asked else {})
+    found = from_status(401, headers, b"", sent=sent, advice="what the scheme says")
+    assert found.hint.startswith(words)
 
 
 def test_what_403_means_depends_on_credentials() -> None:
@@ -296,7 +325,7 @@ def certificate() -> Exception:
             certificate(),
             Unreachable,
             False,
-            "certificate of HOST is not trusted: certificate verif",
+            "certificate of HOST is not trusted: ",
         ),
         (ssl.SSLEOFError(8, "EOF found"), NetworkError, True, "TLS connection to HOST broke: EOF"),
         (
@@ -310,12 +339,6 @@ def certificate() -> Exception:
             Unreachable,
             True,
             "unknown host HOST",
-        ),
-        (
-            in_requests(u3.ProxyError("no proxy", OSError("Tunnel failed: 403 Forbidden"))),
-            Unreachable,
-            True,
-            "proxy for HOST failed: Tunnel failed: 403 Forbidden",
         ),
         (
             in_requests(caused(u3.NewConnectionError(CONNECTION, "Failed"), REFUSED)),
@@ -363,7 +386,7 @@ def certificate() -> Exception:
         (OSError("odd {host} %s"), NetworkError, True, "broke: odd {host} %s"),
         (OSError(), NetworkError, True, "broke: OSError"),
     ],
-    ids=range(25),
+    ids=range(24),
 )
 def test_exceptions(error: Exception, kind: type[DcmwebError], retryable: bool, words: str) -> None:
     found = from_exception(error, URL, 2.5)
@@ -380,47 +403,18 @@ def test_exceptions_that_name_each_other_are_no_trap() -> None:
     assert "second" in from_exception(first, URL, 1).message
 
 
-def tunnel(said: str) -> requests.exceptions.ProxyError:
-    """A failed CONNECT, as it comes out of requests."""
-    inner = u3.ProxyError(
-        "Unable to connect to proxy", OSError(f"Tunnel connection failed: {said}")
-    )
-    return requests.exceptions.ProxyError(u3.MaxRetryError(POOL, "/", inner))
-
-
-@pytest.mark.parametrize(
-    ("said", "kind", "retryable"),
-    [
-        ("407 Proxy Authentication Required", AuthError, False),
-        ("403 Forbidden", AuthError, False),
-        ("400 Bad Request", Unreachable, False),
-        ("502 Bad Gateway", Unreachable, True),
-        ("503 Service Unavailable", Unreachable, True),
-    ],
-)
-def test_what_a_proxy_says_instead_of_a_tunnel(
-    said: str, kind: type[DcmwebError], retryable: bool
-) -> None:
-    found = from_exception(tunnel(said), URL, 1)
-    assert type(found) is kind
-    assert found.retryable is retryable
-    assert found.message == f"the proxy did not connect to server.example:8443: {said}"
-    assert "HTTPS_PROXY" in found.hint
-    assert "--user" not in found.hint
+def test_the_host_of_a_redirect_is_named_beside_the_one_that_redirects() -> None:
+    request = requests.Request("GET", "https://inner.example/x?PatientID=17").prepare()
+    found = from_exception(requests.ConnectTimeout(request=request), URL, 1)
+    assert found.message == "inner.example (redirected from server.example) does not answer"
 
 
 def test_the_password_of_a_proxy_is_not_that_of_the_server() -> None:
     found = from_status(407, CaseInsensitiveDict({"Proxy-Authenticate": "Basic"}), b"")
+    assert type(found) is Unreachable
+    assert (found.retryable, found.fatal) == (False, True)
     assert "HTTP_PROXY=" in found.hint
     assert "--user" not in found.hint
-
-
-def test_a_server_that_wants_the_certificate_of_a_client_is_told_as_such() -> None:
-    alert = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert (_ssl.c:2)")
-    alert.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
-    found = from_exception(requests.exceptions.SSLError(u3.SSLError(alert)), URL, 1)
-    assert isinstance(found, AuthError)
-    assert "certificate of a client" in found.message
 
 
 @pytest.mark.parametrize("value", ["31536000", "9" * 5000, "Fri, 31 Dec 9999 23:59:59 GMT"])

@@ -18,6 +18,7 @@ from dcmweb.errors import (
     Refused,
     Truncated,
 )
+from dcmweb.http.redaction import Redaction
 from dcmweb.http.response import Response
 
 
@@ -27,8 +28,17 @@ class Exchanges:
     def __init__(self) -> None:
         self.is_cut = False
 
+    redaction = Redaction()
+    carries = ""
+
     def translate(self, error: Exception, _url: str) -> DcmwebError:
         return Interrupted() if self.is_cut else NetworkError(str(error))
+
+    def refusal(self, _status: int, _body: bytes, _url: str) -> DcmwebError | None:
+        return None
+
+    def doubt(self, error: DcmwebError, _status: int, _url: str) -> None:
+        pass
 
 
 class Breaking(io.BytesIO):

@@ -1,0 +1,35 @@
+"""Cookies that a server sets, such as the session of XNAT, or that of a load balancer."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from http.cookiejar import Cookie, DefaultCookiePolicy
+from urllib.parse import urlsplit
+
+from requests.cookies import RequestsCookieJar
+
+_PORT = re.compile(r":[0-9]*$")
+
+
+class _Policy(DefaultCookiePolicy):
+    """Binds each cookie to the host that set it, even if it says that it is for a whole domain."""
+
+    def __init__(self) -> None:
+        super().__init__(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
+
+    def set_ok(self, cookie: Cookie, request: urllib.request.Request) -> bool:
+        """Take a cookie for the host that it came from alone (RFC 6265 section 5.3)."""
+        if not super().set_ok(cookie, request):
+            return False
+        host = _PORT.sub("", urlsplit(request.get_full_url()).netloc.rpartition("@")[2]).lower()
+        cookie.domain = host if "." in host else f"{host}.local"  # as http.cookiejar names it
+        cookie.domain_specified = cookie.domain_initial_dot = False
+        return True
+
+
+class Cookies(RequestsCookieJar):
+    """The cookies of a client; threads can send and receive at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__(_Policy())
