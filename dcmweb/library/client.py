@@ -127,8 +127,8 @@ class Client(ClientBase):
     ) -> Transfer:
         """Store DICOM files as they are (PS3.18 section 10.5); yields the outcome of each file.
 
-        `paths` are files, folders, archives, masks with `*`, `?`, `[...]` and `**`, and all of these
-        in buckets (`s3://`, `gs://`, `az://`). In paths of `listed` no character has a meaning of
+        `paths` are files, folders, archives, masks with `*`, `?`, `[...]` and `**`, and all of
+        these in buckets (`s3://`, `gs://`, `az://`). In paths of `listed` no character has a meaning of
         its own. `verify` asks the server afterwards whether it lists every instance. `dry_run`
         sends nothing. `storage_class` is that of Google Cloud Healthcare. `shard`, as I/N, stores
         the files of one part of the folders; all parts together are everything. Outcomes are
