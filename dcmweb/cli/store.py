@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli import table_options
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, listed_paths, read_some
 from dcmweb.cli.options import Invocation, with_client
@@ -53,6 +54,11 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
     type=click.Choice(STORAGE_CLASSES, case_sensitive=False),
     help="Google only: storage class of the instances; by default that of the DICOM store.",
 )
+@table_options.named("if-exists")
+@table_options.named("orthanc-api")
+@table_options.named("batch-size")
+@table_options.named("batch-count")
+@table_options.named("stow-form")
 @shard_option
 @record_options
 @with_client
@@ -95,6 +101,8 @@ def store(
             verify=options["verify"],
             dry_run=options["dry_run"],
             storage_class=options["storage_class"] or "",
+            if_exists=options["if_exists"] or "skip",
+            orthanc_api=options["orthanc_api"] or "",
             manifest=options["manifest"] or "",
         )
         share = _estimating(invocation, masks, files_from, options)

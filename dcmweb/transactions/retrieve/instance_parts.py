@@ -69,7 +69,11 @@ class Receiver:
     def open(self, resource: Resource) -> Response:
         """Ask for a resource; where the server has no multipart, for an instance as a whole."""
         is_one = resource.level is Level.INSTANCES
-        forms = forms_of_instances(self._wanted) if is_one else forms_of_streams(self._wanted)
+        forms = (
+            forms_of_instances(self._wanted, self._context.server)
+            if is_one
+            else forms_of_streams(self._wanted)
+        )
         try:
             response = ask(
                 self._context,

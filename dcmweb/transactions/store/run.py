@@ -15,6 +15,7 @@ from dcmweb.local.masks import find, find_listed
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
+from dcmweb.transactions.store.existing import IfExists
 from dcmweb.transactions.store.file_jobs import FileJobs, Files, batches
 from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
 from dcmweb.transactions.store.sender import Planner, Sender
@@ -29,12 +30,16 @@ class StoreOptions:
 
     A dry run sends nothing. To verify is to ask the server afterwards whether it has every
     instance. The storage class is that of Google Cloud Healthcare; "" leaves it to the server.
+    `if_exists` says what to do with an instance that the server has; to replace one may need
+    Orthanc's REST API, at `orthanc_api`.
     The shard is the part of the folders whose files to store, as I/N.
     """
 
     dry_run: bool = False
     verify: bool = False
     storage_class: str = ""
+    if_exists: IfExists = IfExists.SKIP
+    orthanc_api: str = ""
     shard: str = ""
     on_error: OnError = OnError.OUTCOME
 
@@ -90,7 +95,9 @@ def store_metadata(
 
 def _sender(context: RunContext, options: StoreOptions) -> Sender | Planner:
     headers = {"Storage-Class": options.storage_class} if options.storage_class else None
-    return Planner(context) if options.dry_run else Sender(context, headers)
+    if options.dry_run:
+        return Planner(context)
+    return Sender(context, headers, options.if_exists, options.orthanc_api)
 
 
 def _run(context: RunContext, jobs: Iterator[Job], options: StoreOptions) -> Iterator[Outcome]:
