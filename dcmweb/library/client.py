@@ -167,6 +167,7 @@ class Client(StoreCalls):
     ) -> Transfer:
         """Retrieve into the folder `output` (PS3.18 section 10.4); yields the outcome of each item.
 
+        A place in a bucket, such as `s3://bucket/prefix`, is a folder too.
         `paths` name studies, series, instances and frames, such as `studies/1.2/series/3.4`, with
         /metadata, /rendered, /thumbnail or /bulkdata after them for another representation;
         None is the whole store, an empty list an error. Those of an iterator are read when needed.

@@ -43,7 +43,8 @@ class StoreCalls(ClientBase):
     ) -> Transfer:
         """Store DICOM files as they are (PS3.18 section 10.5); yields the outcome of each file.
 
-        `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`;
+        `paths` are files, folders, archives, masks with `*`, `?`, `[...]` and `**`, and all of
+        these in buckets (`s3://`, `gs://`, `az://`);
         `listed` are files and folders in which no character has a meaning of its own. `verify`
         asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
         `storage_class` is that of Google Cloud Healthcare. An instance that the server has is
