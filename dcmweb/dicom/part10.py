@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Collection, Iterator
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from dcmweb.dicom import json_model
-from dcmweb.dicom.byte_ranges import FileRange, open_file
+from dcmweb.dicom.byte_ranges import FileRange, LocalFile
 from dcmweb.dicom.element_walk import (
     DEFLATED,
     META_SOP_CLASS,
@@ -44,7 +43,7 @@ from dcmweb.dicom.tags import (
     STUDY_INSTANCE_UID,
 )
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
-from dcmweb.sources import Source
+from dcmweb.sources import Content, Keeper, Source, SourceFile
 
 if TYPE_CHECKING:
     import pydicom
@@ -85,9 +84,10 @@ MetadataPart = tuple[dict[str, str], Source]
 
 @dataclass(frozen=True)
 class LocalInstance:
-    """A DICOM file on this machine; size in bytes, time of modification in nanoseconds.
+    """A DICOM file on the user's side; size in bytes, time of modification in nanoseconds.
 
-    `content` is all that is in a small file, as it was when it was identified.
+    `content` is all that is in a small file, as it was when it was identified. `file` is what the
+    bytes are read from, if that is not simply the file at `path` on this machine.
     """
 
     path: str
@@ -95,6 +95,7 @@ class LocalInstance:
     mtime_ns: int
     identity: Identity
     content: bytes | None = None
+    file: Content | None = None
 
     def as_metadata(self) -> tuple[Dataset, list[MetadataPart]] | None:
         """Return a data set and parts with its bulk data; None if it is sent as a file only."""
@@ -111,9 +112,9 @@ class LocalInstance:
     def what_is_wrong(self) -> str:
         """Look for what may be wrong with a file that was refused without a reason."""
         try:
-            with open_file(self.path) as file:
+            with self._whole.open() as file:
                 damage = find_damage(file)
-        except OSError:
+        except (OSError, LocalError):
             damage = ""
         uids = {
             "SOP Class UID": self.identity.sop_class,
@@ -125,35 +126,41 @@ class LocalInstance:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the file. Raises LocalError if it cannot be read, or changed since."""
-        whole = FileRange(self.path, 0, self.size, (self.size, self.mtime_ns))
         if self.content is None:
-            yield from whole.pieces()
+            yield from self._whole.pieces()
         else:
-            whole.check()
+            self._whole.check()
             yield self.content
 
+    @property
+    def _whole(self) -> Content:
+        fingerprint = self.size, self.mtime_ns
+        return self.file or FileRange(self.path, 0, self.size, fingerprint)
 
-def identify_file(path: str, held: int = 0) -> LocalInstance:
-    """Identify the DICOM instance in a file; keep the content of one of up to `held` bytes.
+
+def identify_file(
+    file: str | SourceFile, held: int = 0, keeper: Keeper | None = None
+) -> LocalInstance:
+    """Identify the DICOM instance in a file; hold the content of one of up to `held` bytes.
 
     Raises NotDicom if it is not an instance, BrokenDicom if it cannot be identified, LocalError
     if it cannot be read.
     """
-    try:
-        with open_file(path) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise NotDicom("not a regular file", path=path)
-            if status.st_size == 0:
-                raise NotDicom("the file is empty", path=path)
-            head = file.read(_HEAD)
-            identity = _identify(file, head, path)
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # a socket
-            raise NotDicom("not a regular file", path=path) from None
-        raise LocalError(error.strerror or str(error), path=path) from error
-    content = head if len(head) == status.st_size <= held else None
-    return LocalInstance(path, status.st_size, status.st_mtime_ns, identity, content)
+    file = LocalFile(file) if isinstance(file, str) else file
+    path = file.path
+    with file.open(keeper) as (stream, content):
+        if content.size == 0:
+            raise NotDicom("the file is empty", path=path)
+        head = stream.read(_HEAD)
+        identity = _identify(stream, head, path)
+    held_content = head if len(head) == content.size <= held else None
+    return LocalInstance(path, *content.stamp, identity, held_content, content)
+
+
+def may_be_dicom(head: bytes) -> bool:
+    """Return True unless the first bytes of a file show that it is not a DICOM instance."""
+    start = io.BytesIO(head)
+    return skip_preamble(start) or _may_be_bare(start)
 
 
 def identify(file: BinaryIO, path: str = "") -> Identity:

@@ -52,6 +52,19 @@ class Exchanges(Protocol):
         """Whether the exchanges have been ended."""
 
     @property
+    def largest_read(self) -> int | None:
+        """The most bytes to read at a time; None if the rate is not limited."""
+
+    def note_received(self, size: int) -> None:
+        """Take note of bytes that were read; waits where their rate is limited."""
+
+    def note_error(self, body: bytes) -> None:
+        """Take note of the body of an error."""
+
+    def advice(self, status: int) -> str:
+        """Return what is known to help after an error status; "" if nothing is."""
+
+    @property
     def redaction(self) -> Redaction:
         """What hides secrets and patient data."""
 
@@ -167,6 +180,17 @@ class Response:
         return self._decoded(size)
 
     def _read_encoded(self, size: int) -> bytes:
+        largest = self._exchanges.largest_read
+        if largest is None:
+            return self._read_raw(size)
+        pieces = []
+        while size and (piece := self._read_raw(min(size, largest))):
+            self._exchanges.note_received(len(piece))
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def _read_raw(self, size: int) -> bytes:
         try:
             data: bytes = self._answer.raw.read(size, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
@@ -225,6 +249,7 @@ class Response:
             body = self.read(LONGEST_PROBLEM)
         except (NetworkError, ProtocolError):
             body = b""
+        self._exchanges.note_error(body)
         error = self._refusal(body) or error_mapping.from_status(
             self.status,
             self.headers,
@@ -234,6 +259,7 @@ class Response:
             accept=str(self.request.headers.get("Accept") or ""),
             advice=self._advice,
         )
+        error.hint = self._exchanges.advice(self.status) or error.hint
         self._exchanges.doubt(error, self.status, str(self._answer.request.url))
         error.request = f"{self.request.method} {self.url}"
         error.may_be_wrong_root = self.request.method != "DELETE" and (

@@ -24,6 +24,7 @@ from dcmweb.dicom.resources import Resource
 from dcmweb.errors import LocalError
 from dcmweb.local import windows
 from dcmweb.locks import Locking, is_running, try_lock
+from dcmweb.sources import Stamp
 
 LONGEST_NAME = 100
 OWN_FOLDER = ".dcmweb"
@@ -98,14 +99,15 @@ class PartialFile:
             name = f"{_own_prefix()}{next(_NUMBERS)}{PARTIAL_SUFFIX}"
             self.path = windows.long_path(os.path.join(folder, name))
             self.file = open(self.path, "x+b", buffering=0)  # noqa: SIM115 - closed by discard
-            if try_lock(self.file) is not Locking.TAKEN and self.status.st_nlink:
+            if try_lock(self.file) is not Locking.TAKEN and os.fstat(self.file.fileno()).st_nlink:
                 return
             self.file.close()  # another run took it for a leftover
 
     @property
-    def status(self) -> os.stat_result:
-        """What the file system says of the file, while it is open."""
-        return os.fstat(self.file.fileno())
+    def stamp(self) -> Stamp:
+        """Size and time of the file, while it is open."""
+        status = os.fstat(self.file.fileno())
+        return Stamp(status.st_size, status.st_mtime_ns)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append data."""

@@ -297,6 +297,20 @@ class TestWriteTest:
             assert "POST" not in [r.method for r in origin.requests]
         assert "nothing was stored: the server would not delete it" in result.out
 
+    def test_nothing_is_stored_where_a_rejection_comes_first(self, dcmweb: Dcmweb) -> None:
+        """dcm4chee answers 404 to a deletion of what is not there, and 403 to one of what is."""
+        archive = Archive()
+
+        def answer(request: Request) -> Answer:
+            target = request.target.replace("/dcm4chee-arc/aets/A/rs/", "/dicomweb/")
+            return archive(replace(request, target=target))
+
+        with serving(answer) as origin:
+            root = origin.url.replace("/dicomweb", "/dcm4chee-arc/aets/A/rs")
+            result = dcmweb(root, "ping", "--write-test")
+            assert "POST" not in [r.method for r in origin.requests]
+        assert "give --reject-as CODE" in result.out
+
     def test_it_says_where_each_step_fails(self, dcmweb: Dcmweb) -> None:
         archive = Archive()
         deletes = 0

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydicom.data import get_testdata_file
 
+from dcmweb import wildcards
 from dcmweb.dicom import json_model, part10, resources
 from dcmweb.dicom.images.codestreams import BadImage, find_codestream, read_jpeg, read_jpeg_2000
 from dcmweb.dicom.images.content import read_media_file
@@ -27,7 +28,6 @@ from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.http import content_coding, media_types
 from dcmweb.http.framing import FramedResponse
 from dcmweb.http.multipart import read_parts
-from dcmweb.local import mask_patterns
 from dcmweb.transactions.store import response_module
 from dcmweb.transfer.manifest import Manifest
 from dcmweb.user_text import decode_text
@@ -248,11 +248,11 @@ def run_masks(data: bytes) -> None:
     """Match with a mask in both ways: they have to agree."""
     mask, _, path = data.decode("latin-1").partition("\n")
     if mask.count("*") < 6:
-        pieces = list(mask_patterns._pieces(mask))
-        pattern = re.compile("".join(mask_patterns._regex(*one) for one in pieces), re.DOTALL)
+        pieces = list(wildcards._pieces(mask))
+        pattern = re.compile("".join(wildcards._regex(*one) for one in pieces), re.DOTALL)
         expected = pattern.fullmatch(path[:50]) is not None
-        assert mask_patterns._linear(pieces, re.DOTALL)(path[:50]) == expected
-    mask_patterns.matcher(mask, re.DOTALL)(path)
+        assert wildcards._linear(pieces, re.DOTALL)(path[:50]) == expected
+    wildcards.matcher(mask, re.DOTALL)(path)
 
 
 def run_user_text(data: bytes) -> None:

@@ -30,6 +30,17 @@ class Exchanges:
 
     def __init__(self) -> None:
         self.is_cut = False
+        self.largest_read: int | None = None
+        self.received: list[int] = []
+
+    def note_received(self, size: int) -> None:
+        self.received.append(size)
+
+    def note_error(self, _body: bytes) -> None:
+        pass
+
+    def advice(self, _status: int) -> str:
+        return ""
 
     redaction = Redaction()
     carries = ""

@@ -1,7 +1,8 @@
-"""Masks as patterns, which take time in proportion to a path, however many wildcards there are.
+"""Wildcards of masks: `*`, `?` and `[...]` within one name, `**` for any number of folders.
 
-A regular expression with several wildcards goes back and forth: 64 characters and ten `*` can keep
-it busy for hours. It is only used where there are few.
+A path is matched in time in proportion to its length, however many wildcards there are. A regular
+expression with several of them goes back and forth: 64 characters and ten `*` can keep it busy for
+hours. It is only used where there are few.
 """
 
 from __future__ import annotations
@@ -9,6 +10,38 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import translate
+
+_MAGIC = re.compile(r"[*?[]")
+
+
+def first_wildcard(parts: list[str]) -> int | None:
+    """Return the index of the first part of a mask that has a wildcard; None without one."""
+    return next((index for index, part in enumerate(parts) if _MAGIC.search(part)), None)
+
+
+class Pattern:
+    """The pattern of a mask, matched against paths below the folder the mask begins in."""
+
+    def __init__(self, parts: list[str], *, ignores_case: bool = False) -> None:
+        recursive = [index for index, part in enumerate(parts) if "**" in part]
+        heads = parts[: recursive[0]] if recursive else parts[:-1]
+        self._recursive = bool(recursive)
+        self._names_hidden = any(part.startswith(".") for part in parts)
+        flags = re.DOTALL | (re.IGNORECASE if ignores_case else 0)
+        self._heads = [matcher(part, flags) for part in heads]
+        self._whole = matcher("/".join(parts), flags)
+
+    def enters(self, parts: tuple[str, ...]) -> bool:
+        """Return True if a folder can have matches below it."""
+        depth = len(parts)
+        if depth <= len(self._heads):
+            return self._heads[depth - 1](parts[-1])
+        return self._recursive and (self._names_hidden or not parts[-1].startswith("."))
+
+    def accepts(self, parts: tuple[str, ...]) -> bool:
+        """Return True if a file matches."""
+        return self._whole("/".join(parts))
+
 
 _MOST_IN_REGEX = 2  # wildcards
 _TOKENS = re.compile(r"(?:^|(?<=/))\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)

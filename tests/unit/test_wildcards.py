@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from dcmweb.local import mask_patterns
-from dcmweb.local.mask_patterns import matcher
+from dcmweb import wildcards
+from dcmweb.wildcards import matcher
 
 PIECES = ["a", "b", ".", "/", "*", "**", "**/", "?", "[ab]", "[!a]", "[.]", "A"]
 
@@ -21,7 +21,7 @@ def test_both_ways_of_matching_agree(flags: int, monkeypatch: pytest.MonkeyPatch
         path = "".join(chance.choices("aab./A", k=chance.randrange(10)))
         answers = set()
         for most in (0, 100):
-            monkeypatch.setattr(mask_patterns, "_MOST_IN_REGEX", most)
+            monkeypatch.setattr(wildcards, "_MOST_IN_REGEX", most)
             answers.add(matcher(mask, flags)(path))
         assert len(answers) == 1, (mask, path)
 
