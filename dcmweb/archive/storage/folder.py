@@ -69,7 +69,7 @@ class Storage:
     ) -> None:
         self.folder = os.path.abspath(folder)
         if not os.path.isdir(self.folder):
-            raise LocalError("there is no such folder", path=folder)
+            raise LocalError(f"there is no folder {folder}", path=folder)
         self.is_read_only = not is_writable(self.folder)
         if self.is_read_only and not index_folder:
             index_folder = cache_folder(self.folder)
