@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
 
 from dcmweb.errors import LocalError
+from dcmweb.sources import RandomReader, Stamp
 
+_PIECE = 256 * 1024
 _HINT = "set TMPDIR to a folder that can be written and has room"
 
 
@@ -34,6 +40,75 @@ def temporary_folder(prefix: str = "dcmweb-") -> Iterator[str]:
         folder = tempfile.TemporaryDirectory(prefix=prefix)
     with folder as path:
         yield path
+
+
+def check_room(size: int) -> None:
+    """Raise LocalError, which ends the run, if there is no room for a number of bytes."""
+    with using_temporary_files():
+        folder = tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free
+    if size > free:
+        words = f"{size:,} bytes are to come into {folder}, where {free:,} are free"
+        raise LocalError(words, _HINT, path=folder, fatal=True)
+
+
+class Spool:
+    """Keeps bytes until it is closed: in memory up to a limit, in a temporary file beyond.
+
+    One thread at a time may use it.
+    """
+
+    def __init__(self, in_memory: int) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - see `close`
+        self._size = 0
+
+    def keep(self, path: str, stamp: Stamp, pieces: Iterable[bytes]) -> Kept:
+        """Keep the bytes of a file. Errors as of the pieces, LocalError if there is no room."""
+        start, size = self._size, 0
+        for piece in pieces:
+            with using_temporary_files():
+                self._file.seek(start + size)
+                self._file.write(piece)
+            size += len(piece)
+        self._size = start + size
+        return Kept(path, stamp, self, start, size)
+
+    def read(self, start: int, size: int) -> bytes:
+        """Return bytes that are kept."""
+        with using_temporary_files():
+            self._file.seek(start)
+            return self._file.read(size)
+
+    def close(self) -> None:
+        """Forget all bytes."""
+        self._file.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The bytes of a file in a spool. They never change."""
+
+    path: str
+    stamp: Stamp
+    spool: Spool
+    start: int
+    size: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes."""
+        for at in range(0, self.size, _PIECE):
+            yield self.spool.read(self.start + at, min(_PIECE, self.size - at))
+
+    def open(self) -> BinaryIO:
+        """Return a stream of the bytes."""
+        reader = RandomReader(self.size, lambda at, size: self.spool.read(self.start + at, size))
+        return io.BufferedReader(reader)
+
+    def check(self) -> None:
+        """Do nothing, as the bytes cannot change."""
 
 
 @contextmanager

@@ -13,11 +13,15 @@ from pathlib import Path
 from dcmweb.errors import ExitCode
 from dcmweb.http.media_types import EXTENSIONS, OTHER_EXTENSION
 from dcmweb.settings.options import OPTIONS, Group
+from dcmweb.settings.servers import SERVERS, Deletion, Server
 from dcmweb.transactions.store.failure_reasons import FAILURES, WARNINGS, Reason
 from dcmweb.transactions.store.resend import TABLE
 
 ROOT = Path(__file__).parent.parent
-FILES = (ROOT / "README.md", ROOT / "docs" / "reference.md", ROOT / "docs" / "sending.md")
+FILES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("reference.md", "sending.md", "servers.md")),
+)
 
 
 def _table(header: str, rows: Sequence[Sequence[str]]) -> str:
@@ -67,6 +71,52 @@ def _resend() -> str:
     )
 
 
+def _size(number: int | None) -> str:
+    if number is None:
+        return ""
+    return f"{number // 10**9} GB" if number >= 10**9 else f"{number // 10**6} MB"
+
+
+def _servers() -> str:
+    rows = [
+        (
+            server.title,
+            f"`{server.name}`",
+            f"{server.page:,}" if server.page else "",
+            _size(server.bytes),
+            f"{server.requests_per_second:g}" if server.requests_per_second else "",
+            server.deletion.value,
+            server.replacement,
+        )
+        for server in SERVERS
+    ]
+    return _table(
+        "server | `--server` | largest page | largest request | requests per second | deletes by | "
+        "replaces by",
+        rows,
+    )
+
+
+def _command_line(server: Server) -> str:
+    """Write a command line that deletes, where the server does, or one that stores."""
+    options = {
+        Deletion.REST_API: " --orthanc-api auto",
+        Deletion.REJECTION: " --reject-as 113001^DCM",
+    }
+    named = "" if server.address else f" --server {server.name}"
+    if server.deletion is Deletion.NONE:
+        return f"dcmweb {server.base_url} store ./study{named}"
+    return f"dcmweb {server.base_url} delete studies/1.2.3{options.get(server.deletion, '')}{named}"
+
+
+def _server_use() -> str:
+    rows = [
+        (server.title, f"`{_command_line(server)}`", server.credentials, server.notes)
+        for server in SERVERS
+    ]
+    return _table("server | a command line | credentials | what to know", rows)
+
+
 def _options(group: Group) -> str:
     rows = []
     for option in OPTIONS:
@@ -83,6 +133,8 @@ TABLES = {
     "options-transfer": lambda: _options(Group.TRANSFER),
     "options-credentials": lambda: _options(Group.CREDENTIALS),
     "options-connection": lambda: _options(Group.CONNECTION),
+    "servers": _servers,
+    "server-use": _server_use,
     "resend": _resend,
     "exit-codes": _exit_codes,
     "failure-reasons": _failures,

@@ -16,12 +16,15 @@ PACKAGE = Path(dcmweb.__file__).parent
 FLOORS = {
     "errors": 0,
     "sources": 0,
+    "folders": 1,
     "locks": 1,
     "settings": 1,
     "temporary": 1,
     "user_text": 1,
+    "wildcards": 1,
     "dicom": 1,
     "local": 2,
+    "buckets": 2,
     "http": 2,
     "transfer": 2,
     "transactions": 3,
@@ -37,7 +40,7 @@ KNOWN_IN = {
     "wcwidth": ["cli"],
     "requests": ["http"],
     "requests_toolbelt": ["http"],
-    "botocore": ["http"],
+    "botocore": ["http", "buckets"],
     "urllib3": ["http"],
     "google": ["http"],
     "azure": ["http"],
@@ -51,6 +54,8 @@ KNOWN_IN = {
     "PIL": ["archive"],
     "platformdirs": ["library"],
     "portalocker": ["locks"],
+    "obstore": ["buckets"],
+    "boto3": ["buckets"],
     "tomlkit": ["library"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.

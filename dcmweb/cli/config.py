@@ -140,7 +140,7 @@ def _shown(option: Option, value: Any) -> str:
         return ", ".join(f"{n}: {v if is_reference(v) else MASKED}" for n, v in pairs)
     if option.kind is Kind.TEXTS:
         return ", ".join(value)
-    if option.kind is Kind.SECONDS:
+    if option.kind in (Kind.SECONDS, Kind.NUMBER):
         return f"{value:g}"
     return _without_password(str(value)) if "://" in str(value) else str(value)
 
@@ -226,7 +226,7 @@ def _typed(option: Option, values: Sequence[str]) -> Any:
             return {"true": True, "false": False}[text.lower()]
         if option.kind is Kind.COUNT:
             return int(text)
-        if option.kind is Kind.SECONDS:
+        if option.kind in (Kind.SECONDS, Kind.NUMBER):
             return float(text)
     except (ValueError, KeyError):
         raise UsageError(f"{option.name} is {text!r}", f"give {option.kind.value}") from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli import table_options
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, empty_list, is_stream, listed_paths
 from dcmweb.cli.options import Invocation, with_client
@@ -43,6 +44,8 @@ MOST_LISTED = 1000
     is_flag=True,
     help="Print the operations that the server starts, for `wait`, instead of waiting.",
 )
+@table_options.named("orthanc-api")
+@table_options.named("reject-as")
 @record_options
 @with_client
 def delete(invocation: Invocation, client: Client, is_sure: bool, **options: Any) -> int:
@@ -77,6 +80,8 @@ def delete(invocation: Invocation, client: Client, is_sure: bool, **options: Any
             resources,
             waits=not options["no_wait"],
             dry_run=dry_run,
+            orthanc_api=options["orthanc_api"] or "",
+            reject_as=options["reject_as"] or "",
             manifest=options["manifest"] or "",
             on_error=OnError.RAISE if len(resources) == 1 else OnError.OUTCOME,
         )

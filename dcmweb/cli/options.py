@@ -89,7 +89,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
             _warn_of_readers(console, invocation.profile)
         if verbose or debug:
             console.show_log("DEBUG" if debug else "INFO")
-        shared = {key: options.pop(key) for key in _SHARED}
+        shared = {key: options.pop(key) for key in _OF_SETTINGS if key in options}
         if not invocation.base_url:
             raise UsageError(
                 "there is no BASE_URL", f"give it before the command, or set {URL_VARIABLE}"
@@ -125,7 +125,8 @@ def _warn_of_readers(console: Console, profile: Profile) -> None:
         )
 
 
-_SHARED = tuple(key for key, option in BY_KEY.items() if not option.commands)
+# Those of all commands, and those of certain ones that settings are made of.
+_OF_SETTINGS = tuple(key for key, option in BY_KEY.items() if option.field or not option.commands)
 
 
 def _is_readable(path: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli import table_options
 from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.errors import DcmwebError, ExitCode, Interrupted
@@ -26,8 +27,10 @@ _NAME, _VERDICT = 12, 9  # columns
     help="Also store an instance made for this, look for it, retrieve it, and delete it again.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@table_options.named("orthanc-api")
+@table_options.named("reject-as")
 @with_client
-def ping(invocation: Invocation, client: Client, write_test: bool, as_json: bool) -> int:
+def ping(invocation: Invocation, client: Client, as_json: bool, **options: Any) -> int:
     """Find out whether a server is there, is DICOMweb, and what it offers.
 
     \b
@@ -36,10 +39,11 @@ def ping(invocation: Invocation, client: Client, write_test: bool, as_json: bool
     ping --json                one JSON object with the figures
     """
     console = invocation.console
+    given = {name: value for name, value in options.items() if value}
     findings: list[Finding] = []
     error: DcmwebError | None = None
     try:
-        with closing(client.ping(write_test=write_test)) as run:
+        with closing(client.ping(**given)) as run:
             for finding in run:
                 findings.append(finding)
                 if not as_json:

@@ -35,7 +35,8 @@ STDOUT = "-"
     "-o",
     "--output",
     metavar="DIR",
-    help="Save into this folder, which is created if it is missing; the current one by default. "
+    help="Save into this folder, which is created if it is missing, or into a bucket, such as "
+    "s3://bucket/prefix; the current folder by default. "
     "- writes a single item to stdout.",
 )
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli import table_options
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, listed_paths, read_some
 from dcmweb.cli.options import Invocation, with_client
@@ -18,6 +19,7 @@ from dcmweb.cli.progress import Census, Share
 from dcmweb.cli.records import keeping, record_options, shard_option
 from dcmweb.cli.text import plural
 from dcmweb.errors import UsageError
+from dcmweb.local.archive_names import is_archive_name
 from dcmweb.local.masks import find, find_listed, size_of
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -52,6 +54,11 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
     type=click.Choice(STORAGE_CLASSES, case_sensitive=False),
     help="Google only: storage class of the instances; by default that of the DICOM store.",
 )
+@table_options.named("if-exists")
+@table_options.named("orthanc-api")
+@table_options.named("batch-size")
+@table_options.named("batch-count")
+@table_options.named("stow-form")
 @shard_option
 @record_options
 @with_client
@@ -70,6 +77,8 @@ def store(
     store ./study              all below a folder
     store "./*"                files in this folder only
     store "./**.dcm"           below it as well
+    store study.zip "*.tgz"    what is in ZIP and tar archives
+    store "s3://bucket/**.dcm" what is in a bucket
     store ./study --manifest study.ndjson
                                only what is not done yet
     store --metadata instance.json image.jpg
@@ -92,6 +101,8 @@ def store(
             verify=options["verify"],
             dry_run=options["dry_run"],
             storage_class=options["storage_class"] or "",
+            if_exists=options["if_exists"] or "skip",
+            orthanc_api=options["orthanc_api"] or "",
             manifest=options["manifest"] or "",
         )
         share = _estimating(invocation, masks, files_from, options)
@@ -123,11 +134,9 @@ def _estimating(
     invocation: Invocation, masks: tuple[str, ...], files_from: str | None, options: dict[str, Any]
 ) -> dict[str, Share]:
     """Where progress is shown, find out how much there is; what can be read once only is not."""
-    if (
-        not invocation.console.shows_bar
-        or options["shard"]
-        or (files_from and not os.path.isfile(files_from))
-    ):
+    is_read_once = files_from and not os.path.isfile(files_from)
+    is_unclear = is_read_once or options["shard"] or any(map(is_archive_name, masks))
+    if not invocation.console.shows_bar or is_unclear:
         return {}
     found = chain(find(masks), find_listed(_listed(invocation, files_from, options)))
     return {"share": Census(size_of(one.path) for one in found).share}

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from dcmweb.errors import UsageError
+from dcmweb.settings.checks import read_size
 from dcmweb.settings.options import BY_KEY, OPTIONS, Kind, Option
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -24,6 +26,14 @@ class TableOption(click.Option):
         if text is None or not self.multiple:
             return super().value_from_envvar(ctx)
         return [line for line in text.splitlines() if line.strip()]
+
+
+def _size(value: Any) -> int:
+    """Read a number of bytes."""
+    try:
+        return read_size("it", value)
+    except UsageError as error:
+        raise click.BadParameter(f"{value!r} is not a size; {error.hint}") from None
 
 
 def made_from(option: Option) -> Callable[[_Function], _Function]:
@@ -79,6 +89,8 @@ def _type_of(option: Option) -> Any:
         return click.Choice(option.choices)
     if option.kind is Kind.COUNT:
         return click.IntRange(option.lowest, option.highest)
-    if option.kind is Kind.SECONDS:
+    if option.kind is Kind.SIZE:
+        return _size
+    if option.kind in (Kind.SECONDS, Kind.NUMBER):
         return click.FloatRange(min=0, min_open=True)
     return str

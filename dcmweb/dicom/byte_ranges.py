@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
-from dcmweb.errors import DcmwebError, LocalError
-from dcmweb.sources import Source
+from dcmweb.errors import DcmwebError, LocalError, NotDicom
+from dcmweb.sources import Content, Keeper, Source, Stamp
 
 PIECE = 256 * 1024
 
@@ -77,6 +79,16 @@ class FileRange:
                     self._check(file.fileno())
                 yield piece
 
+    @property
+    def stamp(self) -> Stamp:
+        """The state that the whole file was in."""
+        return Stamp(*self.fingerprint)
+
+    def open(self) -> BinaryIO:
+        """Open the whole file."""
+        with _reading(self.path):
+            return open_file(self.path)
+
     def check(self) -> None:
         """Raise LocalError if the file cannot be read, or changed since."""
         with _reading(self.path):
@@ -90,17 +102,68 @@ class FileRange:
         return LocalError("the file changed while it was being sent", path=self.path)
 
 
+class LocalFile:
+    """A file of this machine, to be read."""
+
+    __slots__ = ("path",)
+    is_passing = False
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def stamp(self) -> Stamp | None:
+        """Return the state of the file, which is not opened; None if that cannot be told."""
+        try:
+            status = os.stat(self.path)
+        except (OSError, ValueError):  # it is named when it is opened
+            return None
+        return Stamp(status.st_size, status.st_mtime_ns)
+
+    @contextmanager
+    def open(self, _keeper: Keeper | None = None) -> Iterator[tuple[BinaryIO, Content]]:
+        """Open the file. Raises LocalError if it cannot be read, NotDicom for a device, say."""
+        with _reading(self.path), open_file(self.path) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise NotDicom("not a regular file", path=self.path)
+            size, fingerprint = status.st_size, (status.st_size, status.st_mtime_ns)
+            yield file, FileRange(self.path, 0, size, fingerprint)
+
+
 @contextmanager
 def _reading(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise NotDicom("not a regular file", path=path) from None
         raise LocalError(error.strerror or str(error), path=path) from error
 
 
 def open_file(path: str, buffering: int = -1) -> BinaryIO:
     """Open a file for reading. A named pipe reads as empty; nothing waits for its writer."""
     return open(path, "rb", buffering=buffering, opener=_open_without_waiting)
+
+
+def open_regular(path: str, buffering: int = -1) -> BinaryIO:
+    """Open a regular file for reading; raise FileNotFoundError if something else is there by now.
+
+    A pipe or socket that took the place of a file would otherwise hang who reads it, or fail.
+    """
+    try:
+        file = open_file(path, buffering)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EISDIR):
+            raise
+        raise _not_regular(path) from None
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise _not_regular(path)
+
+
+def _not_regular(path: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "it is not a regular file any more", path)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

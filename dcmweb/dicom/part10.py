@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Collection, Iterator
@@ -17,13 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from dcmweb.dicom import json_model
-from dcmweb.dicom.byte_ranges import FileRange, open_file
+from dcmweb.dicom.byte_ranges import FileRange, LocalFile
 from dcmweb.dicom.element_walk import (
     DEFLATED,
     META_SOP_CLASS,
     META_SOP_INSTANCE,
     META_SYNTAX,
     CutShort,
+    TooDeep,
     elements,
     encoding,
     guess_syntax,
@@ -31,6 +31,7 @@ from dcmweb.dicom.element_walk import (
     skip_preamble,
     text,
 )
+from dcmweb.dicom.inflation import for_pydicom
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource, is_usable_uid
 from dcmweb.dicom.tags import (
@@ -42,7 +43,7 @@ from dcmweb.dicom.tags import (
     STUDY_INSTANCE_UID,
 )
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
-from dcmweb.sources import Source
+from dcmweb.sources import Content, Keeper, Source, SourceFile
 
 if TYPE_CHECKING:
     import pydicom
@@ -83,9 +84,10 @@ MetadataPart = tuple[dict[str, str], Source]
 
 @dataclass(frozen=True)
 class LocalInstance:
-    """A DICOM file on this machine; size in bytes, time of modification in nanoseconds.
+    """A DICOM file on the user's side; size in bytes, time of modification in nanoseconds.
 
-    `content` is all that is in a small file, as it was when it was identified.
+    `content` is all that is in a small file, as it was when it was identified. `file` is what the
+    bytes are read from, if that is not simply the file at `path` on this machine.
     """
 
     path: str
@@ -93,6 +95,7 @@ class LocalInstance:
     mtime_ns: int
     identity: Identity
     content: bytes | None = None
+    file: Content | None = None
 
     def as_metadata(self) -> tuple[Dataset, list[MetadataPart]] | None:
         """Return a data set and parts with its bulk data; None if it is sent as a file only."""
@@ -109,9 +112,9 @@ class LocalInstance:
     def what_is_wrong(self) -> str:
         """Look for what may be wrong with a file that was refused without a reason."""
         try:
-            with open_file(self.path) as file:
+            with self._whole.open() as file:
                 damage = find_damage(file)
-        except OSError:
+        except (OSError, LocalError):
             damage = ""
         uids = {
             "SOP Class UID": self.identity.sop_class,
@@ -123,33 +126,41 @@ class LocalInstance:
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the file. Raises LocalError if it cannot be read, or changed since."""
-        whole = FileRange(self.path, 0, self.size, (self.size, self.mtime_ns))
         if self.content is None:
-            yield from whole.pieces()
+            yield from self._whole.pieces()
         else:
-            whole.check()
+            self._whole.check()
             yield self.content
 
+    @property
+    def _whole(self) -> Content:
+        fingerprint = self.size, self.mtime_ns
+        return self.file or FileRange(self.path, 0, self.size, fingerprint)
 
-def identify_file(path: str, held: int = 0) -> LocalInstance:
-    """Identify the DICOM instance in a file; keep the content of one of up to `held` bytes.
+
+def identify_file(
+    file: str | SourceFile, held: int = 0, keeper: Keeper | None = None
+) -> LocalInstance:
+    """Identify the DICOM instance in a file; hold the content of one of up to `held` bytes.
 
     Raises NotDicom if it is not an instance, BrokenDicom if it cannot be identified, LocalError
     if it cannot be read.
     """
-    try:
-        with open_file(path) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise NotDicom("not a regular file", path=path)
-            if status.st_size == 0:
-                raise NotDicom("the file is empty", path=path)
-            head = file.read(_HEAD)
-            identity = _identify(file, head, path)
-    except OSError as error:
-        raise LocalError(error.strerror or str(error), path=path) from error
-    content = head if len(head) == status.st_size <= held else None
-    return LocalInstance(path, status.st_size, status.st_mtime_ns, identity, content)
+    file = LocalFile(file) if isinstance(file, str) else file
+    path = file.path
+    with file.open(keeper) as (stream, content):
+        if content.size == 0:
+            raise NotDicom("the file is empty", path=path)
+        head = stream.read(_HEAD)
+        identity = _identify(stream, head, path)
+    held_content = head if len(head) == content.size <= held else None
+    return LocalInstance(path, *content.stamp, identity, held_content, content)
+
+
+def may_be_dicom(head: bytes) -> bool:
+    """Return True unless the first bytes of a file show that it is not a DICOM instance."""
+    start = io.BytesIO(head)
+    return skip_preamble(start) or _may_be_bare(start)
 
 
 def identify(file: BinaryIO, path: str = "") -> Identity:
@@ -164,28 +175,38 @@ def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
     preamble = skip_preamble(start)
     if not preamble and not _may_be_bare(start):
         raise NotDicom("not a DICOM file", path=path)
-    meta, found = _uids(start)
+    meta, found, damage = _uids(start)
     if not found.keys() >= _WANTED and len(head) == _HEAD:
         skip_preamble(file)
-        meta, found = _uids(file)
+        meta, found, damage = _uids(file)
     if meta.get(META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
         raise NotDicom("a DICOMDIR, which is not an instance", path=path)
     if preamble and not found.keys() >= _WANTED:
-        found = {**_ask_pydicom(file), **found}
+        try:
+            found = {**_ask_pydicom(file), **found}
+        except BrokenDicom as error:
+            damage = error.message
+    if damage and _SOP_INSTANCE not in found:
+        raise BrokenDicom(damage, path=path)
     if not preamble and not found.keys() >= {_SOP_CLASS, _SOP_INSTANCE}:
         raise NotDicom("not a DICOM file", path=path)
     return _identity(found, meta, path, bare=not preamble)
 
 
-def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str]]:
-    """Read the UIDs of the file meta information and the data set that can be read."""
+def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str], str]:
+    """Read the UIDs of the file meta information and of the data set, as far as they can be read.
+
+    The third value says what keeps anyone from reading on, as far as that is known.
+    """
     meta: dict[int, str] = {}
+    damage = ""
     try:
         meta = read_meta(file)
         values = _wanted_elements(file, meta.get(META_SYNTAX) or guess_syntax(file))
-    except (struct.error, ValueError, zlib.error):
-        return meta, {}  # pydicom may still read it
-    return meta, {tag: text(value) for tag, value in values.items()}
+    except (struct.error, ValueError, zlib.error) as error:
+        damage = str(error) if isinstance(error, TooDeep) else ""
+        return meta, {}, damage  # pydicom may still read it
+    return meta, {tag: text(value) for tag, value in values.items()}, damage
 
 
 def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: bool) -> Identity:
@@ -313,7 +334,7 @@ def attributes(file: BinaryIO, tags: Collection[str]) -> json_model.Dataset:
     found: json_model.Dataset = {}
     if not tags:
         return found
-    with _ignoring_pydicom_errors():
+    with suppress(BrokenDicom), _ignoring_pydicom_errors():
         dataset = _read_with_pydicom(
             file, [int(tag, 16) for tag in (*tags, SPECIFIC_CHARACTER_SET)]
         )
@@ -326,8 +347,8 @@ def attributes(file: BinaryIO, tags: Collection[str]) -> json_model.Dataset:
 def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
     import pydicom
 
-    file.seek(0)
-    return pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
+    with for_pydicom(file) as plain:
+        return pydicom.dcmread(plain, force=True, stop_before_pixels=True, specific_tags=tags)
 
 
 @contextmanager
@@ -348,6 +369,8 @@ def _ignoring_pydicom_errors() -> Iterator[None]:
                 errno.EINVAL,
             ):  # EINVAL: pydicom sought a place before the file
                 raise
+        except BrokenDicom:  # which is what inflating it came to
+            raise
         except Exception:
             return  # the caller names what is then missing
 

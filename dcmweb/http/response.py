@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -26,6 +27,9 @@ from dcmweb.http.multipart import Part, read_parts
 from dcmweb.http.redaction import Redaction, without_query
 
 LONGEST_ANSWER = 512 * 1024 * 1024  # of answers that are held in memory: JSON, XML, errors
+# Bytes of an answer that is held in memory and that were compressed, or so many times what came.
+LONGEST_INFLATED = 16 * 1024 * 1024
+MOST_INFLATION = 100
 LONGEST_PROBLEM = 64 * 1024
 _EPILOGUE = 64 * 1024
 # In the 400 with which Orthanc 1.10 answers a search at the root of its own API.
@@ -49,6 +53,19 @@ class Exchanges(Protocol):
     @property
     def is_cut(self) -> bool:
         """Whether the exchanges have been ended."""
+
+    @property
+    def largest_read(self) -> int | None:
+        """The most bytes to read at a time; None if the rate is not limited."""
+
+    def note_received(self, size: int) -> None:
+        """Take note of bytes that were read; waits where their rate is limited."""
+
+    def note_error(self, body: bytes) -> None:
+        """Take note of the body of an error."""
+
+    def advice(self, status: int) -> str:
+        """Return what is known to help after an error status; "" if nothing is."""
 
     @property
     def redaction(self) -> Redaction:
@@ -91,6 +108,7 @@ class Response:
         self._decoded: Callable[[int], bytes] | None = None
         self._failure: DcmwebError | None = None
         self._is_over = self._is_closed = False
+        self._received = 0  # bytes, as they came
 
     def __enter__(self) -> Response:
         return self
@@ -167,11 +185,23 @@ class Response:
         return self._decoded(size)
 
     def _read_encoded(self, size: int) -> bytes:
+        largest = self._exchanges.largest_read
+        if largest is None:
+            return self._read_raw(size)
+        pieces = []
+        while size and (piece := self._read_raw(min(size, largest))):
+            self._exchanges.note_received(len(piece))
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def _read_raw(self, size: int) -> bytes:
         try:
             data: bytes = self._answer.raw.read(size, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
             # The last two: what reading from a connection cut by another thread can raise.
             raise self._exchanges.translate(error, str(self.request.url)) from error
+        self._received += len(data)
         return data
 
     def parts(self) -> Iterator[Part]:
@@ -179,14 +209,27 @@ class Response:
         boundary = self.media_type.parameters.get("boundary", "")
         return read_parts(self.read, boundary, is_whole=self.has_end)
 
+    def held_parts(self) -> Iterator[Part]:
+        """Yield the parts of a multipart body that is held in memory, with the limits of `content`.
+
+        For parts that are used as a whole, and all of them at once.
+        """
+        boundary = self.media_type.parameters.get("boundary", "")
+        file = io.BytesIO(self.content())
+        return read_parts(file.read, boundary, is_whole=self.has_end)
+
     def content(self, limit: int = LONGEST_ANSWER) -> bytes:
-        """Read the whole body into memory. Raises ProtocolError when there is no end to it."""
+        """Read the whole body into memory. Raises ProtocolError when there is no end to it.
+
+        A compressed body may not grow far beyond what came: 100 KB can inflate to 100 MB of rows.
+        """
         pieces: list[bytes] = []
         size = 0
         while piece := self.read(256 * 1024):
             pieces.append(piece)
             size += len(piece)
-            if size > limit:
+            most = max(LONGEST_INFLATED, MOST_INFLATION * self._received)
+            if size > min(limit, most if self._is_encoded else limit):
                 raise ProtocolError(f"the answer of {self.url} is too large", "narrow the search")
         found = b"".join(pieces)
         if refusal := self._refusal(found):
@@ -212,6 +255,7 @@ class Response:
             body = self.read(LONGEST_PROBLEM)
         except (NetworkError, ProtocolError):
             body = b""
+        self._exchanges.note_error(body)
         error = self._refusal(body) or error_mapping.from_status(
             self.status,
             self.headers,
@@ -222,6 +266,7 @@ class Response:
             advice=self._advice,
             hide=self.hide,
         )
+        error.hint = self._exchanges.advice(self.status) or error.hint
         self._exchanges.doubt(error, self.status, str(self._answer.request.url))
         error.request = f"{self.request.method} {self.url}"
         error.may_be_wrong_root = self.request.method != "DELETE" and (

@@ -16,11 +16,13 @@ from dcmweb.http.adapter import Connected, Connections
 from dcmweb.http.content_location import names_another
 from dcmweb.http.media_types import DICOM_JSON
 from dcmweb.http.multipart import Body
+from dcmweb.http.rate_limit import Sleep
 from dcmweb.http.redaction import Redaction, without_query, without_values
 from dcmweb.http.response import Response, is_success
 from dcmweb.http.transport import Transport
 
 PROBE_TIMEOUT = 5.0  # seconds
+_TOO_MANY = 429
 _SEARCHED = re.compile(r"(^|/)(studies|series|instances)$")  # the end of a path of a search
 
 
@@ -35,14 +37,17 @@ class Session:
         transport: Transport,
         on_warning: Callable[[str], None] = lambda _: None,
         on_note: Callable[[str], None] = lambda _: None,
+        sleep: Sleep = time.sleep,
     ) -> None:
         """Make a session; `on_warning` is called with the text of each Warning header field.
 
-        `on_note` is called with what a user should know of the credentials.
+        `on_note` is called with what a user should know of the credentials. `sleep` is how it
+        waits where a rate is limited, until the run is stopped.
         """
         self._transport = transport
         self._on_warning = on_warning
         self._on_note = on_note
+        self._sleep = sleep
         self._settings = transport.settings
         self._connections = Connections()
         self.redaction: Redaction = transport.redaction
@@ -59,7 +64,7 @@ class Session:
     def _root(self, method: str, path: str) -> str:
         """Return the root of the service that a request is for (PS3.18 section 8.1)."""
         given = self._settings
-        if method == "POST":
+        if method in ("POST", "PUT"):
             return given.stow_root or given.base_url
         if method != "GET":
             return given.base_url
@@ -89,11 +94,19 @@ class Session:
         return self._exchange(method, url, {"Accept": accept}, longest=longest)
 
     def post(
-        self, path: str, body: Body, *, accept: str, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Body | None,
+        *,
+        accept: str,
+        headers: Mapping[str, str] | None = None,
+        method: str = "POST",
     ) -> Response:
-        """Post a body with its length and further header fields."""
-        headers = {**(headers or {}), "Accept": accept, "Content-Type": body.content_type}
-        return self._exchange("POST", path, headers, body)
+        """Post a body with its length and further header fields; or none; or put it."""
+        headers = {**(headers or {}), "Accept": accept}
+        if body is not None:
+            headers["Content-Type"] = body.content_type
+        return self._exchange(method, path, headers, body)
 
     def delete(self, path: str, *, accept: str) -> Response:
         """Delete a resource."""
@@ -180,11 +193,13 @@ class Session:
         body: Body | None,
         longest: float | None,
     ) -> Response:
+        self._transport.limit.before_request(self._sleep)
         if self.is_cut:
             raise Interrupted
         url = self.url(path, method)
         credentials = self._transport.auth if self.is_own(url) else auth.Authentication()
-        request = requests.Request(method, url, headers=dict(headers), data=body, auth=credentials)
+        data = body and self._transport.limit.slowed(body, self._sleep)
+        request = requests.Request(method, url, headers=dict(headers), data=data, auth=credentials)
         timeouts = (self._settings.connect_timeout, self._settings.idle_timeout)
         if longest is not None:
             timeouts = (min(timeouts[0], longest), min(timeouts[1], longest))
@@ -212,6 +227,7 @@ class Session:
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
         exchange_log.log_headers("<", answer.headers, url, self.redaction)
+        self._transport.kind.note_product(answer.headers.get("Server", ""))
         response = Response(answer, prepared, self, credentials.advice)
         self._check_identity(response, url)
         if is_success(response.status):  # errors contain the warnings of other answers
@@ -227,6 +243,27 @@ class Session:
             response.close()
             another = self.redaction.hide(without_query(another), url)
             raise WrongAnswer(f"{without_query(url)} was answered with {another}")
+
+    @property
+    def largest_read(self) -> int | None:
+        """The most bytes of an answer to read at a time; None if the rate is not limited."""
+        return self._transport.limit.piece
+
+    def note_received(self, size: int) -> None:
+        """Wait after bytes of an answer, where their rate is limited."""
+        self._transport.limit.moved(size, self._sleep)
+
+    def note_error(self, body: bytes) -> None:
+        """Take note of the body of an error, which may show what kind of server this is."""
+        self._transport.kind.note_error(body)
+
+    def advice(self, status: int) -> str:
+        """Return what is known to help after an error status; "" if nothing is."""
+        known = self._transport.kind.server
+        rate = known.requests_per_second
+        if status != _TOO_MANY or rate is None or self._settings.requests_per_second:
+            return ""
+        return f"{known.label} takes {rate:g} requests per second: --requests-per-second {rate:g}"
 
     def translate(self, error: Exception, url: str) -> DcmwebError:
         """Translate an exception into our error; after a cut, that is Interrupted.

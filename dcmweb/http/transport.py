@@ -14,11 +14,13 @@ from dcmweb.http import auth, content_coding, exchange_log
 from dcmweb.http.adapter import Adapter
 from dcmweb.http.cookies import Cookies
 from dcmweb.http.proxies import Proxies
+from dcmweb.http.rate_limit import RateLimit
 from dcmweb.http.redaction import Redaction
 from dcmweb.http.tls import Tls, origin
 from dcmweb.http.tls_errors import Situation
 from dcmweb.settings import Settings
 from dcmweb.settings.proxy_url import without_login
+from dcmweb.settings.servers import Recognition
 
 _REDIRECT_BODY = 64 * 1024  # at most this is read, so that the connection can be used again
 
@@ -104,6 +106,8 @@ class Transport:
         self.settings = settings
         self.warnings: set[str] = set()  # of the server, that a run has passed on
         self.auth = auth.choose(settings)
+        self.limit = RateLimit(settings.requests_per_second, settings.rate_limit)
+        self.kind = Recognition(settings.server, settings.base_url)
         self.tls = Tls(settings)
         self.proxies = Proxies(settings)
         self.adapter = Adapter(self.tls, self.proxies, settings.workers + 1, settings.idle_timeout)

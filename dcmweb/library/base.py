@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -149,10 +148,11 @@ class ClientBase:
     ) -> OpenManifest | None:
         if not (file := read_path(path, "manifest")):
             return None
+        from dcmweb.transactions.store.finding import record_name
         from dcmweb.transfer.manifest import Manifest
 
         # Files keep their name in the manifest wherever a run is started.
-        name = os.path.abspath if command == "store" else str
+        name = record_name if command == "store" else str
         return partial(Manifest, file, self.base_url, command, name, shard=shard, writes=writes)
 
 

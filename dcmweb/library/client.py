@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -10,28 +10,23 @@ from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource, Target
 from dcmweb.errors import UsageError
 from dcmweb.library.arguments import (
-    AnyMetadata,
     AnyPath,
     Parameters,
-    Paths,
     Resources,
     Targets,
     member,
     one_of,
     read_fields,
     read_limit,
-    read_listed,
-    read_metadata,
     read_metadata_targets,
     read_operations,
     read_pairs,
     read_path,
-    read_paths,
     read_resources,
     read_targets,
 )
-from dcmweb.library.base import ClientBase
 from dcmweb.library.runs import OnProgress, Rows, Run, SearchRows, Transfer
+from dcmweb.library.store_calls import StoreCalls, WhatOnError
 from dcmweb.settings import ADAPTIVE_WORKERS, AuthScheme, Credentials, Settings
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
@@ -43,11 +38,10 @@ if TYPE_CHECKING:
 
 # Each call imports its own transaction: start-up is paid by every command of a script.
 
-WhatOnError = OnError | Literal["outcome", "raise"]
 _T = TypeVar("_T")
 
 
-class Client(ClientBase):
+class Client(StoreCalls):
     """A user agent of one origin server (PS3.18 section 3.6); safe to be used by many threads.
 
     Each call returns a run, which does nothing until it is iterated over or waited for. Runs share
@@ -113,77 +107,6 @@ class Client(ClientBase):
         )
         self._set_up(settings, on_note, on_progress, None)
 
-    def store(
-        self,
-        paths: Paths,
-        *,
-        listed: Iterable[AnyPath] = (),
-        verify: bool = False,
-        dry_run: bool = False,
-        storage_class: str = "",
-        shard: str = "",
-        manifest: AnyPath = "",
-        on_error: WhatOnError = OnError.OUTCOME,
-    ) -> Transfer:
-        """Store DICOM files as they are (PS3.18 section 10.5); yields the outcome of each file.
-
-        `paths` are files, folders (all below them) and masks with `*`, `?`, `[...]` and `**`;
-        `listed` are files and folders in which no character has a meaning of its own. `verify`
-        asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
-        `storage_class` is that of Google Cloud Healthcare. `shard`, as I/N, stores the files of one
-        part of the folders; all parts together are everything. Outcomes are recorded in the file
-        `manifest`, and what it says is done is not done again.
-
-        The run raises NothingMatched if no files are found.
-        """
-        from dcmweb.transactions.store.run import StoreOptions, store
-
-        options = StoreOptions(
-            dry_run=dry_run,
-            verify=verify,
-            storage_class=storage_class,
-            shard=shard,
-            on_error=member(OnError, on_error, "on_error"),
-        )
-        masks, files = read_paths(paths), read_listed(listed)
-        if not masks and isinstance(listed, Collection) and not listed:
-            raise UsageError("there is nothing to store", "name files, folders or masks")
-        return self._transfer(
-            "store()",
-            lambda context, is_done: store(context, masks, files, is_done, options),
-            Status.PLANNED if dry_run else Status.STORED,
-            self._manifest("store", manifest, writes=not dry_run, shard=shard),
-        )
-
-    def store_metadata(
-        self,
-        metadata: AnyMetadata,
-        paths: Paths = (),
-        *,
-        listed: Iterable[AnyPath] = (),
-        verify: bool = False,
-        dry_run: bool = False,
-        storage_class: str = "",
-        manifest: AnyPath = "",
-    ) -> Transfer:
-        """Store instances made of metadata (PS3.18 section 10.5.1), and of images or PDFs.
-
-        `metadata` is a file of DICOM JSON, or data sets of its model: one for all files, or one
-        for each. What it leaves out comes from the files. All else is as for `store`. The run
-        raises UsageError, and sends nothing, where anything is wrong with the input.
-        """
-        from dcmweb.transactions.store.run import StoreOptions, store_metadata
-
-        options = StoreOptions(dry_run=dry_run, verify=verify, storage_class=storage_class)
-        given, masks = read_metadata(metadata), read_paths(paths)
-        files = read_listed(listed)
-        return self._transfer(
-            "store_metadata()",
-            lambda context, done: store_metadata(context, given, masks, files, done, options),
-            Status.PLANNED if dry_run else Status.STORED,
-            self._manifest("store", manifest, writes=not dry_run),
-        )
-
     def search(
         self,
         path: str = "studies",
@@ -244,6 +167,7 @@ class Client(ClientBase):
     ) -> Transfer:
         """Retrieve into the folder `output` (PS3.18 section 10.4); yields the outcome of each item.
 
+        A place in a bucket, such as `s3://bucket/prefix`, is a folder too.
         `paths` name studies, series, instances and frames, such as `studies/1.2/series/3.4`, with
         /metadata, /rendered, /thumbnail or /bulkdata after them for another representation;
         None is the whole store, an empty list an error. Those of an iterator are read when needed.
@@ -305,6 +229,8 @@ class Client(ClientBase):
         *,
         waits: bool = True,
         dry_run: bool = False,
+        orthanc_api: str = "",
+        reject_as: str = "",
         manifest: AnyPath = "",
         on_error: WhatOnError = OnError.OUTCOME,
     ) -> Transfer:
@@ -313,12 +239,20 @@ class Client(ClientBase):
         DICOMweb has no standard deletion; Google, Azure and others answer DELETE. What is below
         another path goes with it. Operations that the server begins are waited for, unless `waits`
         is off: then the `place` of an outcome is the operation. `dry_run` counts what would go.
-        Outcomes are recorded in the file `manifest`, and what it says is done is not done again.
+        `orthanc_api` is the URL of Orthanc's own REST API to delete with, or "auto"; `reject_as` a
+        code such as 113001^DCM, for which dcm4chee rejects what is deleted. Outcomes are
+        recorded in the file `manifest`, and what it says is done is not done again.
         """
         from dcmweb.transactions.delete.run import DeleteOptions, check_deletable, delete
 
         rule = member(OnError, on_error, "on_error")
-        options = DeleteOptions(dry_run=dry_run, waits=waits, on_error=rule)
+        options = DeleteOptions(
+            dry_run=dry_run,
+            waits=waits,
+            orthanc_api=orthanc_api,
+            reject_as=reject_as,
+            on_error=rule,
+        )
         resources = read_resources(paths)
         check_deletable(resources)
         return self._transfer(
@@ -368,17 +302,21 @@ class Client(ClientBase):
         begin = comparison(self.settings, other, paths, how)
         return self._transfer("check()", begin, Status.EQUAL)
 
-    def ping(self, *, write_test: bool = False) -> Run[Finding]:
+    def ping(
+        self, *, write_test: bool = False, orthanc_api: str = "", reject_as: str = ""
+    ) -> Run[Finding]:
         """Find out about the server: whether it answers, as what, to whom, and what it offers.
 
         Nothing is stored, unless `write_test` is on: then an instance made for this is stored,
-        looked for, retrieved and deleted. The run raises the error of the first request, after the
-        findings about it, if the server is not there, refuses credentials, or is not DICOMweb.
+        looked for, retrieved and deleted, as `delete` does it. The run raises the error of the
+        first request, after the findings about it, if the server is not there, refuses
+        credentials, or is not DICOMweb.
         """
         from dcmweb.transactions.ping.run import PingOptions, ping
 
         context = self._context()
-        begin = partial(ping, context, PingOptions(write_test=write_test))
+        options = PingOptions(write_test=write_test, orthanc_api=orthanc_api, reject_as=reject_as)
+        begin = partial(ping, context, options)
         return self._begun_later(Run("ping()", begin), context)
 
     def _metadata(

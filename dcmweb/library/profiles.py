@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.settings.checks import check_range, check_seconds
+from dcmweb.settings.checks import check_number, check_range, check_seconds, read_size
 from dcmweb.settings.credentials import SECRETS, is_reference
 from dcmweb.settings.options import BY_KEY, Kind, Option, pair_of, settings_from
 from dcmweb.settings.settings import Settings
@@ -138,12 +138,11 @@ def checked(option: Option, value: Any, name: str, folder: str) -> Any:
         if not isinstance(value, bool):
             raise UsageError(f"{name} is not true or false")
         return value
-    if option.kind is Kind.COUNT:
-        check_range(name, value, option.lowest or 0, option.highest)
+    if option.kind in (Kind.COUNT, Kind.NUMBER, Kind.SECONDS):
+        _check_number(option, value, name)
         return value
-    if option.kind is Kind.SECONDS:
-        check_seconds(name, value)
-        return value
+    if option.kind is Kind.SIZE:
+        return read_size(name, value)
     if option.kind is Kind.TEXTS:
         texts = value if isinstance(value, list) else [value]
         return [_text(one, name) for one in texts]
@@ -165,6 +164,15 @@ def _with_folder(option: Option, text: str, folder: str) -> str:
     if value.startswith("@") and len(value) > 1:
         value = f"@{_path(value[1:], folder)}"
     return f"{name}{option.separator}{value}"
+
+
+def _check_number(option: Option, value: Any, name: str) -> None:
+    if option.kind is Kind.COUNT:
+        check_range(name, value, option.lowest or 0, option.highest)
+    elif option.kind is Kind.SECONDS:
+        check_seconds(name, value)
+    else:
+        check_number(name, value)
 
 
 def _pairs(option: Option, value: Any, name: str) -> list[str]:

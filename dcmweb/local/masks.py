@@ -10,28 +10,16 @@ from __future__ import annotations
 
 import heapq
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from fnmatch import translate
 
+from dcmweb.dicom.byte_ranges import LocalFile
 from dcmweb.local import windows
 from dcmweb.local.partial_files import is_internal
+from dcmweb.sources import Found
+from dcmweb.wildcards import Pattern, first_wildcard
 
 NAMES_AT_ONCE = 50_000  # names of one folder held in memory; a larger folder is read in passes
-
-_MAGIC = re.compile(r"[*?[]")
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file to look at, or what stood in the way of one."""
-
-    path: str
-    named: bool = False  # given outright, rather than met in a folder or by a wildcard
-    error: OSError | None = None
-    missing: bool = False  # the mask or name matched nothing
 
 
 def find(masks: Iterable[str]) -> Iterator[Found]:
@@ -60,7 +48,7 @@ def find_listed(paths: Iterable[str]) -> Iterator[Found]:
         if is_folder:
             yield from _walk(path, None)
         else:
-            yield Found(path, named=True)
+            yield Found(path, named=True, file=LocalFile(path))
 
 
 def why_nothing(masks: Iterable[str]) -> tuple[str, str]:
@@ -88,69 +76,18 @@ def _find_one(mask: str) -> Iterator[Found]:
         mode = os.stat(windows.long_path(mask)).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
         if parts:
-            yield from _walk(base, _Pattern(parts))
+            yield from _walk(base, Pattern(parts, ignores_case=windows.IS_WINDOWS))
         return
     except OSError as error:
         if parts and windows.IS_WINDOWS:  # which does not take wildcards for a name
-            yield from _walk(base, _Pattern(parts))
+            yield from _walk(base, Pattern(parts, ignores_case=windows.IS_WINDOWS))
         else:
             yield Found(mask, named=True, error=error)
         return
     if stat.S_ISDIR(mode):
         yield from _walk(mask, None)
     else:
-        yield Found(mask, named=True)
-
-
-class _Pattern:
-    """The pattern of a mask, matched against paths below the folder the mask begins in."""
-
-    def __init__(self, parts: list[str]) -> None:
-        recursive = [index for index, part in enumerate(parts) if "**" in part]
-        heads = parts[: recursive[0]] if recursive else parts[:-1]
-        self._recursive = bool(recursive)
-        self._names_hidden = any(part.startswith(".") for part in parts)
-        flags = re.DOTALL | (re.IGNORECASE if windows.IS_WINDOWS else 0)
-        self._heads = [re.compile(_regex(part), flags) for part in heads]
-        self._whole = re.compile(_regex("/".join(parts)), flags)
-
-    def enters(self, parts: tuple[str, ...]) -> bool:
-        """Return True if a folder can have matches below it."""
-        depth = len(parts)
-        if depth <= len(self._heads):
-            return self._heads[depth - 1].fullmatch(parts[-1]) is not None
-        return self._recursive and (self._names_hidden or not parts[-1].startswith("."))
-
-    def accepts(self, parts: tuple[str, ...]) -> bool:
-        """Return True if a file matches."""
-        return self._whole.fullmatch("/".join(parts)) is not None
-
-
-_TOKENS = re.compile(r"(?:^|(?<=/))\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
-_WILDCARDS = {
-    "**/": r"(?:(?!\.)[^/]+/)*",  # any folders, or none
-    "**": r"(?:[^/]|/(?!\.))*",  # anything, slashes included
-    "*": "[^/]*",
-    "?": "[^/]",
-}
-
-
-def _regex(mask: str) -> str:
-    """Translate a mask; a wildcard at the beginning of a name does not stand for a dot there."""
-    pieces = []
-    at_start = True
-    for piece in _TOKENS.findall(mask):
-        guard = r"(?!\.)" if at_start else ""
-        if piece in _WILDCARDS:
-            pieces.append(guard * (piece != "**/") + _WILDCARDS[piece])
-        elif piece.startswith("[") and len(piece) > 1:
-            # fnmatch knows how to write a set of characters, in a frame of its own.
-            framed = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", translate(piece), re.DOTALL)
-            pieces.append(f"{guard}(?!/){framed[1] if framed else re.escape(piece)}")
-        else:
-            pieces.append(re.escape(piece))
-        at_start = piece.endswith("/")
-    return "".join(pieces)
+        yield Found(mask, named=True, file=LocalFile(mask))
 
 
 def _split(mask: str) -> tuple[str, list[str]]:
@@ -160,7 +97,7 @@ def _split(mask: str) -> tuple[str, list[str]]:
     """
     drive, rest = os.path.splitdrive(mask)
     parts = (rest.replace("\\", "/") if windows.IS_WINDOWS else rest).split("/")
-    wild = next((index for index, part in enumerate(parts) if _MAGIC.search(part)), None)
+    wild = first_wildcard(parts)
     if wild is None:
         return mask, []
     base = drive + (os.sep.join(parts[:wild]) or os.sep * bool(wild))
@@ -169,7 +106,7 @@ def _split(mask: str) -> tuple[str, list[str]]:
 
 def _walk(
     folder: str,
-    pattern: _Pattern | None,
+    pattern: Pattern | None,
     below: tuple[str, ...] = (),
     ancestors: tuple[tuple[int, int], ...] = (),
 ) -> Iterator[Found]:
@@ -185,7 +122,7 @@ def _walk(
                 if pattern is None or pattern.enters(parts):
                     yield from _walk(path, pattern, parts, (*ancestors, identity))
             elif pattern is None or pattern.accepts(parts):
-                yield Found(path)
+                yield Found(path, file=LocalFile(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         if below:
             yield Found(folder, error=error)

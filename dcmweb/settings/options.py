@@ -13,7 +13,8 @@ from typing import Any
 
 from dcmweb.errors import UsageError
 from dcmweb.settings.credentials import AuthScheme, Credentials
-from dcmweb.settings.settings import ADAPTIVE_WORKERS, MOST_WORKERS, Settings
+from dcmweb.settings.servers import NAMES, StowForm
+from dcmweb.settings.settings import ADAPTIVE_WORKERS, MOST_ROWS, MOST_WORKERS, Settings
 
 
 class Kind(Enum):
@@ -24,6 +25,8 @@ class Kind(Enum):
     FILE = "the path of a file"
     COUNT = "a whole number"
     SECONDS = "a number of seconds above 0"
+    NUMBER = "a number above 0"
+    SIZE = "a number of bytes, as 500K or 50M"
     TEXTS = "a list of texts"
     PAIRS = "a list of NAME: VALUE"
 
@@ -79,6 +82,12 @@ def _connection(name: str, kind: Kind, metavar: str, text: str, **more: Any) -> 
     return Option(name=name, kind=kind, metavar=metavar, help=text, group=Group.CONNECTION, **given)
 
 
+def _transfer(name: str, kind: Kind, metavar: str, text: str, **more: Any) -> Option:
+    given = {"field": name.replace("-", "_"), **more}
+    return Option(name=name, kind=kind, metavar=metavar, help=text, group=Group.TRANSFER, **given)
+
+
+IF_EXISTS = ("skip", "replace", "fail")
 SCHEMES = ", ".join(scheme.value for scheme in AuthScheme)
 
 OPTIONS: tuple[Option, ...] = (
@@ -99,6 +108,77 @@ OPTIONS: tuple[Option, ...] = (
         lowest=1,
         highest=MOST_WORKERS,
         help="Transfer in parallel with N concurrent requests.",
+    ),
+    _transfer(
+        "requests-per-second",
+        Kind.NUMBER,
+        "N",
+        "Send at most N requests per second, with all workers together.",
+    ),
+    _transfer(
+        "rate-limit",
+        Kind.SIZE,
+        "BYTES/s",
+        "Move at most this many bytes per second, as 500K or 50M, with all workers together.",
+    ),
+    _transfer(
+        "page-size",
+        Kind.COUNT,
+        "N",
+        "Ask for N search results at a time; by default what the kind of server takes, at most "
+        f"{MOST_ROWS}.",
+        lowest=1,
+    ),
+    _transfer(
+        "batch-size",
+        Kind.SIZE,
+        "BYTES",
+        "Put small files together up to this size in a request, as 8Mi or 100M.",
+        field="batch_bytes",
+        commands=("store",),
+    ),
+    _transfer(
+        "batch-count",
+        Kind.COUNT,
+        "N",
+        "Put at most N files into a request.",
+        lowest=1,
+        commands=("store",),
+    ),
+    _transfer(
+        "stow-form",
+        Kind.TEXT,
+        "FORM",
+        "Begin with requests of this form: multipart (several files) or single (one file as "
+        "application/dicom).",
+        choices=tuple(form.value for form in StowForm),
+        commands=("store",),
+    ),
+    _transfer(
+        "if-exists",
+        Kind.TEXT,
+        "RULE",
+        "What to do with an instance that the server has: skip it, replace it where the bytes "
+        "differ, or fail.",
+        choices=IF_EXISTS,
+        commands=("store",),
+        field="",
+    ),
+    _transfer(
+        "orthanc-api",
+        Kind.TEXT,
+        "URL",
+        "Delete with Orthanc's own REST API at URL; auto takes it to be one level above BASE_URL.",
+        commands=("store", "delete", "ping"),
+        field="",
+    ),
+    _transfer(
+        "reject-as",
+        Kind.TEXT,
+        "CODE",
+        "Reject first, as dcm4chee wants it, for the reason CODE, such as 113001^DCM.",
+        commands=("delete", "ping"),
+        field="",
     ),
     _credential(
         "auth",
@@ -204,6 +284,14 @@ OPTIONS: tuple[Option, ...] = (
         "URL",
         "Connect through this HTTP or SOCKS proxy; by default that of HTTPS_PROXY, HTTP_PROXY or "
         "ALL_PROXY.",
+    ),
+    _connection(
+        "server",
+        Kind.TEXT,
+        "KIND",
+        f"The kind of server: {', '.join(NAMES)}. By default it is guessed by the address, and "
+        "learned from answers.",
+        choices=NAMES,
     ),
     _connection("qido-root", Kind.TEXT, "URL", "Root of the search service, if it has its own."),
     _connection("wado-root", Kind.TEXT, "URL", "Root of the retrieve service, if it has its own."),

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dcmweb.errors import UsageError
 from dcmweb.settings.base_url import parse_base_url
-from dcmweb.settings.checks import check_range, check_seconds, check_text
+from dcmweb.settings.checks import check_number, check_range, check_seconds, check_text
 from dcmweb.settings.credentials import Credentials, with_user
 from dcmweb.settings.proxy_url import parse_proxy, without_login
+from dcmweb.settings.servers import BY_NAME, NAMES, StowForm, guess
 
 MIB = 1024 * 1024
 MOST_WORKERS = 64
 ROOTS = ("qido_root", "wado_root", "stow_root")
+LOWEST_RATE = 1000  # bytes per second; less would look like a connection that hangs
+MOST_ROWS = 5000  # in a page
 ADAPTIVE_WORKERS = 20  # at most, where the number adapts itself; what Google advises
 
 
@@ -39,9 +43,13 @@ class Settings:
     qido_root: str = ""  # URLs of services that are not below BASE_URL
     wado_root: str = ""
     stow_root: str = ""
+    server: str = ""  # the kind of server, as the table in servers.py names it; "" to guess
     batch_bytes: int = 8 * MIB
     batch_count: int = 256
-    page_size: int = 5000
+    page_size: int = 0  # 0 stands for what the kind of server takes, and 5000 at most
+    stow_form: StowForm | str = ""  # of the first store request; "" for that of the kind of server
+    requests_per_second: float | None = None  # of all runs of a client; None for no limit
+    rate_limit: int | None = None  # bytes per second in both directions together
     operation_time: float = 3600.0  # how long a long-running operation is waited for
 
     def __post_init__(self) -> None:
@@ -56,12 +64,29 @@ class Settings:
         object.__setattr__(self, "credentials", with_user(self.credentials, user, password))
         for name in ROOTS:
             object.__setattr__(self, name, self._root(name))
+        self._check_server()
         check_range("workers", self.workers, 1, MOST_WORKERS)
         check_range("retries", self.retries, 0)
         for name in ("batch_bytes", "batch_count", "page_size"):
             check_range(name, getattr(self, name), 1)
         for name in ("retry_time", "connect_timeout", "idle_timeout", "operation_time"):
             check_seconds(name, getattr(self, name))
+        if self.requests_per_second is not None:
+            check_number("requests_per_second", self.requests_per_second)
+        if self.rate_limit is not None:
+            check_range("rate_limit", self.rate_limit, LOWEST_RATE)
+
+    def _check_server(self) -> None:
+        """Check what is said of the server, and fill in what is known of its kind."""
+        if self.server and self.server not in BY_NAME:
+            raise UsageError(f"server is {self.server!r}", f"it can be {', '.join(NAMES)}")
+        forms = [form.value for form in StowForm]
+        if self.stow_form and self.stow_form not in forms:
+            raise UsageError(f"stow_form is {self.stow_form!r}", f"it can be {', '.join(forms)}")
+        known = BY_NAME[self.server] if self.server else guess(self.base_url)
+        if self.page_size == 0:
+            object.__setattr__(self, "page_size", min(known.page or MOST_ROWS, MOST_ROWS))
+        object.__setattr__(self, "stow_form", StowForm(self.stow_form or known.stow))
 
     @property
     def roots(self) -> tuple[str, ...]:

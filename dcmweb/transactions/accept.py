@@ -26,6 +26,7 @@ from dcmweb.http.media_types import (
     parse,
 )
 from dcmweb.http.response import Response, is_success, not_dicomweb
+from dcmweb.settings.servers import OTHER, Server
 from dcmweb.transactions.context import RunContext
 
 Forms = tuple[str, ...]
@@ -76,9 +77,11 @@ def forms_of_streams(wanted: MediaType) -> Forms:
     return tuple(forms)
 
 
-def forms_of_instances(wanted: MediaType) -> Forms:
-    """Return the forms to ask for one instance in."""
+def forms_of_instances(wanted: MediaType, server: Server = OTHER) -> Forms:
+    """Return the forms to ask for one instance in, first the one that the server may have."""
     forms = [multipart(wanted), str(wanted)]
+    if server.single_instances:
+        forms.reverse()
     if _is_as_stored(wanted):
         bare = _without_syntax(wanted)
         forms += [ANY, multipart(bare), str(bare)]

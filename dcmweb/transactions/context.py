@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from threading import Lock
@@ -9,6 +10,7 @@ from threading import Lock
 from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
 from dcmweb.settings import Settings
+from dcmweb.settings.servers import Server
 from dcmweb.transfer.engine import Engine, RetryPolicy
 from dcmweb.transfer.shard import Shard
 from dcmweb.transfer.stop import Stop
@@ -40,10 +42,11 @@ class RunContext:
         self.has_counts = True  # the server counts instances without being asked to
         self.accepted: dict[tuple[str, ...], str] = {}  # of several forms of Accept, what worked
         self._warnings = transport.warnings
-        self._transport, self._tick = transport, tick
+        self._tick = tick
         self._said: set[str] = set()
         self._lock = Lock()
-        self.session = Session(transport, self._on_warning, self.notify_once)
+        self.session = Session(transport, self._on_warning, self.notify_once, self.stop.sleep)
+        self.transport = transport
         self.engine = Engine(
             workers=self.settings.workers,
             policy=RetryPolicy(self.settings.retries, self.settings.retry_time),
@@ -53,9 +56,28 @@ class RunContext:
         )
         self.stop.on_set(self.session.cut)
 
+    @property
+    def server(self) -> Server:
+        """What is known of this kind of server, so far."""
+        return self.transport.kind.server
+
+    def undisturbed(self) -> RunContext:
+        """Return a context whose requests a stop of the run does not end.
+
+        It is for what must not be left half done. The bytes that it moves count as before.
+        """
+        other = copy.copy(self)
+        other.stop = Stop()
+        other.session = Session(
+            self.transport, self._on_warning, self.notify_once, other.stop.sleep
+        )
+        other.engine = Engine(workers=1, policy=self.engine.policy, stop=other.stop)
+        other.engine.meter = self.engine.meter
+        return other
+
     def another(self) -> RunContext:
         """Make the context of a run within this one, which stops with it and not the other way."""
-        return RunContext(self._transport, stop=self.stop, notify=self.notify, tick=self._tick)
+        return RunContext(self.transport, stop=self.stop, notify=self.notify, tick=self._tick)
 
     def _on_warning(self, text: str) -> None:
         """Pass on what the server says beside an answer (PS3.18 section 8.3.4.2), each text once.

@@ -31,6 +31,7 @@ RESULTS_WAITING = 16  # groups of results, each of no more than RESULTS_TOGETHER
 RESULTS_TOGETHER, GATHERING = 256, 0.05  # results of a job are grouped: how many, how long
 TICK = 0.2  # seconds between looks at the clock while no result arrives
 GRACE = 1.0  # seconds in which workers should end after a stop
+LONGEST_HOLD = 30.0  # seconds more for what must not be left half done
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before a retry: upper bounds, doubled each time
 MOST_DOUBLINGS = 16
 EARLY_RETRIES = 2  # while the server has not answered yet
@@ -102,7 +103,7 @@ class Engine:
         self.stop = stop
         self.meter = Meter()
         self.concurrency = ConcurrencyLimit(workers, adapts=adapts, moved=lambda: self.meter.bytes)
-        self._policy = policy
+        self.policy = policy
         self._tick = tick
         self._lock = Lock()
         self._failed_in_a_row = 0
@@ -130,8 +131,8 @@ class Engine:
             except DcmwebError as error:
                 if isinstance(error, Stalled) or _is_too_much(error):
                     self.concurrency.back_off()
-                delay = self._policy.delay(attempt, error)
-                late = time.monotonic() + delay > began + self._policy.time
+                delay = self.policy.delay(attempt, error)
+                late = time.monotonic() + delay > began + self.policy.time
                 if not error.retryable or fail_fast(error) or late or attempt >= self._most(error):
                     if not not_counted(error):
                         self._note(error)
@@ -147,7 +148,7 @@ class Engine:
     def _most(self, error: DcmwebError) -> int:
         """Return the number of retries: few for an unreachable server that never answered."""
         early = error.fatal and not self._ever_answered
-        return min(self._policy.retries, EARLY_RETRIES) if early else self._policy.retries
+        return min(self.policy.retries, EARLY_RETRIES) if early else self.policy.retries
 
     def pause(self, delay: float) -> None:
         """Wait before a retry, and count it."""
@@ -159,8 +160,8 @@ class Engine:
 
         None when it was tried enough, or when the server asks for more time than a run may take.
         """
-        delay = self._policy.delay(attempt, error)
-        return delay if attempt < self._policy.retries and delay <= self._policy.time else None
+        delay = self.policy.delay(attempt, error)
+        return delay if attempt < self.policy.retries and delay <= self.policy.time else None
 
     def gives_up(self, error: DcmwebError) -> bool:
         """Return True if an error should end the run, since other items would fail as well."""
@@ -223,7 +224,8 @@ class _Crew(Generic[T]):
         self._jobs: Queue[Job[T] | _End] = Queue(workers)
         self._results: Queue[list[T] | _End] = Queue(RESULTS_WAITING)
         self._working = workers
-        self._deadline: float | None = None
+        self._stopped_at: float | None = None
+        self._held_until = 0.0
         self._ended = False  # there are no further jobs
         # Daemons: a thread that hangs in a call must not keep the process alive.
         self._threads = [
@@ -352,14 +354,17 @@ class _Crew(Generic[T]):
             self._stop.set()
         if not self._stop.is_set():
             return False
-        self._deadline = self._deadline or time.monotonic() + GRACE
-        return time.monotonic() > self._deadline
+        now = time.monotonic()
+        self._stopped_at = self._stopped_at or now
+        if self._stop.is_held and now < self._stopped_at + LONGEST_HOLD:
+            self._held_until = now
+        return now > max(self._stopped_at, self._held_until) + GRACE
 
     def end(self) -> None:
         """Stop what is still at work, and wait for that a little."""
         if self._working:
             self._stop.set()
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + (LONGEST_HOLD if self._stop.is_held else GRACE)
         for thread in self._threads:
             if thread is not current_thread():  # the garbage collector may run in a worker
                 thread.join(max(0.0, deadline - time.monotonic()))

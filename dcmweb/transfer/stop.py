@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from threading import Event
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Lock
 
 from dcmweb.errors import Interrupted
 
@@ -20,6 +21,8 @@ class Stop:
         self._top: Stop = parent._top if parent else self
         self._cause: Interrupted | None = None
         self._is_watched = False
+        self._holds = 0
+        self._lock = Lock()
 
     @property
     def cause(self) -> Interrupted | None:
@@ -63,6 +66,22 @@ class Stop:
         """Raise Interrupted if a stop was requested."""
         if self._event.is_set():
             raise self.cause or Interrupted()
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Ask for time to finish what must not be left half done when the run stops."""
+        with self._lock:
+            self._holds += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holds -= 1
+
+    @property
+    def is_held(self) -> bool:
+        """Whether something is under way that must not be left half done."""
+        return self._holds > 0
 
     def sleep(self, seconds: float) -> None:
         """Wait; raise Interrupted as soon as a stop is requested."""

@@ -343,9 +343,9 @@ def test_what_is_no_operation_is_not_asked_for(
     [
         (Answer(404), 3, "404"),
         (Answer(403), 4, "reject"),
-        (Answer(405), 5, "Orthanc"),
+        (Answer(405), 5, "--orthanc-api auto"),
         (Answer(409, b'{"errorMessage": "not rejected"}'), 5, "not rejected"),
-        (Answer(409), 5, "reject/113001"),
+        (Answer(409), 5, "--reject-as CODE, such as 113001^DCM"),
         (Answer(302, headers={"Location": "/login"}), 5, "/login"),
         (Answer(200, b"<!doctype html><p>hello"), 8, "web page"),
     ],

@@ -22,7 +22,7 @@ from dcmweb.transactions.delete.run import DeleteOptions, delete
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.retrieve.metadata import metadata
 from dcmweb.transactions.retrieve.options import RetrieveOptions
-from dcmweb.transactions.retrieve.output import Destination
+from dcmweb.transactions.retrieve.output import Destination, folder_at
 from dcmweb.transactions.retrieve.run import retrieve
 from dcmweb.transactions.search.paging import fetch_page
 from dcmweb.transfer import engine
@@ -107,7 +107,9 @@ def getting_metadata(context: RunContext, _: Path) -> object:
 def retrieving(path: str) -> Action:
     def act(context: RunContext, folder: Path) -> object:
         shutil.rmtree(folder, ignore_errors=True)
-        outcomes = list(retrieve(context, [path], Destination(str(folder)), RetrieveOptions()))
+        outcomes = list(
+            retrieve(context, [path], Destination(folder_at(str(folder))), RetrieveOptions())
+        )
         if all(outcome.status is Status.RETRIEVED for outcome in outcomes):
             return tree(folder)
         assert tree(folder) == {}

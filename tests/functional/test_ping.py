@@ -146,6 +146,7 @@ class TestWhatIsWrong:
             port = taken.getsockname()[1]
         result = dcmweb(f"http://127.0.0.1:{port}/x", "ping")
         assert (result.code, lines(result)["service"][0]) == (6, "failed")
+        assert lines(result)["identity"] == ("not tried", "nobody: no credentials are sent")
         assert "check BASE_URL" in result.err
 
     def test_nobody_is_there_as_json(self, dcmweb: Dcmweb) -> None:
@@ -375,6 +376,7 @@ class TestWriteTest:
             left = dcmweb(origin.url, "search", "studies", "--count").out
         assert result.code == 0, result.err
         printed = result.out.splitlines()
+        assert sum(line.startswith("store ") for line in printed) == 1
         assert printed[-4:] == [
             "store         ok         an instance made for this",
             "listing       ok         it is found",
@@ -396,6 +398,20 @@ class TestWriteTest:
             result = dcmweb(origin.url, "ping", "--write-test")
             assert "POST" not in [r.method for r in origin.requests]
         assert "nothing was stored: the server would not delete it" in result.out
+
+    def test_nothing_is_stored_where_a_rejection_comes_first(self, dcmweb: Dcmweb) -> None:
+        """dcm4chee answers 404 to a deletion of what is not there, and 403 to one of what is."""
+        archive = Archive()
+
+        def answer(request: Request) -> Answer:
+            target = request.target.replace("/dcm4chee-arc/aets/A/rs/", "/dicomweb/")
+            return archive(replace(request, target=target))
+
+        with serving(answer) as origin:
+            root = origin.url.replace("/dicomweb", "/dcm4chee-arc/aets/A/rs")
+            result = dcmweb(root, "ping", "--write-test")
+            assert "POST" not in [r.method for r in origin.requests]
+        assert "give --reject-as CODE" in result.out
 
     def test_it_says_where_each_step_fails(self, dcmweb: Dcmweb) -> None:
         archive = Archive()

@@ -8,7 +8,8 @@ from functools import partial
 from dcmweb.dicom import part10
 from dcmweb.dicom.resources import Level, Resource, parse_resource
 from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
-from dcmweb.local.masks import Found, find, size_of, why_nothing
+from dcmweb.local.masks import find, size_of, why_nothing
+from dcmweb.sources import Found
 from dcmweb.transactions.check.inventory import Entry, Inventory
 from dcmweb.transactions.check.so_far import SoFar
 from dcmweb.transactions.context import RunContext

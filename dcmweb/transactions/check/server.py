@@ -10,6 +10,7 @@ from dcmweb.dicom.content_digest import ContentDigest, digest_file
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import NothingMatched
 from dcmweb.http.media_types import DICOM_AS_STORED
+from dcmweb.local.folder import LocalFolder
 from dcmweb.local.windows import long_path
 from dcmweb.temporary import temporary_folder
 from dcmweb.transactions.check.inventory import Inventory, Side, Study
@@ -81,7 +82,9 @@ class Server:
         Files are removed as soon as their digest is made.
         """
         with temporary_folder() as folder:
-            retriever = InstanceRetriever(self.context, Destination(folder), DICOM_AS_STORED)
+            retriever = InstanceRetriever(
+                self.context, Destination(LocalFolder(folder)), DICOM_AS_STORED
+            )
             for job in retriever.jobs(study.resource, spread=False):
                 for outcome in job():
                     if outcome.status is not Status.RETRIEVED:

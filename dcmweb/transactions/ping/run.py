@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from dcmweb.errors import AuthError, DcmwebError, ProtocolError, Refused
 from dcmweb.http import auth_hints
+from dcmweb.settings.servers import OTHER
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.delete.run import DeleteOptions
 from dcmweb.transactions.find_root import find_root
 from dcmweb.transactions.ping.finding import Finding, Verdict
 from dcmweb.transactions.ping.requests import Tried
@@ -18,9 +20,14 @@ from dcmweb.transactions.ping.write_test import write_test
 
 @dataclass(frozen=True, kw_only=True)
 class PingOptions:
-    """Options of a ping; the write test stores an instance and deletes it again."""
+    """Options of a ping; the write test stores an instance and deletes it again.
+
+    `orthanc_api` and `reject_as` say how to delete, as for a delete run.
+    """
 
     write_test: bool = False
+    orthanc_api: str = ""
+    reject_as: str = ""
 
 
 def ping(context: RunContext, options: PingOptions = PingOptions()) -> Iterator[Finding]:
@@ -32,13 +39,14 @@ def ping(context: RunContext, options: PingOptions = PingOptions()) -> Iterator[
     studies = search_one(context)
     yield from look_at_server(context, studies)
     error = _what_is_wrong(context, studies)
-    yield _service(studies, error)
+    yield _service(context, studies, error)
     if error is not None:
         raise error
     yield look_at_time(context, studies)
-    yield from look_at_services(context, studies)
+    yield from look_at_services(context, studies, stores=options.write_test)
     if options.write_test:
-        yield from write_test(context)
+        how = DeleteOptions(orthanc_api=options.orthanc_api, reject_as=options.reject_as)
+        yield from write_test(context, how)
 
 
 def _what_is_wrong(context: RunContext, studies: Tried) -> DcmwebError | None:
@@ -86,10 +94,13 @@ def _not_dicomweb(context: RunContext, studies: Tried) -> ProtocolError:
     return error
 
 
-def _service(studies: Tried, error: DcmwebError | None) -> Finding:
+def _service(context: RunContext, studies: Tried, error: DcmwebError | None) -> Finding:
     server = studies.headers.get("server", "")
-    details = {"server": server} if server else {}
+    kind = context.server
+    known = {"kind": kind.name} if kind is not OTHER else {}
+    details = {**known, **({"server": server} if server else {})}
     if error is not None:
         return Finding("service", Verdict.FAILED, error.message, details)
+    taken = f", taken to be {kind.label}" if known else ""
     named = f", served by {server}" if server else ""
-    return Finding("service", Verdict.OK, f"it is DICOMweb{named}", details)
+    return Finding("service", Verdict.OK, f"it is DICOMweb{taken}{named}", details)

@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_to_part10 import write_file
@@ -32,6 +33,7 @@ from dcmweb.dicom.tags import (
     STUDY_INSTANCE_UID,
 )
 from dcmweb.errors import AuthError, DcmwebError, Interrupted, NothingMatched, Refused
+from dcmweb.settings.servers import Deletion
 from dcmweb.temporary import temporary_folder
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.delete.run import DeleteOptions, delete
@@ -51,13 +53,13 @@ SIDE = 8  # pixels
 LISTED_AFTER = (0.2, 0.5, 1.0, 2.0, 4.0)  # seconds between looks; some servers index later
 
 
-def write_test(context: RunContext) -> Iterator[Finding]:
+def write_test(context: RunContext, how: DeleteOptions) -> Iterator[Finding]:
     """Yield how the server stores, lists, returns and deletes an instance made for this.
 
     Nothing is stored if the server cannot delete, and what was stored is deleted however the rest
-    goes; if that fails, a finding names it.
+    goes; if that fails, a finding names it. `how` says how to delete.
     """
-    if reason := _why_it_cannot_delete(context):
+    if reason := _why_it_cannot_delete(context, how):
         yield Finding("store", Verdict.UNTESTED, f"nothing was stored: {reason}")
         return
     with temporary_folder() as folder:
@@ -80,7 +82,7 @@ def write_test(context: RunContext) -> Iterator[Finding]:
                 yield _listed(context, resource)
                 yield _returned(context, resource, path, os.path.join(folder, "back"))
         finally:
-            removed = _removed(context, Resource(resource.study))
+            removed = _removed(context, Resource(resource.study), how)
         yield removed
 
 
@@ -128,10 +130,12 @@ def _only(outcomes: Outcomes) -> Outcome:
     return last or Outcome(Status.UNKNOWN, "", reason="nothing was heard of it")
 
 
-def _why_it_cannot_delete(context: RunContext) -> str:
+def _why_it_cannot_delete(context: RunContext, how: DeleteOptions) -> str:
     """Try to delete a study that is on no server; return why that is not possible, or ""."""
     nothing = Resource(f"2.25.{uuid.uuid4().int}")
-    options = DeleteOptions(on_error=OnError.RAISE)
+    if context.server.deletion is Deletion.REJECTION and not how.reject_as:
+        return f"{context.server.label} deletes only what was rejected: give --reject-as CODE"
+    options = replace(how, on_error=OnError.RAISE)
     try:
         with closing(delete(context.another(), [nothing], options=options)) as run:
             for _ in run:
@@ -141,7 +145,7 @@ def _why_it_cannot_delete(context: RunContext) -> str:
     except (Refused, AuthError) as error:
         if isinstance(error, Refused) and error.status not in (405, 501):
             return ""  # about a study that is not there
-        return f"the server would not delete it ({error.message})"
+        return f"the server would not delete it ({error})"
     return ""
 
 
@@ -178,10 +182,10 @@ def _returned(context: RunContext, resource: Resource, path: str, folder: str) -
     return Finding("retrieval", Verdict.WARNING, "it comes back with other bytes: it was changed")
 
 
-def _removed(context: RunContext, study: Resource) -> Finding:
+def _removed(context: RunContext, study: Resource, how: DeleteOptions) -> Finding:
     """Delete what was stored."""
     outcome = _only(
-        delete(context.another(), [study], options=DeleteOptions(on_error=OnError.OUTCOME))
+        delete(context.another(), [study], options=replace(how, on_error=OnError.OUTCOME))
     )
     if outcome.status is Status.DELETED:
         return Finding("delete", Verdict.OK, "it is deleted again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
@@ -18,17 +17,12 @@ from dcmweb.errors import (
     Refused,
     Truncated,
 )
+from dcmweb.folders import NewFile
 from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part
 from dcmweb.http.response import Response
-from dcmweb.local.partial_files import (
-    PartialFile,
-    check_space,
-    distinguishing_suffix,
-    writing_into,
-)
-from dcmweb.local.windows import long_path
+from dcmweb.local.partial_files import distinguishing_suffix, writing_into
 from dcmweb.transactions.accept import (
     REFUSALS,
     ask,
@@ -75,7 +69,11 @@ class Receiver:
     def open(self, resource: Resource) -> Response:
         """Ask for a resource; where the server has no multipart, for an instance as a whole."""
         is_one = resource.level is Level.INSTANCES
-        forms = forms_of_instances(self._wanted) if is_one else forms_of_streams(self._wanted)
+        forms = (
+            forms_of_instances(self._wanted, self._context.server)
+            if is_one
+            else forms_of_streams(self._wanted)
+        )
         try:
             response = ask(
                 self._context,
@@ -90,7 +88,7 @@ class Receiver:
                 self._has_streams = False
             raise
         try:
-            check_space(self._folder, response.size or 0)
+            self._folder.check_space(response.size or 0)
         except LocalError:
             response.close()
             raise
@@ -106,7 +104,7 @@ class Receiver:
             found, syntax = check(file, part, asked, ends)
             wanted = self._wanted.parameters.get("transfer-syntax", "")
             note = note_other_syntax(self._context, wanted, syntax)
-            status = file.status
+            stamp = file.stamp
             try:
                 if self._layout.tells_all_apart:
                     place = moved(file, self._folder, self._stem(file, found) + _EXTENSION)
@@ -116,17 +114,17 @@ class Receiver:
                 if asked.instance:
                     raise
                 return blocked(str(found), found, error), found
-        return outcome_of(Status.RETRIEVED, str(found), found, place, status, note), found
+        return outcome_of(Status.RETRIEVED, str(found), found, place, stamp, note), found
 
-    def _stem(self, file: PartialFile, found: Resource) -> str:
+    def _stem(self, file: NewFile, found: Resource) -> str:
         with file.reader() as reader:
             return self._layout.place(found, part10.attributes(reader, self._layout.tags))
 
-    def _move_to_a_free_place(self, file: PartialFile, found: Resource) -> str:
+    def _move_to_a_free_place(self, file: NewFile, found: Resource) -> str:
         """Put an instance where no other one is, not even one that another run puts there now."""
         stem = self._stem(file, found)
         place = stem + _EXTENSION
-        with writing_into(os.path.join(self._folder, place)):
+        with writing_into(self._folder.whole(place)):
             try:
                 return file.move_to(place, replaces=False)
             except FileExistsError:
@@ -134,11 +132,10 @@ class Receiver:
                     return file.move_to(place)
         return moved(file, self._folder, stem + distinguishing_suffix(str(found)) + _EXTENSION)
 
-    def _is_taken(self, place: str, file: PartialFile, found: Resource) -> bool:
+    def _is_taken(self, place: str, file: NewFile, found: Resource) -> bool:
         """Return True if something other than this instance is there."""
         try:
-            path = long_path(os.path.join(self._folder, place))
-            return part10.identify_file(path).identity.resource != found
+            return part10.identify_file(self._folder.file(place)).identity.resource != found
         except LocalError:
             return not file.is_same_as(place)
 
@@ -168,7 +165,7 @@ def _something_else(response: Response) -> ProtocolError | None:
     return wrong_kind(response, "DICOM instances")
 
 
-def check(file: PartialFile, part: Part, asked: Resource, ends: bool) -> tuple[Resource, str]:
+def check(file: NewFile, part: Part, asked: Resource, ends: bool) -> tuple[Resource, str]:
     """Check that a file is the instance that was asked for, and whole.
 
     Returns what it is, and its transfer syntax.

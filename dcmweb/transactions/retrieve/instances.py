@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -164,7 +163,7 @@ class InstanceRetriever:
         """Whether some of a study or series may have been retrieved before."""
         if self._destination.skip_policy is None or not self._layout.is_default:
             return self._destination.skip_policy is not None
-        return os.path.isdir(os.path.join(self._destination.folder, folder_path(resource)))
+        return self._destination.folder.may_have(folder_path(resource))
 
     def _what_is_there(self, received: ReceivedInstances) -> Iterator[Outcome]:
         """Count files that exist as received, and count what is missing."""

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from dcmweb.buckets.addresses import is_bucket, parse_address
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, LocalError, ProtocolError, Truncated
+from dcmweb.folders import Folder, NewFile
 from dcmweb.http.media_types import OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
+from dcmweb.local.folder import LocalFolder
 from dcmweb.local.layout import Layout
-from dcmweb.local.partial_files import PartialFile, check_space, partial_file, writing_into
-from dcmweb.local.windows import long_path
+from dcmweb.local.partial_files import writing_into
+from dcmweb.sources import Stamp
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.options import RetrieveOptions
 from dcmweb.transactions.retrieve.transfer_syntax import kind_of_frame, note_other_kind
 from dcmweb.transfer.outcomes import IsDone, Outcome, Status
 
 # The outcome of an item whose file is there already; None if it has to be retrieved again.
-SkipPolicy = Callable[[str, os.stat_result], Status | None]
+SkipPolicy = Callable[[str, Stamp], Status | None]
 
 # How files end, for answers that do not say where they do.
 _ENDINGS = {
@@ -38,7 +40,7 @@ _LONGEST_ENDING = 16  # with a line end behind it
 class Destination:
     """A folder, its layout, and which files in it need not be retrieved again."""
 
-    folder: str
+    folder: Folder
     layout: Layout = field(default_factory=Layout)
     skip_policy: SkipPolicy | None = None
 
@@ -46,25 +48,30 @@ class Destination:
     def of(cls, folder: str, options: RetrieveOptions, is_done: IsDone | None) -> Destination:
         """Make the destination of a run; `is_done` says what an earlier run did."""
 
-        def skip(item: str, found: os.stat_result) -> Status | None:
-            if is_done is not None and is_done(item, found.st_size, found.st_mtime_ns):
+        def skip(item: str, found: Stamp) -> Status | None:
+            if is_done is not None and is_done(item, *found):
                 return Status.DONE_BEFORE
             return Status.EXISTS if options.skip_existing else None
 
         skips = options.skip_existing or is_done is not None
-        return cls(folder, options.parsed_layout, skip if skips else None)
+        return cls(folder_at(folder), options.parsed_layout, skip if skips else None)
 
     def there(self, item: str, resource: Resource, places: Iterable[str]) -> Outcome | None:
         """Return the outcome of an item that need not be retrieved; None if it must be."""
         for place in places if self.skip_policy else ():
-            path = os.path.join(self.folder, place)
-            try:
-                found = os.stat(long_path(path))
-            except OSError:
-                continue
-            if self.skip_policy and (status := self.skip_policy(item, found)):
-                return outcome_of(status, item, resource, path, found)
+            found = self.folder.stamp(place)
+            if found and self.skip_policy and (status := self.skip_policy(item, found)):
+                return outcome_of(status, item, resource, self.folder.whole(place), found)
         return None
+
+
+def folder_at(path: str) -> Folder:
+    """Return the folder of a path, or of an address of a bucket."""
+    if not is_bucket(path):
+        return LocalFolder(path)
+    from dcmweb.buckets.folder import BucketFolder
+
+    return BucketFolder(parse_address(path))
 
 
 class Saver:
@@ -91,9 +98,9 @@ class Saver:
         self._folder = destination.folder
 
     @contextmanager
-    def writing(self, pieces: Iterable[Piece]) -> Iterator[PartialFile]:
+    def writing(self, pieces: Iterable[Piece]) -> Iterator[NewFile]:
         """Write pieces into a partial file; if that fails, they do not count as transferred."""
-        with partial_file(self._folder) as file:
+        with self._folder.new_file() as file:
             try:
                 for piece in pieces:
                     self._engine.stop.check()
@@ -127,7 +134,7 @@ class Saver:
             return self._keep(file, stem, _kind_of(part, kind), item)
 
     @contextmanager
-    def _whole(self, part: Part) -> Iterator[PartialFile]:
+    def _whole(self, part: Part) -> Iterator[NewFile]:
         with self.writing(part.body) as file:
             if part.declared_size is not None and file.size < part.declared_size:
                 raise IncompletePayload(f"{file.size} of {part.declared_size} bytes came")
@@ -140,26 +147,26 @@ class Saver:
 
     def save_answer(self, response: Response, stem: str, item: str) -> Outcome:
         """Write the whole body of an answer."""
-        check_space(self._folder, response.size or 0)
+        self._folder.check_space(response.size or 0)
         kind = response.media_type
         with self.writing(iter(partial(response.read, PIECE), b"")) as file:
             if not response.has_end and not _is_ended(file, kind):
                 raise Truncated("the answer broke off, or does not say where it ends")
             return self._keep(file, stem, kind, item)
 
-    def _keep(self, file: PartialFile, stem: str, kind: MediaType | None, item: str) -> Outcome:
+    def _keep(self, file: NewFile, stem: str, kind: MediaType | None, item: str) -> Outcome:
         if not (file.size or self._may_be_empty):
             raise ProtocolError("the server sent nothing of it")
         kind = kind_of_frame(file, kind) if self._has_frames else kind or MediaType(OCTET_STREAM)
         note = note_other_kind(self._context, self._asked, kind)
-        status = file.status
+        stamp = file.stamp
         place = moved(file, self._folder, stem + kind.extension)
-        return outcome_of(Status.RETRIEVED, item, Resource(), place, status, note)
+        return outcome_of(Status.RETRIEVED, item, Resource(), place, stamp, note)
 
 
-def moved(file: PartialFile, folder: str, place: str) -> str:
+def moved(file: NewFile, folder: Folder, place: str) -> str:
     """Give a file its name. Raises LocalError, which names it, if something is in the way."""
-    with writing_into(os.path.join(folder, place)):
+    with writing_into(folder.whole(place)):
         return file.move_to(place)
 
 
@@ -172,7 +179,7 @@ def _kind_of(part: Part, kind: MediaType | None) -> MediaType | None:
     return part.media_type if part.media_type.name else kind
 
 
-def _is_ended(file: PartialFile, kind: MediaType) -> bool:
+def _is_ended(file: NewFile, kind: MediaType) -> bool:
     ending = _ENDINGS.get(kind.name)
     with file.reader() as reader:
         reader.seek(max(0, file.size - _LONGEST_ENDING))
@@ -184,13 +191,11 @@ def outcome_of(
     item: str,
     resource: Resource,
     place: str,
-    file: os.stat_result,
+    file: Stamp,
     reason: str = "",
 ) -> Outcome:
     """Make the outcome of an item that is in a file."""
-    found = Outcome.of(
-        resource, status, item, size=file.st_size, place=place, mtime_ns=file.st_mtime_ns
-    )
+    found = Outcome.of(resource, status, item, size=file.size, place=place, mtime_ns=file.mtime_ns)
     return replace(found, reason=reason) if reason else found
 
 

@@ -9,7 +9,6 @@ from itertools import chain, islice
 from dcmweb.dicom.resources import Level, Representation, Target, parse_named_target
 from dcmweb.errors import DcmwebError, Interrupted, UsageError
 from dcmweb.http.media_types import DICOM, DICOM_AS_STORED, ZIP, MediaType
-from dcmweb.local.partial_files import make_folder
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
@@ -42,7 +41,7 @@ def retrieve(
     """
     context.shard = Shard.parse(options.shard)
     if not options.dry_run:
-        make_folder(destination.folder)
+        destination.folder.prepare()
     yield from context.engine.run(_Retrieval(context, destination, options).jobs_of_all(targets))
 
 

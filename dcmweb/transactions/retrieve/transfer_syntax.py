@@ -6,8 +6,8 @@ import struct
 
 from dcmweb.dicom.dictionary import uid_name
 from dcmweb.dicom.images.codestreams import BadImage, read_jpeg, read_jpeg_2000
+from dcmweb.folders import NewFile
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
-from dcmweb.local.partial_files import PartialFile
 from dcmweb.transactions.context import RunContext
 
 _SYNTAX = "transfer-syntax"
@@ -23,7 +23,7 @@ def syntax_of(kind: MediaType | None) -> str:
     return "" if named == "*" else named
 
 
-def kind_of_frame(file: PartialFile, kind: MediaType | None) -> MediaType:
+def kind_of_frame(file: NewFile, kind: MediaType | None) -> MediaType:
     """Return the media type of a frame: by its transfer syntax where it came as mere bytes.
 
     Servers send compressed frames as application/octet-stream, with their transfer syntax as a
@@ -37,7 +37,7 @@ def kind_of_frame(file: PartialFile, kind: MediaType | None) -> MediaType:
     return MediaType("image/jpeg") if _is_jpeg(file) else kind
 
 
-def _recognised(file: PartialFile) -> str:
+def _recognised(file: NewFile) -> str:
     """Return a transfer syntax that a compressed frame can be in, by its content; "" if none."""
     with file.reader() as reader:
         reader.seek(0)
@@ -52,7 +52,7 @@ def _recognised(file: PartialFile) -> str:
     return _RLE if _is_rle(head, file.size) else ""
 
 
-def _is_jpeg(file: PartialFile) -> bool:
+def _is_jpeg(file: NewFile) -> bool:
     """Return True for a JPEG of a process that DICOM has no more, such as a progressive one."""
     with file.reader() as reader:
         reader.seek(0)

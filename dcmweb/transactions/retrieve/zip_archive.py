@@ -9,10 +9,11 @@ from functools import partial
 
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, NothingMatched, ProtocolError, Refused
+from dcmweb.folders import NewFile
 from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, ZIP, MediaType
 from dcmweb.http.multipart import PIECE
 from dcmweb.http.response import Response
-from dcmweb.local.partial_files import PartialFile, check_space, folder_path, instance_path
+from dcmweb.local.partial_files import folder_path, instance_path
 from dcmweb.transactions.accept import ask, forms_of_zips, wrong_kind
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job, one_of_many
@@ -67,12 +68,12 @@ class ZipRetriever:
 
     def _fetch(self, resource: Resource, place: str, count: int) -> Outcome:
         with ask(self._context, str(resource), self._forms, unsuitable=_something_else) as response:
-            check_space(self._destination.folder, response.size or 0)
+            self._destination.folder.check_space(response.size or 0)
             with self._saver.writing(iter(partial(response.read, PIECE), b"")) as file:
                 _check(file, count)
-                status = file.status
+                stamp = file.stamp
                 path = moved(file, self._destination.folder, place)
-        return outcome_of(Status.RETRIEVED, str(resource), resource, path, status)
+        return outcome_of(Status.RETRIEVED, str(resource), resource, path, stamp)
 
 
 def _something_else(response: Response) -> ProtocolError | None:
@@ -81,7 +82,7 @@ def _something_else(response: Response) -> ProtocolError | None:
     return wrong_kind(response, "a ZIP archive")
 
 
-def _check(file: PartialFile, count: int) -> None:
+def _check(file: NewFile, count: int) -> None:
     """Raise an error unless a ZIP archive is intact and has at least `count` files."""
     try:
         with file.reader() as reader, zipfile.ZipFile(reader) as archive:

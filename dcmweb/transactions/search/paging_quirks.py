@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import islice
 
-SMALL_PAGE = 200  # the largest limit of Azure's DICOM service, which answers others with 400
+from dcmweb.settings.servers import SERVERS
+
+# The smallest of the largest limits that servers have: others are answered with 400 by Azure.
+SMALL_PAGE = min(server.page for server in SERVERS if server.page)
 LIKELY_CAP = 50  # servers that cap their pages do so at a multiple of this
 ROWS_REMEMBERED = 100_000  # to recognise rows that come again
 FIRST_PAGES_AGAIN = 3

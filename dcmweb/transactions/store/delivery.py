@@ -17,6 +17,7 @@ from dcmweb.errors import (
     NothingMatched,
     Refused,
 )
+from dcmweb.settings.servers import says_exists
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.store import failure_reasons, matching
 from dcmweb.transactions.store.dialect import Dialect
@@ -309,7 +310,7 @@ class Delivery:
         return (yield from self._leave_out(load, self._inquiry.ask(load.batch), words))
 
     def _refused(self, instance: LocalInstance, answer: Answer) -> Outcome:
-        if "already exist" in answer.words.lower() and self._is_there(instance):
+        if says_exists(answer.words) and self._is_there(instance):
             return self._ledger.outcome(instance, Status.EXISTS, answer.words)
         said = [f"refused with status {answer.status}", answer.words, instance.what_is_wrong()]
         return self._ledger.outcome(instance, Status.FAILED, "; ".join(filter(None, said)))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dcmweb.errors import DcmwebError, Refused
 from dcmweb.http.media_types import DICOM_JSON, DICOM_XML
 from dcmweb.settings import Settings
+from dcmweb.settings.servers import OTHER, Server, StowForm
 from dcmweb.transactions.store.request_body import Batch, BodyFormat, can_be_metadata
 
 ENOUGH = 3  # files in a row that show if it helps to send files by themselves
@@ -21,18 +22,26 @@ _NO_METADATA = (
 class Dialect:
     """The format of a request, the media type of its answer, and how much is in one."""
 
-    def __init__(self, settings: Settings, notify: Callable[[str], None]) -> None:
-        self.batch_bytes = settings.batch_bytes
+    def __init__(
+        self, settings: Settings, notify: Callable[[str], None], server: Server = OTHER
+    ) -> None:
+        self.batch_bytes = min(settings.batch_bytes, server.bytes or settings.batch_bytes)
         self.batch_count = settings.batch_count
         self.accept = DICOM_JSON
         self.waits_are_vain = False  # what was accepted was not found after a while
         self._notify = notify
-        self._file_format = BodyFormat.FILES
+        is_single = settings.stow_form == StowForm.SINGLE
+        self._file_format = BodyFormat.SINGLE if is_single else BodyFormat.FILES
         self._takes_metadata = True
         self._format_is_sure = False
         self._largest_taken = 0
         self._helped = 0  # files in a row that were stored once they were sent by themselves
         self._not_helped = 0
+
+    @property
+    def file_format(self) -> BodyFormat:
+        """The format in which DICOM files are sent."""
+        return self._file_format
 
     def format_for(self, batch: Batch) -> BodyFormat:
         """Return the format in which to send instances."""

@@ -20,11 +20,16 @@ class StoreExchange:
     """Posts instances as the server wants them; `headers` are of every request."""
 
     def __init__(
-        self, context: RunContext, dialect: Dialect, headers: Mapping[str, str] | None
+        self,
+        context: RunContext,
+        dialect: Dialect,
+        headers: Mapping[str, str] | None,
+        method: str = "POST",
     ) -> None:
         self._context = context
         self._dialect = dialect
         self._headers = headers
+        self._method = method
         self._sent = Sent()
 
     def post(self, batch: Batch, body_format: BodyFormat) -> Answer:
@@ -34,7 +39,9 @@ class StoreExchange:
         self._sent.note(batch)
         accept = self._dialect.accept
         try:
-            with session.post(path, body, accept=accept, headers=self._headers) as response:
+            with session.post(
+                path, body, accept=accept, headers=self._headers, method=self._method
+            ) as response:
                 if response.status == 404:
                     raise self._not_found(response, len(body))
                 response.check(*TELLING)
@@ -60,5 +67,5 @@ class StoreExchange:
         if error_mapping.looks_like_html(body) and self._dialect.may_be_too_large(size):
             words = f"{error.message}; a request of {size} bytes may be too large for the server"
             error = Refused(words, error.hint, status=response.status)
-        error.request = f"POST {response.url}"
+        error.request = f"{self._method} {response.url}"
         return error

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from dcmweb.settings.servers import says_exists
+
 
 class Verdict(Enum):
     """What a reason means for the instance it is given for."""
@@ -71,7 +73,7 @@ def failure(code: int | None, detail: str = "") -> tuple[Verdict, str]:
     """
     reason = _lookup(FAILURES, code)
     verdict = reason.verdict if reason else Verdict.REFUSED
-    if verdict is Verdict.REFUSED and "already exist" in detail.lower():
+    if verdict is Verdict.REFUSED and says_exists(detail):
         verdict = Verdict.EXISTS
     return verdict, _in_words(reason, code, detail)
 

@@ -40,7 +40,7 @@ from dcmweb.dicom.tags import (
 )
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
-from dcmweb.local.masks import Found
+from dcmweb.sources import Found
 from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
 
 # The name space of UIDs that are made here: of the same input, always the same.

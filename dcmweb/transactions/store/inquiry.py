@@ -60,6 +60,22 @@ class Inquiry:
                 found |= {one.path: self._one(parent, one) for one in group}
         return found
 
+    def listing(self, series: Resource, most: int) -> set[str] | None:
+        """Return the UIDs of the instances of a series; None if there are more, or no answer."""
+        found: set[str] = set()
+        try:
+            for uid in self._uids(series, ()):
+                found.add(uid)
+                if len(found) > most:
+                    return None
+        except Interrupted:
+            raise
+        except NothingMatched:
+            return found if self._without(series.study) is Presence.MISSING else None
+        except DcmwebError:
+            return None
+        return found
+
     def has_service(self) -> bool:
         """Return False if searches are answered with 404 as well: the address is wrong."""
         try:

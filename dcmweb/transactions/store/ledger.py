@@ -37,6 +37,10 @@ class Ledger:
         """Note that there is an answer for instances; some of them were open before already."""
         self._unanswered.difference_update({instance.path for instance in batch} - but)
 
+    def settle(self, instance: LocalInstance) -> None:
+        """Note that the outcome of an instance is known from elsewhere."""
+        self._waiting.pop(instance.path, None)
+
     def outcome(self, instance: LocalInstance, status: Status, reason: str = "") -> Outcome:
         """Make the outcome of an instance."""
         return self._outcome(instance, status, reason)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.delete.ways import way_to_delete
 from dcmweb.transactions.store.delivery import Delivery
 from dcmweb.transactions.store.dialect import Dialect
 from dcmweb.transactions.store.exchange import StoreExchange
+from dcmweb.transactions.store.existing import ExistingInstances, IfExists
+from dcmweb.transactions.store.replacement import Replacer
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -15,10 +19,21 @@ from dcmweb.transfer.outcomes import Outcome, Status
 class Sender:
     """Sends batches; what the server turned out to want is remembered for the run."""
 
-    def __init__(self, context: RunContext, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        headers: dict[str, str] | None = None,
+        if_exists: IfExists = IfExists.SKIP,
+        orthanc_api: str = "",
+    ) -> None:
         self._context = context
-        self._dialect = Dialect(context.settings, context.notify)
+        self._dialect = Dialect(context.settings, context.notify, context.server)
         self._exchange = StoreExchange(context, self._dialect, headers)
+        self._existing: ExistingInstances | None = None
+        if if_exists is not IfExists.SKIP:
+            make_way = partial(way_to_delete, orthanc_api=orthanc_api)
+            replacer = Replacer(context, self._dialect, headers, make_way)
+            self._existing = ExistingInstances(context, if_exists, self._send, replacer)
 
     @property
     def batch_bytes(self) -> int:
@@ -32,6 +47,9 @@ class Sender:
 
     def deliver(self, batch: Batch) -> Iterator[Outcome]:
         """Send instances and yield the outcome of each, whatever happens in between."""
+        yield from self._existing.deliver(batch) if self._existing else self._send(batch)
+
+    def _send(self, batch: Batch) -> Iterator[Outcome]:
         yield from Delivery(self._context, self._dialect, self._exchange, batch).outcomes()
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from dcmweb.local import masks, windows
-from dcmweb.local.masks import Found, find
+from dcmweb.local.masks import find
 from dcmweb.local.windows import IS_WINDOWS
+from dcmweb.sources import Found
 
 needs_links = pytest.mark.skipif(IS_WINDOWS, reason="Windows lets administrators alone make links")
 

@@ -1,0 +1,116 @@
+"""The calls of a client that store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Literal
+
+from dcmweb.errors import UsageError
+from dcmweb.library.arguments import (
+    AnyMetadata,
+    AnyPath,
+    Paths,
+    member,
+    read_listed,
+    read_metadata,
+    read_paths,
+)
+from dcmweb.library.base import ClientBase
+from dcmweb.library.runs import Transfer
+from dcmweb.transactions.on_error import OnError
+from dcmweb.transfer.outcomes import Status
+
+WhatIfExists = Literal["skip", "replace", "fail"]
+WhatOnError = OnError | Literal["outcome", "raise"]
+
+
+class StoreCalls(ClientBase):
+    """The Store transaction (PS3.18 section 10.5), as methods of a client."""
+
+    def store(
+        self,
+        paths: Paths,
+        *,
+        listed: Iterable[AnyPath] = (),
+        verify: bool = False,
+        dry_run: bool = False,
+        storage_class: str = "",
+        if_exists: WhatIfExists = "skip",
+        orthanc_api: str = "",
+        shard: str = "",
+        manifest: AnyPath = "",
+        on_error: WhatOnError = OnError.OUTCOME,
+    ) -> Transfer:
+        """Store DICOM files as they are (PS3.18 section 10.5); yields the outcome of each file.
+
+        `paths` are files, folders, archives, masks with `*`, `?`, `[...]` and `**`, and all of
+        these in buckets (`s3://`, `gs://`, `az://`);
+        `listed` are files and folders in which no character has a meaning of its own. `verify`
+        asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
+        `storage_class` is that of Google Cloud Healthcare. An instance that the server has is
+        skipped, replaced where the bytes differ, or a failure, as `if_exists` says; where Orthanc
+        has to delete it first, `orthanc_api` is the URL of its REST API, or "auto". `shard`, as
+        I/N, stores the files of one part of the folders; all parts together are everything.
+        Outcomes are recorded in the file `manifest`, and what it says is done is not done again.
+
+        The run raises NothingMatched if no files are found.
+        """
+        from dcmweb.transactions.store.existing import IfExists
+        from dcmweb.transactions.store.run import StoreOptions, store
+
+        options = StoreOptions(
+            dry_run=dry_run,
+            verify=verify,
+            storage_class=storage_class,
+            if_exists=member(IfExists, if_exists, "if_exists"),
+            orthanc_api=orthanc_api,
+            shard=shard,
+            on_error=member(OnError, on_error, "on_error"),
+        )
+        masks, files = read_paths(paths), read_listed(listed)
+        if not masks and isinstance(listed, Collection) and not listed:
+            raise UsageError("there is nothing to store", "name files, folders or masks")
+        return self._transfer(
+            "store()",
+            lambda context, is_done: store(context, masks, files, is_done, options),
+            Status.PLANNED if dry_run else Status.STORED,
+            self._manifest("store", manifest, writes=not dry_run, shard=shard),
+        )
+
+    def store_metadata(
+        self,
+        metadata: AnyMetadata,
+        paths: Paths = (),
+        *,
+        listed: Iterable[AnyPath] = (),
+        verify: bool = False,
+        dry_run: bool = False,
+        storage_class: str = "",
+        if_exists: WhatIfExists = "skip",
+        orthanc_api: str = "",
+        manifest: AnyPath = "",
+    ) -> Transfer:
+        """Store instances made of metadata (PS3.18 section 10.5.1), and of images or PDFs.
+
+        `metadata` is a file of DICOM JSON, or data sets of its model: one for all files, or one
+        for each. What it leaves out comes from the files. All else is as for `store`. The run
+        raises UsageError, and sends nothing, where anything is wrong with the input.
+        """
+        from dcmweb.transactions.store.existing import IfExists
+        from dcmweb.transactions.store.run import StoreOptions, store_metadata
+
+        options = StoreOptions(
+            dry_run=dry_run,
+            verify=verify,
+            storage_class=storage_class,
+            if_exists=member(IfExists, if_exists, "if_exists"),
+            orthanc_api=orthanc_api,
+        )
+        given, masks = read_metadata(metadata), read_paths(paths)
+        files = read_listed(listed)
+        return self._transfer(
+            "store_metadata()",
+            lambda context, done: store_metadata(context, given, masks, files, done, options),
+            Status.PLANNED if dry_run else Status.STORED,
+            self._manifest("store", manifest, writes=not dry_run),
+        )
