@@ -67,6 +67,8 @@ class Client(StoreCalls):
         token: str = "",
         token_file: AnyPath = "",
         auth: AuthScheme | str = AuthScheme.AUTO,
+        cert: AnyPath = "",
+        key: AnyPath = "",
         credentials: Credentials | None = None,
         workers: int | Literal["auto"] = 1,
         retries: int = Settings.retries,
@@ -74,25 +76,34 @@ class Client(StoreCalls):
         idle_timeout: float = Settings.idle_timeout,
         ca_bundle: AnyPath = "",
         insecure: bool = False,
+        proxy: str = "",
         on_note: Callable[[str], None] | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
         """Make a client of the service at `base_url`, such as http://localhost:8042/dicom-web.
 
         `user` and `password` are for basic authentication (RFC 7617), `token` or `token_file` for
-        a bearer token (RFC 6750), `credentials` instead of them for all that there is. Google's own
-        credentials go to Google without being asked for.
+        a bearer token (RFC 6750), `cert` and `key` are the files of a client certificate;
+        `credentials` instead of all these are for all that there is. `auth` is a scheme, perhaps
+        one that another package brings. Google's own credentials go to Google without being asked
+        for.
         `workers` is how many requests a run has in flight, from 1 to 64; "auto" finds a good
         number, up to 20. `connect_timeout` is in seconds, and so is `idle_timeout`, the time
-        without a byte in either direction.
+        without a byte in either direction. `proxy` is the URL of an HTTP or SOCKS proxy, in place
+        of those of the environment.
 
         `on_note` is told, in words, what a user should know beside the outcomes; by default it is
         logged. `on_progress` is called with the progress of a run several times a second while
         somebody iterates over the run. Raises UsageError for what cannot be.
         """
-        scheme, file = member(AuthScheme, auth, "auth"), read_path(token_file, "token_file")
         given = Credentials(
-            scheme=scheme, user=user, password=password, token=token, token_file=file
+            scheme=auth,
+            user=user,
+            password=password,
+            token=token,
+            token_file=read_path(token_file, "token_file"),
+            cert=read_path(cert, "cert"),
+            key=read_path(key, "key"),
         )
         settings = Settings(
             base_url=base_url,
@@ -104,6 +115,7 @@ class Client(StoreCalls):
             idle_timeout=idle_timeout,
             ca_bundle=read_path(ca_bundle, "ca_bundle"),
             insecure=insecure,
+            proxy=proxy,
         )
         self._set_up(settings, on_note, on_progress, None)
 

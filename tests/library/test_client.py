@@ -276,7 +276,7 @@ class TestArguments:
             ({"idle_timeout": float("nan")}, "idle_timeout is nan"),
             ({"idle_timeout": float("inf")}, "idle_timeout is inf"),
             ({"idle_timeout": None}, "idle_timeout is None"),
-            ({"auth": "kerberos"}, "auth is 'kerberos'"),
+            ({"auth": "kerberos"}, "there is no authentication 'kerberos'"),
             ({"auth": "basic"}, "user name"),
             ({"ca_bundle": "/none"}, "no certificates"),
         ],
