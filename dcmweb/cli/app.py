@@ -65,7 +65,7 @@ class BaseUrlGroup(click.Group):
         if not is_local and not ctx.obj.base_url and not {"--help", "-h"} & set(args):
             raise click.UsageError(
                 f"BASE_URL comes before the command: dcmweb http://HOST/dicom-web {args[0]} ... "
-                f"(or is in {URL_VARIABLE})"
+                f"(or @NAME of a profile; or it is in {URL_VARIABLE})"
             )
         return super().resolve_command(ctx, args)
 
@@ -101,6 +101,9 @@ def cli(**_options: Any) -> None:
     dcmweb http://localhost:8042/dicom-web retrieve studies/1.2.3 --output ./data
     dcmweb http://localhost:8042/dicom-web delete studies/1.2.3
     dcmweb http://localhost:8042/dicom-web check ./images
+    dcmweb http://localhost:8042/dicom-web ping
+
+    BASE_URL is the root of a DICOMweb service, or @NAME: a profile that `dcmweb config` has made.
     """
 
 

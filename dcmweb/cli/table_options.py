@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from dcmweb.errors import UsageError
 from dcmweb.settings.checks import read_size
@@ -26,6 +27,12 @@ class TableOption(click.Option):
         if text is None or not self.multiple:
             return super().value_from_envvar(ctx)
         return [line for line in text.splitlines() if line.strip()]
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Name the variable in errors, where the value is from one."""
+        source = ctx.get_parameter_source(str(self.name)) if ctx else None
+        is_variable = source is ParameterSource.ENVIRONMENT
+        return str(self.envvar) if is_variable else super().get_error_hint(ctx)
 
 
 def _size(value: Any) -> int:

@@ -126,7 +126,24 @@ def _profile(name: str, file: str, table: Mapping[str, Any], text: str) -> Profi
             values[key] = checked(option, value, f"{where}: {written}", os.path.dirname(file))
         else:
             raise UsageError(f"{where}: there is no option {written}", meant(key))
+    for secret in SECRETS:
+        _check_one_source(secret, file, {key: lines[key] for key in lines if key in _ways(secret)})
     return Profile(name, file, values, secrets, lines)
+
+
+def _ways(secret: str) -> tuple[str, ...]:
+    """Return the keys that say where a secret comes from."""
+    return secret, f"{secret}_file", f"{secret}_command"
+
+
+def _check_one_source(secret: str, file: str, given: Mapping[str, int]) -> None:
+    if len(given) > 1:
+        first, second, *_ = (key.replace("_", "-") for key in given)
+        raise UsageError(
+            f"{file}, line {max(given.values())}: {first} and {second} both give the "
+            f"{secret.replace('_', ' ')}",
+            "keep one of them; `dcmweb config unset` removes the other",
+        )
 
 
 def checked(option: Option, value: Any, name: str, folder: str) -> Any:

@@ -141,6 +141,18 @@ class TestUse:
             assert (tmp_path / "1.2.3/1.2.3.4/1.2.3.4.1.dcm").exists()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("WORKERS", "many"), ("RETRIES", "-1"), ("TIMEOUT", "x"), ("INSECURE", "perhaps")],
+)
+def test_a_variable_with_a_mistake_is_named(dcmweb: Dcmweb, variable: str, value: str) -> None:
+    result = dcmweb(URL, "search", env={f"DCMWEB_{variable}": value})
+    assert (result.code, result.out) == (2, "")
+    assert f"Invalid value for DCMWEB_{variable}: " in result.err
+    option = dcmweb(URL, "search", "--retries", "x", env={"DCMWEB_RETRIES": "3"})
+    assert "Invalid value for '--retries': " in option.err
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ("text", "words"),
@@ -168,6 +180,10 @@ class TestMistakes:
             ('["a b"]\nurl = "http://h"\n', "line 1: 'a b' cannot be the name"),
             ('[other]\nurl = "http://h"\n', "there is no profile mine in"),
             ('[mine]\nurl = "http://h"\nca-bundle = "none.pem"\n', "there is no file"),
+            (
+                '[mine]\nurl = "http://h"\npassword-command = "x"\npassword = "y"\n',
+                "line 4: password-command and password both give the password; keep one",
+            ),
         ],
     )
     def test_are_usage_errors_in_one_line(
@@ -265,6 +281,11 @@ class TestConfig:
             (["set", "mine", "url", "nonsense"], "does not begin with http"),
             (["set", "other", "workers", "3"], "there is no profile other"),
             (["add", "x", "nonsense"], "does not begin with http"),
+            (["set", "mine", "token-file", "x"], "line 4: token-command and token-file both"),
+            (
+                ["add", "x", URL, "--key-password-file", "x", "--key-password-command", "y"],
+                "key-password-file and key-password-command both give the key password",
+            ),
             (["add", "a b", URL], "cannot be the name"),
             (["show"], "no profile to show"),
             (["show", "other"], "there is no profile other"),
@@ -273,7 +294,7 @@ class TestConfig:
     def test_mistakes_change_nothing(
         self, dcmweb: Dcmweb, file: Path, args: list[str], words: str
     ) -> None:
-        write(file, f'[mine]\nurl = "{URL}"\n')
+        write(file, f'[mine]\nurl = "{URL}"\ntoken-command = "x"\n')
         before = file.read_text()
         result = run(dcmweb, file, "config", *args)
         assert result.code == 2, result.err
