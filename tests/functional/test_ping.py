@@ -211,6 +211,22 @@ class TestWhatIsWrong:
         assert lines(good)["identity"] == ("ok", "user good")
         assert len({missing.err[24:], wrong.err[24:], no_rights.err[24:]}) == 3
 
+    @pytest.mark.parametrize(
+        ("given", "who"),
+        [
+            (["--header", "X-Key: S3CR3T"], "whom X-Key names"),
+            (["--header", "X-Key: S3CR3T", "--query", "k=S3CR3T"], "whom X-Key and k name"),
+            (["--user", "joe:S3CR3T", "--query", "k=S3CR3T"], "user joe, with k"),
+        ],
+    )
+    def test_as_whom_header_fields_and_parameters_are_sent(
+        self, dcmweb: Dcmweb, given: list[str], who: str
+    ) -> None:
+        with serving(Archive()) as origin:
+            result = dcmweb(*given, origin.url, "ping")
+        assert lines(result)["identity"] == ("ok", who)
+        assert "S3CR3T" not in result.out + result.err
+
     def test_credentials_that_nobody_has_looked_at(self, dcmweb: Dcmweb) -> None:
         found = lines(dcmweb("http://127.0.0.1:9/", "ping", "--user", "good:x", "--retries", "0"))
         assert found["identity"] == ("not tried", "user good")

@@ -45,7 +45,7 @@ class AzureAuth(BearerAuth):
 class DefaultCredential:
     """Gets tokens of whatever Azure credentials are found; azure-identity keeps them as well."""
 
-    identity = "the owner of the Azure credentials that were found"
+    identity = "Azure's own credentials"
     is_free = False
 
     def __init__(self, given: Credentials, send: Send) -> None:

@@ -96,8 +96,10 @@ class FieldsAuth(Authentication):
     def identity(self) -> str:
         """The names of the header fields and parameters, and what the other one says."""
         given = [name for pairs in (self._given_headers, self._given_query) for name, _ in pairs]
-        who = "" if type(self._inner) is Authentication else f"{self._inner.identity}, "
-        return f"{who}with {' and '.join(given)}"
+        names = " and ".join(given)
+        if type(self._inner) is Authentication:
+            return f"whom {names} {'names' if len(given) == 1 else 'name'}"
+        return f"{self._inner.identity}, with {names}"
 
     @property
     def secrets(self) -> tuple[str, ...]:

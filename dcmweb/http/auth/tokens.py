@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from threading import Event, Lock
 from typing import Protocol
 
-from dcmweb.errors import DcmwebError
+from dcmweb.errors import AuthError, DcmwebError
 
 # A token is renewed this long ahead of its expiry: a part of its time, but not longer than this.
 MARGIN_PART, LONGEST_MARGIN = 0.1, 120.0
 LONGEST_PAUSE = 30.0  # seconds between two attempts to renew a token that is still valid
 SETTLED = 5.0  # seconds in which a source that gave the same token again is not asked for another
+REFUSED = 2.0  # seconds in which a source that refused is not asked again: threads come one by one
 BETWEEN_FORBIDDEN = 60.0  # seconds between two renewals after 403 of tokens that name no expiry
 
 
@@ -72,6 +73,8 @@ class RenewingToken:
         self._forbidden_until = 0.0  # no renewal after 403
         self._lock = Lock()  # of what follows
         self._under_way: _Fetch | None = None
+        self._refusal: AuthError | None = None
+        self._refused_until = 0.0
         self._notes: list[str] = []
         self._has_noted = False
 
@@ -155,6 +158,8 @@ class RenewingToken:
             with self._lock:
                 if self._token is not None and self._token is not old:
                     return self._token
+                if self._refusal and self._clock() < self._refused_until:
+                    raise copy.copy(self._refusal)
                 fetch, is_ours = self._under_way, False
                 if fetch is None:
                     fetch, is_ours = _Fetch(), True
@@ -176,6 +181,10 @@ class RenewingToken:
         finally:
             with self._lock:
                 self._under_way = None
+                self._refusal = None
+                if isinstance(fetch.error, AuthError) and not self.source.is_free:
+                    self._refusal = fetch.error
+                    self._refused_until = self._clock() + REFUSED
             fetch.is_over.set()
         return fetch.token
 

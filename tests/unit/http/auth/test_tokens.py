@@ -115,6 +115,33 @@ def test_threads_that_wait_share_the_error(clock: Clock) -> None:
     errors = at_once(token.current, 8)
     assert [str(error) for error in errors] == ["refused"] * 8
     assert source.fetched == 1
+    clock.now += 3
+    assert token.current().value == "t2"
+
+
+def test_threads_that_come_after_a_refusal_do_not_ask_again(clock: Clock) -> None:
+    source = Source(clock, 10)
+    token = made(source)
+    token.current()
+    clock.now += 11
+    source.next = [AuthError("locked"), NetworkError("down"), NetworkError("down")]
+    for _ in range(32):
+        with pytest.raises(AuthError, match="locked"):
+            token.current()
+    assert source.fetched == 2
+    clock.now += 3
+    for _ in range(2):  # these are tried again, after a pause
+        with pytest.raises(NetworkError, match="down"):
+            token.current()
+    assert token.current().value == "t5"
+
+
+def test_a_file_is_read_again_after_a_refusal(clock: Clock) -> None:
+    source = Source(clock, 10, is_free=True)
+    token = made(source)
+    source.next = [AuthError("empty")]
+    with pytest.raises(AuthError, match="empty"):
+        token.current()
     assert token.current().value == "t2"
 
 
@@ -147,6 +174,7 @@ def test_a_token_that_is_still_valid_is_used_when_it_cannot_be_renewed(
     with pytest.raises(type(error)):
         token.current()
     source.next = []
+    clock.now += 3
     assert token.current().value.startswith("t")
     assert token.take_notes() == []
 
