@@ -64,6 +64,7 @@ class DcmwebError(Exception):
     exit_code: int = ExitCode.SOME_FAILED
     retryable = False
     fatal = False
+    lacks_credentials = False  # the request was not sent, as there was no token for it
     may_be_wrong_root = False  # perhaps BASE_URL is not the root of a DICOMweb service
 
     def __init__(self, message: str, hint: str = "") -> None:

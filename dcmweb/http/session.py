@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import requests
@@ -24,6 +25,16 @@ from dcmweb.http.transport import Transport
 PROBE_TIMEOUT = 5.0  # seconds
 _TOO_MANY = 429
 _SEARCHED = re.compile(r"(^|/)(studies|series|instances)$")  # the end of a path of a search
+
+
+@contextmanager
+def _for_credentials() -> Iterator[None]:
+    """Mark errors of token servers and the like: they say nothing of the DICOMweb server."""
+    try:
+        yield
+    except DcmwebError as error:
+        error.lacks_credentials = True
+        raise
 
 
 class Session:
@@ -172,7 +183,11 @@ class Session:
     def _is_renewed(self, response: Response) -> bool:
         """Return True if an answer refuses credentials, and there are other ones now."""
         status = response.status
-        if status not in (401, 403) or not self._transport.auth.renew(response.request, status):
+        if status not in (401, 403):
+            return False
+        with _for_credentials():
+            is_renewed = self._transport.auth.renew(response.request, status)
+        if not is_renewed:
             return False
         response.finish()
         response.close()
@@ -205,7 +220,8 @@ class Session:
             timeouts = (min(timeouts[0], longest), min(timeouts[1], longest))
         began = time.monotonic()
         try:
-            prepared = self._transport.http.prepare_request(request)
+            with _for_credentials():
+                prepared = self._transport.http.prepare_request(request)
             for note in credentials.take_notes():
                 self._on_note(note)
             exchange_log.log_headers(">", prepared.headers, url, self.redaction)

@@ -15,7 +15,14 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_instance, write_files
+from tests.conftest import (
+    DCMWEB,
+    Dcmweb,
+    clean_environment,
+    make_instance,
+    make_series,
+    write_files,
+)
 from tests.functional.archive import Archive
 from tests.functional.origin import Answer, Origin, Request, serving
 from tests.functional.token_servers import Issuer, form_of, issued, refused
@@ -276,3 +283,48 @@ def test_requests_for_tokens_are_in_the_log(dcmweb: Dcmweb) -> None:
         result = dcmweb("-v", *client(tokens), origin.url, "search", env=ENVIRONMENT)
     assert f"POST http://127.0.0.1:{tokens.port}/token: 200 after " in result.err
     assert result.err.index("/token: 200") < result.err.index("/studies")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Answer(cut=-1), 6),
+        (Answer(503, b"busy"), 5),
+        (Answer(200, b"<html>log in</html>"), 8),
+        (refused("invalid_client", "disabled"), 4),
+    ],
+    ids=["gone", "failing", "a web page", "refusing"],
+)
+@pytest.mark.parametrize("workers", ["1", "8"])
+def test_a_token_server_that_fails_during_an_upload(
+    dcmweb: Dcmweb, tmp_path: Path, answer: Answer, code: int, workers: str
+) -> None:
+    """What was not sent for want of a token is not in doubt."""
+    write_files(tmp_path / "in", make_series(12, size=1_500_000))
+    issuer, archive = Issuer(uses=2), Archive()
+
+    def issue(request: Request) -> Answer:
+        return answer if issuer.issued else issuer(request)
+
+    with serving(issue) as tokens, serving(issuer.guarding(archive)) as origin:
+        given = ["--retries", "0", "-j", workers, *client(tokens), origin.url]
+        result = dcmweb(*given, "store", "in", "--failed-to", "failed", env=ENVIRONMENT)
+    assert result.code == code, result.err
+    assert "it was sent" not in result.err
+    assert "cannot be asked" not in result.err
+    named = (tmp_path / "failed").read_text().split()
+    stored = result.err.count(" uploaded as ")
+    doubtful = result.err.count(" unknown: interrupted before the server answered")
+    assert stored <= len(archive.files) <= stored + doubtful
+    assert f"stored {stored}," in result.last
+    assert workers != "1" or (not doubtful and stored == len(archive.files))
+    assert len(tokens.requests) <= 8
+    assert len(named) <= 12 - stored
+
+
+def test_an_address_that_issues_no_tokens(dcmweb: Dcmweb) -> None:
+    answer = refused("invalid_request", "unrecognized route", 404)
+    with serving(lambda _: answer) as tokens:
+        result = dcmweb(*client(tokens), "http://127.0.0.1:9/", "search", env=ENVIRONMENT)
+    assert result.code == 4
+    assert "check --token-url: it must be the token endpoint" in result.err

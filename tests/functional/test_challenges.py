@@ -81,7 +81,7 @@ def test_a_wrong_password_is_told_once(dcmweb: Dcmweb, tmp_path: Path) -> None:
     [
         ('Digest realm="x", nonce="n", qop="auth", algorithm=SHA-512-256-x', "a kind of digest"),
         ('Digest realm="x", nonce="n", qop="auth-int"', "a kind of digest"),
-        ('Basic realm="x"', "the server asks for Basic"),
+        ('Basic realm="x"', "the server asks for Basic, not for Digest"),
         ("Digest", "Error: "),
         ("Digest nonsense", "Error: "),
         ("", "give --user"),

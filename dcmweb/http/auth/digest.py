@@ -33,6 +33,12 @@ class DigestAuth(ChallengeAuth):
                     "the server asks for a kind of digest that dcmweb does not know",
                     "it knows MD5, SHA-256 and SHA-512 with qop=auth",
                 )
+            if asked and "digest" not in asked.lower():
+                scheme = asked.split()[0]
+                named = scheme if scheme.isalpha() else "another scheme"
+                raise AuthError(
+                    f"the server asks for {named}, not for Digest", "give another --auth, or none"
+                )
             return False
         return True
 

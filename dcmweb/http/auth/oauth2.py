@@ -98,6 +98,8 @@ class ClientCredentials:
             hint = f"check --client-id and the client's secret (of {origin})"
         else:
             hint = "check --scope, --auth-option, and what the client may do"
+            if told.code == "invalid_request" or told.status == HTTPStatus.NOT_FOUND:
+                hint = "check --token-url: it must be the token endpoint; and --auth-option"
         return as_error(told, self._server, hint)
 
 

@@ -61,6 +61,7 @@ class Situation(Enum):
     REFUSED = "another 4xx or 5xx"
     LOST = "the connection breaks, the answer breaks off or names files of other requests; 502, 504"
     STALLED = "nothing moves for `--timeout`"
+    NO_CREDENTIALS = "there is no token for it: the token server cannot be reached, or fails"
     HOPELESS = "401, 403, 404, 405, 410, 501, 3xx; a web page as success; no connection"
 
 
@@ -126,6 +127,10 @@ TABLE = (
         f"{_FAILED_OR_UNKNOWN}; the run stops (6) if the search stalls as well",
     ),
     Rule(
+        Situation.NO_CREDENTIALS, Again.RETRIES, Again.RETRIES, "", Then.STOP,
+        "*failed*, as it was not sent",
+    ),
+    Rule(
         Situation.HOPELESS, Again.NO, Again.NO, "", Then.STOP,
         "*failed*; *unknown* if it was sent before and never answered for",
     ),
@@ -149,6 +154,8 @@ def rule_for(error: DcmwebError) -> Rule:
 
 
 def _situation(error: DcmwebError) -> Situation:
+    if error.lacks_credentials:
+        return Situation.NO_CREDENTIALS
     match error:
         case Refused(status=status):
             return _BY_STATUS.get(status, Situation.REFUSED)
