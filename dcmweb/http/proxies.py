@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import socket
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import urllib3.exceptions
 from requests.utils import get_environ_proxies, select_proxy
@@ -55,9 +56,17 @@ class Proxies:
 
     def __init__(self, settings: Settings) -> None:
         self._given = settings.proxy
+        self.secrets: tuple[str, ...] = ()  # of the proxies that were used, which may repeat them
 
     def of(self, url: str) -> Proxy | None:
         """Return the proxy for a URL. Raises UsageError for one that cannot be used."""
+        proxy = self._chosen(url)
+        if proxy and (login := basic_login(proxy.url)) and login not in self.secrets:
+            password = unquote(urlsplit(proxy.url).password or "", errors="surrogateescape")
+            self.secrets = (*self.secrets, login, password)
+        return proxy
+
+    def _chosen(self, url: str) -> Proxy | None:
         if urlsplit(url).hostname in _ON_THE_LINK:
             return None
         if self._given:
@@ -68,6 +77,15 @@ class Proxies:
             return None
         name = _variable_of(url, text)
         return Proxy(parse_proxy(text, name), name)
+
+
+def basic_login(proxy: str) -> str:
+    """Return the user and password in the URL of a proxy as Base64 of UTF-8 (RFC 7617)."""
+    user, at, _ = urlsplit(proxy).netloc.rpartition("@")
+    if not at:
+        return ""
+    name, _, password = user.partition(":")
+    return base64.b64encode(unquote_to_bytes(name) + b":" + unquote_to_bytes(password)).decode()
 
 
 def _variable_of(url: str, text: str) -> str:

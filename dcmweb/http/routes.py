@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 
-from dcmweb.http.proxies import Proxies
+from dcmweb.http.proxies import Proxies, basic_login
 from dcmweb.http.tls import Tls
 from dcmweb.settings import Settings
 
@@ -54,13 +53,9 @@ class RoutedAdapter(HTTPAdapter):
         return super().proxy_manager_for(proxy, **kwargs)
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
-        """Return the field with the user and password of a proxy, in UTF-8 (RFC 7617)."""
-        user, at, _ = urlsplit(proxy).netloc.rpartition("@")
-        if not at:
-            return {}
-        name, _, password = user.partition(":")
-        both = unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
-        return {"Proxy-Authorization": f"Basic {base64.b64encode(both).decode()}"}
+        """Return the field with the user and password of a proxy."""
+        login = basic_login(proxy)
+        return {"Proxy-Authorization": f"Basic {login}"} if login else {}
 
 
 def plain_session(settings: Settings) -> requests.Session:

@@ -111,7 +111,7 @@ class Transport:
         self.tls = Tls(settings)
         self.proxies = Proxies(settings)
         self.adapter = Adapter(self.tls, self.proxies, settings.workers + 1, settings.idle_timeout)
-        self.redaction = Redaction(lambda: self.auth.secrets)
+        self.redaction = Redaction(lambda: (*self.auth.secrets, *self.proxies.secrets))
         if self.auth.signs_urls:
             self.adapter.raw_carets = self.auth.sends_raw_carets = False
         self.http = _Http(settings, self.auth, self.redaction)

@@ -88,3 +88,25 @@ def test_what_was_sent_is_not_shown_of_success_either(
             parts = [part for field in fields if field for part in secret_parts(field)]
             assert not [part for part in parts if part in result.out + result.err]
             assert PASSWORD not in result.out + result.err
+
+
+@pytest.mark.parametrize("way", ["option", "variable", "profile"])
+def test_what_a_proxy_was_sent_is_not_shown(dcmweb: Dcmweb, tmp_path: Path, way: str) -> None:
+    def answer(request: Request) -> Answer:
+        words = f"you sent {json.dumps(request.headers)}, which is {PASSWORD}"
+        return Answer(502, words.encode(), {"X-Echo": words})
+
+    with serving(answer) as proxy:
+        url = f"http://{USER}:{PASSWORD}@127.0.0.1:{proxy.port}"
+        (tmp_path / "config").write_text(f'[p]\nurl = "http://pacs.invalid/x"\nproxy = "{url}"\n')
+        (tmp_path / "config").chmod(0o600)
+        options = ["--proxy", url] if way == "option" else []
+        environment = {"HTTP_PROXY": url} if way == "variable" else {"DCMWEB_CONFIG": "config"}
+        base_url = "@p" if way == "profile" else "http://pacs.invalid/x"
+        for command in (["search"], ["ping", "--json"]):
+            line = ["--debug", "--retries", "0", *options, base_url, *command]
+            result = dcmweb(*line, env=environment)
+            assert "you sent" in result.err
+            field = proxy.requests[-1].headers["proxy-authorization"]
+            assert field.removeprefix("Basic ") not in result.out + result.err
+            assert PASSWORD not in result.out + result.err
