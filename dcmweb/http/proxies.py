@@ -8,7 +8,7 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
@@ -37,7 +37,7 @@ _NOT_ALLOWED = (0x02, 0x5B, 0x5C, 0x5D)  # RFC 1928 section 6, and SOCKS 4
 class Proxy:
     """A proxy, and what named it: an option or a variable."""
 
-    url: str
+    url: str = field(repr=False)  # there may be a password in it
     name: str
 
     @property

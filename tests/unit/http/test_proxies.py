@@ -57,6 +57,7 @@ def test_the_password_of_a_proxy_does_not_go_along_with_settings() -> None:
     assert settings.proxy == "http://jo:secret@proxy.example:3128"
     assert pickle.loads(pickle.dumps(settings)).proxy == "http://proxy.example:3128"
     assert "secret" not in repr(settings)
+    assert "secret" not in repr(Proxies(settings).of(URL))
     assert without_login("socks5://jo:secret@[::1]:1") == "socks5://[::1]:1"
 
 
