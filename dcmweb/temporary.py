@@ -62,7 +62,7 @@ class Spool:
         self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - see `close`
         self._size = 0
 
-    def keep(self, path: str, stamp: Stamp, pieces: Iterable[bytes]) -> Kept:
+    def keep(self, path: str, stamp: Stamp, pieces: Iterable[bytes | memoryview]) -> Kept:
         """Keep the bytes of a file. Errors as of the pieces, LocalError if there is no room."""
         start, size = self._size, 0
         for piece in pieces:

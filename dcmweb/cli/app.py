@@ -16,6 +16,7 @@ from dcmweb import __version__
 from dcmweb.cli.check import check
 from dcmweb.cli.config import config
 from dcmweb.cli.console import Console, ReaderGone
+from dcmweb.cli.copy import copy
 from dcmweb.cli.delete import delete
 from dcmweb.cli.demo import demo
 from dcmweb.cli.manifest import manifest
@@ -100,12 +101,13 @@ def cli(**_options: Any) -> None:
     dcmweb http://localhost:8042/dicom-web search studies PatientName=Doe*
     dcmweb http://localhost:8042/dicom-web retrieve studies/1.2.3 --output ./data
     dcmweb http://localhost:8042/dicom-web delete studies/1.2.3
+    dcmweb http://localhost:8042/dicom-web copy http://other:8042/dicom-web
     dcmweb http://localhost:8042/dicom-web check ./images
     """
 
 
 for command in (
-    *(store, search, retrieve, delete, check, wait, ping),
+    *(store, search, retrieve, delete, copy, check, wait, ping),
     *(config, manifest, serve, demo),
 ):
     cli.add_command(command)

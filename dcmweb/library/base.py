@@ -144,7 +144,7 @@ class ClientBase:
         return run
 
     def _manifest(
-        self, command: str, path: AnyPath, *, writes: bool, shard: str = ""
+        self, command: str, path: AnyPath, *, writes: bool, shard: str = "", destination: str = ""
     ) -> OpenManifest | None:
         if not (file := read_path(path, "manifest")):
             return None
@@ -153,7 +153,8 @@ class ClientBase:
 
         # Files keep their name in the manifest wherever a run is started.
         name = record_name if command == "store" else str
-        return partial(Manifest, file, self.base_url, command, name, shard=shard, writes=writes)
+        bound = {"shard": shard, "destination": destination}
+        return partial(Manifest, file, self.base_url, command, name, writes=writes, **bound)
 
 
 def find_root(client: ClientBase, failed: DcmwebError) -> str:
