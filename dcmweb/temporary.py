@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 from dcmweb.errors import LocalError
 from dcmweb.sources import RandomReader, Stamp
 
 _PIECE = 256 * 1024
+_NO_STAMP = Stamp(0, 0)  # of what never changes
 _HINT = "set TMPDIR to a folder that can be written and has room"
 
 
@@ -109,6 +111,44 @@ class Kept:
 
     def check(self) -> None:
         """Do nothing, as the bytes cannot change."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes that are held in memory."""
+
+    data: bytes
+    stamp: Stamp
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes."""
+        for at in range(0, len(self.data), _PIECE):
+            yield self.data[at : at + _PIECE]
+
+    def open(self) -> BinaryIO:
+        """Return a stream of the bytes."""
+        return io.BytesIO(self.data)
+
+    def check(self) -> None:
+        """Do nothing, as the bytes cannot change."""
+
+
+def keep(pieces: Iterable[bytes | memoryview], in_memory: int) -> Held | Kept:
+    """Keep bytes: in memory up to a limit, in a temporary file beyond, until nobody needs them.
+
+    Errors as of the pieces, LocalError if there is no room.
+    """
+    rest, start = iter(pieces), bytearray()
+    for piece in rest:
+        start += piece
+        if len(start) > in_memory:
+            return Spool(1).keep("", _NO_STAMP, chain([start], rest))
+    return Held(bytes(start), _NO_STAMP)
 
 
 @contextmanager

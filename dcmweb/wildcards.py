@@ -1,8 +1,14 @@
-"""Wildcards of masks: `*`, `?` and `[...]` within one name, `**` for any number of folders."""
+"""Wildcards of masks: `*`, `?` and `[...]` within one name, `**` for any number of folders.
+
+A path is matched in time in proportion to its length, however many wildcards there are. A regular
+expression with several of them goes back and forth: 64 characters and ten `*` can keep it busy for
+hours. It is only used where there are few.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from fnmatch import translate
 
 _MAGIC = re.compile(r"[*?[]")
@@ -22,21 +28,22 @@ class Pattern:
         self._recursive = bool(recursive)
         self._names_hidden = any(part.startswith(".") for part in parts)
         flags = re.DOTALL | (re.IGNORECASE if ignores_case else 0)
-        self._heads = [re.compile(_regex(part), flags) for part in heads]
-        self._whole = re.compile(_regex("/".join(parts)), flags)
+        self._heads = [matcher(part, flags) for part in heads]
+        self._whole = matcher("/".join(parts), flags)
 
     def enters(self, parts: tuple[str, ...]) -> bool:
         """Return True if a folder can have matches below it."""
         depth = len(parts)
         if depth <= len(self._heads):
-            return self._heads[depth - 1].fullmatch(parts[-1]) is not None
+            return self._heads[depth - 1](parts[-1])
         return self._recursive and (self._names_hidden or not parts[-1].startswith("."))
 
     def accepts(self, parts: tuple[str, ...]) -> bool:
         """Return True if a file matches."""
-        return self._whole.fullmatch("/".join(parts)) is not None
+        return self._whole("/".join(parts))
 
 
+_MOST_IN_REGEX = 2  # wildcards
 _TOKENS = re.compile(r"(?:^|(?<=/))\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
 _WILDCARDS = {
     "**/": r"(?:(?!\.)[^/]+/)*",  # any folders, or none
@@ -44,21 +51,91 @@ _WILDCARDS = {
     "*": "[^/]*",
     "?": "[^/]",
 }
+_STARS = ("**/", "**", "*")
+
+Matches = Callable[[str], bool]
+_Step = Callable[[str, int], Iterator[int]]
 
 
-def _regex(mask: str) -> str:
-    """Translate a mask; a wildcard at the beginning of a name does not stand for a dot there."""
-    pieces = []
+def matcher(mask: str, flags: int) -> Matches:
+    """Make the test of whether a whole path matches a mask."""
+    pieces = list(_pieces(mask))
+    if sum(piece in _STARS for piece, _ in pieces) > _MOST_IN_REGEX:
+        return _linear(pieces, flags)
+    pattern = re.compile("".join(_regex(*piece) for piece in pieces), flags)
+    return lambda path: pattern.fullmatch(path) is not None
+
+
+def _pieces(mask: str) -> Iterator[tuple[str, bool]]:
+    """Yield wildcards and characters, and whether each is at the beginning of a name."""
     at_start = True
     for piece in _TOKENS.findall(mask):
-        guard = r"(?!\.)" if at_start else ""
-        if piece in _WILDCARDS:
-            pieces.append(guard * (piece != "**/") + _WILDCARDS[piece])
-        elif piece.startswith("[") and len(piece) > 1:
-            # fnmatch knows how to write a set of characters, in a frame of its own.
-            framed = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", translate(piece), re.DOTALL)
-            pieces.append(f"{guard}(?!/){framed[1] if framed else re.escape(piece)}")
-        else:
-            pieces.append(re.escape(piece))
+        yield piece, at_start
         at_start = piece.endswith("/")
-    return "".join(pieces)
+
+
+def _regex(piece: str, at_start: bool) -> str:
+    """Translate a piece; a wildcard at the beginning of a name does not stand for a dot there."""
+    guard = r"(?!\.)" if at_start else ""
+    if piece in _WILDCARDS:
+        return guard * (piece != "**/") + _WILDCARDS[piece]
+    if piece.startswith("[") and len(piece) > 1:
+        # fnmatch knows how to write a set of characters, in a frame of its own.
+        framed = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", translate(piece), re.DOTALL)
+        return f"{guard}(?!/){framed[1] if framed else re.escape(piece)}"
+    return re.escape(piece)
+
+
+def _linear(pieces: list[tuple[str, bool]], flags: int) -> Matches:
+    """Make a test that finds all places that each piece can end at, one piece after another."""
+    steps = [_step(piece, at_start, flags) for piece, at_start in pieces]
+
+    def matches(path: str) -> bool:
+        places = {0}
+        for step in steps:
+            found: set[int] = set()
+            for place in sorted(places):
+                for end in step(path, place):
+                    if end in found:  # so is all that can be reached from there
+                        break
+                    found.add(end)
+            places = found
+        return len(path) in places
+
+    return matches
+
+
+def _step(piece: str, at_start: bool, flags: int) -> _Step:
+    """Make a function that yields where a piece can end, if it begins at a place."""
+    if piece == "**/":
+        return _folders
+    if piece in _STARS:
+        return lambda path, place: _anything(path, place, piece == "**", at_start)
+    pattern = re.compile(_regex(piece, at_start), flags)
+
+    def one(path: str, place: int) -> Iterator[int]:
+        if match := pattern.match(path, place):
+            yield match.end()
+
+    return one
+
+
+def _folders(path: str, place: int) -> Iterator[int]:
+    """Yield the ends of whole folders, none of them hidden."""
+    while True:
+        yield place
+        end = path.find("/", place)
+        if end <= place or path[place] == ".":
+            return
+        place = end + 1
+
+
+def _anything(path: str, place: int, with_folders: bool, at_start: bool) -> Iterator[int]:
+    """Yield the ends of any text: within a name, or across folders that are not hidden."""
+    if at_start and path.startswith(".", place):
+        return
+    yield place
+    for at in range(place, len(path)):
+        if path[at] == "/" and (not with_folders or path.startswith(".", at + 1)):
+            return
+        yield at + 1

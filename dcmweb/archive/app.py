@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sys
 import time
@@ -91,12 +92,13 @@ class Archive:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, as PEP 3333 says."""
-        request = Request(environ)
+        request = Request({**environ, "QUERY_STRING": _ascii_query(environ)})
         started = time.monotonic()
         response = self._answer(request)
         if self._logs_requests:
             self._notify(_log_line(request, response.status_code, time.monotonic() - started))
         self._access.add_cors_headers(request, response)
+        response.headers["X-Content-Type-Options"] = "nosniff"  # stored documents may be HTML
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
@@ -274,6 +276,12 @@ def _log_line(request: Request, status: int, seconds: float) -> str:
     names = ",".join(dict.fromkeys(request.args.keys()))
     query = f"?{names}" if names else ""
     return f"{request.method} {request.path}{query} {status} {seconds * 1000:.0f} ms"
+
+
+def _ascii_query(environ: Mapping[str, Any]) -> str:
+    """Return the query in percent-encoding: werkzeug 3.1 fails on bytes that are not UTF-8."""
+    query = environ.get("QUERY_STRING", "")
+    return re.sub("[^!-~]", lambda match: f"%{ord(match[0]):02X}", query)
 
 
 def _has_length(request: Request) -> bool:

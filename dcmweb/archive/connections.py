@@ -6,19 +6,23 @@ import re
 import socket
 import threading
 import time
-import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.workers.threadpool import ThreadPool
 from cheroot.wsgi import Gateway_10, Server
 
+from dcmweb.archive.slow_clients import CROWDED, USUAL, Progress, WatchedReader, WatchedWriter
+
 _FIRST_WORKERS = 32  # threads, each of which answers a request
 _MOST_WORKERS = 256
 _IDLE_TIMEOUT = 60  # seconds
 _HEADER_TIMEOUT = 10  # seconds in which a request line and header fields have to arrive
 _KEPT_CONNECTIONS = 1000
+_FEWEST_CONNECTIONS = 64
+_OTHER_FILES = 4 * _MOST_WORKERS  # that the archive may have open: each thread its index and more
 _LONGEST_HEADER = 64 * 1024  # bytes
 _LONGEST_REST = 64 * 1024  # bytes of an unread body that are read to keep a connection
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -117,7 +121,12 @@ class _Request(HTTPRequest):
 
     def read_request_headers(self) -> bool:
         """Read the header fields; reject two different lengths (RFC 9112 section 6.1)."""
-        if not super().read_request_headers():  # type: ignore[no-untyped-call]
+        try:
+            if not super().read_request_headers():  # type: ignore[no-untyped-call]
+                return False
+        except NameError:  # of cheroot 11.1, for a first field that begins with white space
+            self.close_connection = True
+            self.simple_response("400 Bad Request", "The header fields are malformed")
             return False
         fields = self.inheaders
         if b"Content-Length" in fields and b"Transfer-Encoding" in fields:
@@ -134,7 +143,29 @@ class _Request(HTTPRequest):
 
 
 class _Connection(HTTPConnection):
+    """A connection whose client may not keep a thread waiting for long."""
+
     RequestHandlerClass = _Request
+
+    def __init__(self, server: ArchiveServer, sock: socket.socket, _makefile: Any = None) -> None:
+        self.progress = Progress()
+        self.is_cut = False
+        super().__init__(server, sock, self._watched)
+
+    def _watched(self, sock: socket.socket, mode: str, size: int) -> Any:
+        kind = WatchedReader if "r" in mode else WatchedWriter
+        return kind(sock, size, self.progress)
+
+    def communicate(self) -> bool:
+        """Answer a request; True if the connection can be used for another one."""
+        self.progress.renew()
+        with self.server.answering(self):
+            return bool(super().communicate())  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.server.forget(self)
+        super().close()
 
 
 class _Workers(ThreadPool):
@@ -146,18 +177,10 @@ class _Workers(ThreadPool):
             self.grow(_FIRST_WORKERS)
         super().put(obj)
 
-
-class _Reading:
-    """Marks a connection whose request is being read, for the time of a block."""
-
-    def __init__(self, server: ArchiveServer, connection: Any) -> None:
-        self._server, self._connection = server, connection
-
-    def __enter__(self) -> None:
-        self._server.note_reading(self._connection, time.monotonic())
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.note_reading(self._connection, None)
+    @property
+    def is_crowded(self) -> bool:
+        """Whether all threads there can be are busy, and requests wait."""
+        return self.qsize > 0 and self.idle == 0 and len(self._threads) >= self.max  # type: ignore[attr-defined]
 
 
 class ArchiveServer(Server):
@@ -182,30 +205,61 @@ class ArchiveServer(Server):
         self.gateway = Gateway
         self.keep_alive_conn_limit = _KEPT_CONNECTIONS
         self.max_request_header_size = _LONGEST_HEADER
-        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._open: dict[Any, None] = {}  # connections, in the order in which they were used
         self._being_read: dict[Any, float] = {}
+        self._being_answered: set[Any] = set()
+        self._most_connections = _most_connections()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
 
-    def reading(self, connection: Any) -> _Reading:
-        """Mark a connection whose request is being read."""
-        return _Reading(self, connection)
-
-    def note_reading(self, connection: Any, since: float | None) -> None:
-        """Note when reading a request began, or that it has ended."""
+    @contextmanager
+    def reading(self, connection: Any) -> Iterator[None]:
+        """Mark a connection whose request is being read, for the time of a block."""
         with self._lock:
-            if since is None:
-                self._being_read.pop(connection, None)
-            else:
-                self._being_read[connection] = since
+            self._being_read[connection] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._being_read[connection]
+
+    @contextmanager
+    def answering(self, connection: Any) -> Iterator[None]:
+        """Mark a connection that has a thread, for the time of a block."""
+        with self._lock:
+            self._being_answered.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._being_answered.discard(connection)
 
     def process_conn(self, conn: Any) -> None:
         """Hand a connection to a thread, a new one only when something has arrived on it."""
-        if conn in self._seen:
+        with self._lock:
+            is_known = conn in self._open
+            self._open.pop(conn, None)
+            self._open[conn] = None
+        if is_known:
             super().process_conn(conn)
         else:
-            self._seen.add(conn)
+            self._make_room()
             self.put_conn(conn)
+
+    def forget(self, connection: Any) -> None:
+        """Forget a connection that is being closed."""
+        with self._lock:
+            self._open.pop(connection, None)
+
+    def _make_room(self) -> None:
+        """Cut the oldest idle connection if there are too many: files to open would run out."""
+        with self._lock:
+            if len(self._open) <= self._most_connections:
+                return
+            busy = self._being_answered
+            idle = (conn for conn in self._open if not (conn in busy or conn.is_cut))
+            oldest = next(idle, None)
+        _cut([oldest] if oldest else [])
 
     def serve(self) -> None:
         """Answer requests until the server is stopped."""
@@ -218,17 +272,38 @@ class ArchiveServer(Server):
         super().stop()
 
     def _watch(self) -> None:
-        """Cut connections whose header fields take too long, which may hold all threads."""
+        """Cut connections that keep threads waiting for too long, which may be all threads."""
         while not self._stopped.wait(1):
-            self._cut_overdue()
+            _cut(self._overdue())
 
-    def _cut_overdue(self) -> None:
+    def _overdue(self) -> list[Any]:
         limit = time.monotonic() - _HEADER_TIMEOUT
+        pace = CROWDED if self.requests.is_crowded else USUAL
         with self._lock:
-            overdue = [conn for conn, since in self._being_read.items() if since < limit]
-        for conn in overdue:
-            with suppress(OSError):
-                conn.socket.shutdown(socket.SHUT_RDWR)
+            slow = [conn for conn in self._being_answered if conn.progress.is_too_slow(pace)]
+            return [conn for conn, since in self._being_read.items() if since < limit] + slow
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """Ignore messages about closed connections."""
+
+
+def _cut(connections: list[Any]) -> None:
+    for connection in connections:
+        connection.is_cut = True
+        with suppress(OSError):
+            connection.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _most_connections() -> int:
+    """Return how many connections can be open, so that files can still be opened."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return _KEPT_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _KEPT_CONNECTIONS + _OTHER_FILES
+    if soft < wanted <= hard or hard == resource.RLIM_INFINITY:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+            soft = max(soft, wanted)
+    return max(_FEWEST_CONNECTIONS, min(_KEPT_CONNECTIONS, soft - _OTHER_FILES))

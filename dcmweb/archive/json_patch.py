@@ -16,7 +16,8 @@ from pydicom.dataset import Dataset as Elements
 from werkzeug.exceptions import BadRequest
 
 from dcmweb.archive.representations.metadata import PIXEL_DATA_TAGS, file_metadata
-from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.byte_ranges import open_regular
+from dcmweb.dicom.json_model import DEEPEST, Dataset, is_deeper
 from dcmweb.dicom.tags import (
     BITS_ALLOCATED,
     BITS_STORED,
@@ -63,6 +64,8 @@ def parse_patch(body: bytes) -> list[Operation]:
         raise BadRequest("the body is not a JSON Patch: it is not JSON") from None
     if not isinstance(steps, list) or not steps:
         raise BadRequest("the body is not a JSON Patch: it is not an array of operations")
+    if is_deeper(steps, DEEPEST):
+        raise BadRequest("the JSON Patch is nested too deep")
     return [_operation(step) for step in steps]
 
 
@@ -129,15 +132,21 @@ def patched_file(path: str, operations: Sequence[Operation]) -> bytes:
     after = patched(before, operations)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(path)
+        dataset = _checked("the instance", lambda: _read(path))
         if not json.dumps([value for _, _, value in operations], ensure_ascii=False).isascii():
-            dataset.decode()
+            _checked("the instance", dataset.decode)
             dataset.SpecificCharacterSet = "ISO_IR 192"
         for tag in _changed_tags(before, after):
             _change(dataset, tag, after.get(tag))
         buffer = io.BytesIO()
         _checked("the instance", lambda: dataset.save_as(buffer, enforce_file_format=True))
     return buffer.getvalue()
+
+
+def _read(path: str) -> pydicom.FileDataset:
+    """Read a whole file; a deflated one has been found to be small enough by now."""
+    with open_regular(path) as file:
+        return pydicom.dcmread(file)
 
 
 def _changed_tags(before: Dataset, after: Dataset) -> Iterator[str]:

@@ -13,6 +13,8 @@ from dcmweb.http import media_types
 from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
 
 ANY_TYPE = "*/*"
+_MOST_RANGES = 100
+_QUALITY = re.compile(r"[0-9]{0,3}\.?[0-9]{0,17}(?<=[0-9])")
 JSON_TYPES = (media_types.DICOM_JSON, "application/json")
 
 
@@ -40,24 +42,32 @@ def accepted(request: Request) -> list[MediaRange]:
     The query parameter `accept` takes precedence over the header (PS3.18 section 8.3.3.1).
     """
     text = request.args.get("accept") or request.headers.get("Accept") or ANY_TYPE
-    ranges = [_range(parse(part)) for part in _split(text)]
+    ranges = [_range(parse(part)) for part in _split(text)[:_MOST_RANGES]]
     wanted = [r for r in ranges if r.quality > 0]
     return sorted(wanted, key=lambda r: -r.quality)
 
 
 def _split(text: str) -> list[str]:
     """Split at the commas that are not within quotes."""
-    found = re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^,"])+', text)
-    return [part.strip() for part in found if part.strip()]
+    parts, start, is_quoted, is_escaped = [], 0, False, False
+    for at, char in enumerate(text):
+        if is_escaped:
+            is_escaped = False
+        elif is_quoted:
+            is_escaped, is_quoted = char == "\\", char != '"'
+        elif char == '"':
+            is_quoted = True
+        elif char == ",":
+            parts.append(text[start:at])
+            start = at + 1
+    return [part.strip() for part in (*parts, text[start:]) if part.strip()]
 
 
 def _range(media_type: MediaType) -> MediaRange:
     parameters = media_type.parameters
     syntax = parameters.get("transfer-syntax", "")
-    try:
-        quality = float(parameters.get("q", "1"))
-    except ValueError:
-        quality = 1.0
+    told = parameters.get("q", "1").strip()
+    quality = float(told) if _QUALITY.fullmatch(told) else 1.0
     if media_type.name in (MULTIPART_RELATED, "multipart/*"):
         # Older clients put the transfer syntax inside the quotes of the type.
         inner = parse(parameters.get("type", ANY_TYPE))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from io import RawIOBase
+from typing import BinaryIO
 
 from werkzeug.wrappers import Response
 
+from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.native_xml import write_native_xml
 from dcmweb.http import media_types
@@ -16,14 +18,25 @@ from dcmweb.http.media_types import MediaType, multipart
 from dcmweb.http.multipart import PIECE, write_parts
 
 _TOGETHER = 100  # data sets to a piece of a body
+_LARGEST_IN_MEMORY = 4 * 1024 * 1024
 
 
 def file_pieces(path: str) -> Iterator[bytes]:
     """Yield the bytes of a file, which is opened at once; raise OSError if it is missing."""
-    return _pieces(open(path, "rb", buffering=0))
+    return _pieces(open_regular(path, buffering=0))
 
 
-def _pieces(file: RawIOBase) -> Iterator[bytes]:
+def spooled(data: bytes) -> Iterator[bytes]:
+    """Yield bytes; many of them are in a file while a client, perhaps slowly, takes them."""
+    with tempfile.SpooledTemporaryFile(max_size=_LARGEST_IN_MEMORY) as spool:
+        spool.write(data)
+        del data
+        spool.seek(0)
+        while piece := spool.read(PIECE):
+            yield piece
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while piece := file.read(PIECE):
             yield piece

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from werkzeug.exceptions import BadRequest, NotAcceptable, NotFound
 from werkzeug.wrappers import Request, Response
@@ -28,17 +30,27 @@ from dcmweb.archive.representations.rendering import (
     thumbnail,
 )
 from dcmweb.archive.representations.transcode import TARGETS, transcoded
-from dcmweb.archive.responses import as_parts, as_single, as_xml_parts, file_pieces, json_response
+from dcmweb.archive.responses import (
+    as_parts,
+    as_single,
+    as_xml_parts,
+    file_pieces,
+    json_response,
+    spooled,
+)
+from dcmweb.archive.search import indexed_metadata
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.storage.header import is_syntax
 from dcmweb.archive.storage.index import Entry
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level, Resource
+from dcmweb.errors import BrokenDicom
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MediaType, frame_media_type
 
 _ANY_SYNTAX = "*"
+_FRAMES = re.compile("0*[1-9][0-9]{0,8}(,0*[1-9][0-9]{0,8})*")
 
 Headers = Mapping[str, str]
 
@@ -82,20 +94,23 @@ class Retrieve:
         self, wanted: Iterable[tuple[Entry, str | None]]
     ) -> Iterator[tuple[Headers, Iterable[bytes]]]:
         for entry, syntax in wanted:
-            path = self.storage.path(entry)
             try:
-                pieces: Iterable[bytes] = file_pieces(path)
+                pieces, sent = self._one(entry, str(syntax))
             except FileNotFoundError:
                 continue  # it was deleted meanwhile
-            sent = entry.transfer_syntax
-            if syntax != entry.transfer_syntax:
-                try:
-                    pieces, sent = transcoded(path, str(syntax)), str(syntax)
-                except NotAcceptable:
-                    if self.resource.level is Level.INSTANCES:
-                        raise
-                    # Send it as stored: the part names its transfer syntax.
             yield {"Content-Type": str(_dicom(sent)), **self._location(entry)}, pieces
+
+    def _one(self, entry: Entry, syntax: str) -> tuple[Iterable[bytes], str]:
+        """Return the pieces of an instance, and the transfer syntax that they are in."""
+        path = self.storage.path(entry)
+        if syntax != entry.transfer_syntax:
+            try:
+                return transcoded(path, syntax), syntax
+            except (NotAcceptable, BrokenDicom):
+                if self.resource.level is Level.INSTANCES:
+                    raise
+                # Send it as stored: the part names its transfer syntax.
+        return file_pieces(path), entry.transfer_syntax
 
     def _location(self, entry: Entry) -> dict[str, str]:
         return {"Content-Location": f"{self.base_url}/{entry.resource}"}
@@ -114,9 +129,17 @@ class Retrieve:
     def _metadata_of(self, entries: Iterable[Entry]) -> Iterator[Dataset]:
         for entry in entries:
             with suppress(FileNotFoundError):  # of what was deleted meanwhile
-                url = f"{self.base_url}/{entry.resource}"
-                path = self.storage.path(entry)
-                yield file_metadata(path, url, with_meta=self.with_file_meta)
+                yield self._one_metadata(entry)
+
+    def _one_metadata(self, entry: Entry) -> Dataset:
+        """Read the metadata of a file; among others, what the index has has to do if need be."""
+        url = f"{self.base_url}/{entry.resource}"
+        try:
+            return file_metadata(self.storage.path(entry), url, with_meta=self.with_file_meta)
+        except BrokenDicom:
+            if self.resource.level is Level.INSTANCES:
+                raise
+            return indexed_metadata(entry)
 
     def frames(self, numbers: Sequence[int]) -> Response:
         """Send frames: uncompressed, as stored, or rendered."""
@@ -166,18 +189,21 @@ class Retrieve:
     ) -> Response:
         syntax = media_type.parameters.get("transfer-syntax")
 
+        first: Iterator[bytes]
+
         def pieces(number: int) -> Iterator[bytes]:
             if syntax is None:
                 yield self._rendered(entry, number, media_type.name)
             elif syntax == frames.transfer_syntax:
                 yield from frames.stored(number).pieces()
             else:
-                yield frames.native(number)
+                yield from spooled(frames.native(number))
 
-        first = next(pieces(numbers[0]), b"") if syntax != frames.transfer_syntax else None
+        first = pieces(numbers[0])
+        if syntax != frames.transfer_syntax:
+            first = chain([next(first, b"")], first)  # so that an error has a status
         if not wanted.is_multipart:
-            body = [first] if first is not None else pieces(numbers[0])
-            return as_single(media_type, body, None)
+            return as_single(media_type, first, None)
         return as_parts(
             (
                 (
@@ -185,7 +211,7 @@ class Retrieve:
                         "Content-Type": str(media_type),
                         "Content-Location": f"{self.base_url}/{entry.resource}/frames/{number}",
                     },
-                    [first] if first is not None and at == 0 else pieces(number),
+                    pieces(number) if at else first,
                 )
                 for at, number in enumerate(numbers)
             ),
@@ -219,7 +245,7 @@ class Retrieve:
         for entry, number in wanted:
             try:
                 picture = self._rendered(entry, number, name)
-            except (NotFound, NotAcceptable):
+            except (NotFound, NotAcceptable, BrokenDicom):
                 if self.resource.level is Level.INSTANCES:
                     raise
                 continue  # documents cannot be rendered
@@ -234,7 +260,7 @@ class Retrieve:
                 picture = thumbnail(
                     self.storage.path(entry), (*numbers, 1)[0], name, viewport=asked.viewport
                 )
-            except (NotFound, NotAcceptable):
+            except (NotFound, NotAcceptable, BrokenDicom):
                 if self.resource.level is Level.INSTANCES:
                     raise
                 continue
@@ -259,8 +285,7 @@ class Retrieve:
 
     def _entries(self) -> list[Entry]:
         """Find the files of the resource; raises NotFound if there are none."""
-        found = self.storage.index.entries(self.resource)
-        entries = [entry for entry in found if os.path.exists(self.storage.path(entry))]
+        entries = self.storage.present(self.storage.index.entries(self.resource))
         if not entries:
             raise NotFound(f"there is no {self.resource}")
         return entries
@@ -288,7 +313,7 @@ def _multipart(name: str) -> str:
 
 def parse_frames(text: str) -> list[int]:
     """Read a frame list (PS3.18 section 10.1.1.4); raises BadRequest if it is malformed."""
-    numbers = text.split(",")
-    if not all(n.isascii() and n.isdigit() and 0 < int(n) < 10**9 for n in numbers):
-        raise BadRequest(f"{text!r} is not a list of frame numbers, which count from 1")
-    return [int(number) for number in numbers]
+    if not _FRAMES.fullmatch(text):
+        raise BadRequest(f"{text[:100]!r} is not a list of frame numbers, which count from 1")
+    numbers = [int(number) for number in text.split(",")]
+    return list(dict.fromkeys(numbers))  # the standard has each once

@@ -149,8 +149,12 @@ def base_url(request: Request, args: Mapping[str, str]) -> str:
 def root_url(request: Request) -> str:
     """Return the root as the client wrote it; some clients leave out the port of this machine."""
     root = request.host_url.rstrip("/")
-    parts = urlsplit(root)
     port = request.environ.get("SERVER_PORT", "80")
-    if parts.port is None and parts.hostname in LOOPBACK_NAMES and port != "80":
+    try:
+        parts = urlsplit(root)
+        has_port = parts.port is not None
+    except ValueError:  # a malformed host or port
+        return root
+    if not has_port and parts.hostname in LOOPBACK_NAMES and port != "80":
         return f"{root}:{port}"
     return root

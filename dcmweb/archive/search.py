@@ -11,6 +11,7 @@ from functools import cached_property
 from dcmweb.archive.query import Key, ParsedQuery
 from dcmweb.archive.representations.metadata import PIXEL_DATA_TAGS, file_metadata, read_elements
 from dcmweb.archive.storage.attributes import (
+    AVAILABLE_TRANSFER_SYNTAX,
     INDEXED,
     INSTANCE_LEVEL,
     LEVELS,
@@ -38,6 +39,7 @@ from dcmweb.dicom.tags import (
     RETRIEVE_URL,
     SPECIFIC_CHARACTER_SET,
 )
+from dcmweb.errors import BrokenDicom
 
 # Each row is a group of instances; the first of them represents it.
 _GROUP = {
@@ -144,6 +146,8 @@ class IndexSearch:
             there = read_elements(self.storage.path(candidate), [key.path[0].tag for key in keys])
         except FileNotFoundError:
             return False
+        except BrokenDicom:
+            there = {}
         return all(_fits(there, key.path, self._matcher(key)) for key in keys)
 
     def _matcher(self, key: Key) -> Matches:
@@ -180,11 +184,12 @@ class IndexSearch:
         with_meta = self.rows_like.file_meta
         if self.rows_like.empty_attributes:
             row = {a.tag: {"vr": a.vr} for a in required(self._levels)}
-        if self.query.include_all and self.query.level is INSTANCE_LEVEL:
-            row |= file_metadata(self.storage.path(one), url, with_meta=with_meta)
         from_file = [a.tag for a in self._attributes if not a.is_indexed]
-        if missing := [tag for tag in from_file if tag not in row or "Value" not in row[tag]]:
-            row |= read_elements(self.storage.path(one), missing, url, with_meta=with_meta)
+        with suppress(BrokenDicom):  # one file that cannot be read must not hide the others
+            if self.query.include_all and self.query.level is INSTANCE_LEVEL:
+                row |= file_metadata(self.storage.path(one), url, with_meta=with_meta)
+            if missing := [tag for tag in from_file if tag not in row or "Value" not in row[tag]]:
+                row |= read_elements(self.storage.path(one), missing, url, with_meta=with_meta)
         for a in self._attributes:
             if a.is_indexed and a.keyword in one.values:
                 row[a.tag] = element(a.vr, one.values[a.keyword])
@@ -230,6 +235,19 @@ class IndexSearch:
             NUMBER_OF_STUDY_RELATED_SERIES: _integer(study["series"]),
             NUMBER_OF_STUDY_RELATED_INSTANCES: _integer(study["instances"]),
         }
+
+
+def indexed_metadata(one: Entry) -> Dataset:
+    """Return what the index has of an instance, in place of metadata that cannot be read."""
+    found = {
+        a.tag: element(a.vr, one.values[a.keyword])
+        for a in INDEXED.values()
+        if a.keyword in one.values
+    }
+    found[SPECIFIC_CHARACTER_SET] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+    if one.transfer_syntax:
+        found[AVAILABLE_TRANSFER_SYNTAX.tag] = {"vr": "UI", "Value": [one.transfer_syntax]}
+    return dict(sorted(found.items()))
 
 
 def _count(connection: sqlite3.Connection, resource: Resource) -> sqlite3.Row:

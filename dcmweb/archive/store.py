@@ -8,12 +8,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.wrappers import Request
 
 from dcmweb.archive.from_metadata import BulkFile, write_instance
 from dcmweb.archive.storage.folder import Kept, Received, Storage
-from dcmweb.dicom.json_model import Dataset, bulk_references, parse_json, text
+from dcmweb.dicom.json_model import DEEPEST, Dataset, bulk_references, is_deeper, parse_json, text
 from dcmweb.dicom.native_xml import parse_native_xml
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Resource
@@ -35,6 +35,8 @@ DUPLICATE = 0x0111
 
 _TOGETHER = 500  # instances that are stored in one transaction
 _LONGEST_METADATA = 64 * 1024 * 1024
+_MOST_VALUES = 5_000_000  # of the metadata of a request
+_MOST_INSTANCES = 100_000  # of a request
 _METADATA_TYPES = (media_types.DICOM_JSON, media_types.DICOM_XML, "application/json")
 
 
@@ -124,7 +126,7 @@ class Store:
     def _take_parts(self, stream: _Stream, content_type: MediaType) -> None:
         inner = parse(content_type.parameters.get("type", media_types.DICOM)).name
         boundary = content_type.parameters.get("boundary", "")
-        parts = read_parts(stream.read, boundary)
+        parts = _limited(read_parts(stream.read, boundary))
         if inner not in self._policy.media_types:
             raise UnsupportedMediaType(_wanted(content_type))
         if inner == media_types.DICOM:
@@ -193,9 +195,14 @@ class Store:
         """Make instances of metadata and the bulk data that follows (PS3.18 section 8.6)."""
         metadata: list[Dataset] = []
         bulk: dict[str, BulkFile] = {}
+        left = _LONGEST_METADATA
         for part in parts:
             if part.media_type.name in _METADATA_TYPES and "content-location" not in part.headers:
-                metadata += _read_metadata(part)
+                body = _read_metadata(part, left)
+                left -= len(body)
+                metadata += _parse_metadata(body, part.media_type)
+                if len(metadata) > _MOST_INSTANCES:
+                    raise _too_many()
             else:
                 location, file = self._spool(part)
                 bulk[location] = file
@@ -246,15 +253,32 @@ def _pieces(stream: _Stream) -> Iterator[bytes]:
         yield piece
 
 
-def _read_metadata(part: Part) -> list[Dataset]:
+def _limited(parts: Iterator[Part]) -> Iterator[Part]:
+    for number, part in enumerate(parts, start=1):
+        if number > _MOST_INSTANCES:
+            raise _too_many()
+        yield part
+
+
+def _too_many() -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"a request can have {_MOST_INSTANCES:,} instances at most")
+
+
+def _read_metadata(part: Part, most: int) -> bytes:
     body = bytearray()
     for piece in part.body:
         body += piece
-        if len(body) > _LONGEST_METADATA:
-            raise BadRequest("the metadata is too long")
-    if part.media_type.name == media_types.DICOM_XML:
-        return [parse_native_xml(bytes(body))]
-    datasets = parse_json(bytes(body))
+        if len(body) > most:
+            raise RequestEntityTooLarge("the metadata is too long")
+    return bytes(body)
+
+
+def _parse_metadata(body: bytes, media_type: MediaType) -> list[Dataset]:
+    if media_type.name == media_types.DICOM_XML:
+        return [parse_native_xml(body)]
+    datasets = parse_json(body, _MOST_VALUES)
+    if is_deeper(datasets, DEEPEST):
+        raise BadRequest("the metadata is nested too deep")
     try:
         json.dumps(datasets, ensure_ascii=False).encode()
     except UnicodeEncodeError:

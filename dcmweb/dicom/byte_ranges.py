@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -134,12 +135,35 @@ def _reading(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise NotDicom("not a regular file", path=path) from None
         raise LocalError(error.strerror or str(error), path=path) from error
 
 
 def open_file(path: str, buffering: int = -1) -> BinaryIO:
     """Open a file for reading. A named pipe reads as empty; nothing waits for its writer."""
     return open(path, "rb", buffering=buffering, opener=_open_without_waiting)
+
+
+def open_regular(path: str, buffering: int = -1) -> BinaryIO:
+    """Open a regular file for reading; raise FileNotFoundError if something else is there by now.
+
+    A pipe or socket that took the place of a file would otherwise hang who reads it, or fail.
+    """
+    try:
+        file = open_file(path, buffering)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EISDIR):
+            raise
+        raise _not_regular(path) from None
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise _not_regular(path)
+
+
+def _not_regular(path: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "it is not a regular file any more", path)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -45,6 +45,10 @@ class CutShort(ValueError):
         return cls(f"it ends inside element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
 
 
+class TooDeep(ValueError):
+    """Sequences are nested deeper than any that mean something."""
+
+
 def skip_preamble(file: BinaryIO) -> bool:
     """Go to what follows preamble and `DICM`; to the beginning if there are none."""
     file.seek(0)
@@ -172,7 +176,7 @@ def _skip_undefined(file: BinaryIO, explicit: bool, order: str, tag: int, depth:
     Items of an element of VR UN are in Implicit VR Little Endian (PS3.5 section 6.2.2).
     """
     if depth > _DEEPEST:
-        raise ValueError("sequences nested too deep")
+        raise TooDeep("its sequences are nested too deep")
     read = struct.Struct(order + "HHL").unpack
     end = _size(file)
     while True:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -18,6 +19,10 @@ from dcmweb.errors import ProtocolError
 
 Dataset = dict[str, Any]
 
+# Levels of arrays and objects; those of 64 sequences within each other.
+DEEPEST = 200
+MOST_VALUES = 20_000_000  # of JSON that is held in memory
+_LONGEST_VALUE = 256 * 1024 * 1024  # characters of a data set in a stream
 _PIECE = 256 * 1024
 _ENCODING_SHOWS = 4  # bytes, by which the encoding is known
 # NaN and Infinity, which some servers send although JSON has no such numbers, as PS3.18 section
@@ -97,11 +102,34 @@ def bulk_references(
                     yield f"{tag}/{number}/{path}", found
 
 
-def parse_json(body: bytes) -> list[Dataset]:
+def weight(body: bytes) -> int:
+    """Return how many values JSON has at most, and nearly, by the characters between them."""
+    return body.count(b"{") + body.count(b"[") + body.count(b",")
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Return True if arrays and objects are nested deeper than so many levels."""
+    inside = [value]
+    for _ in range(levels + 1):
+        inside = [
+            one
+            for outer in inside
+            if isinstance(outer, (dict, list))
+            for one in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not inside:
+            return False
+    return True
+
+
+def parse_json(body: bytes, most: int = MOST_VALUES) -> list[Dataset]:
     """Read DICOM JSON: an array of data sets, or, as some servers answer, a single one.
 
-    Raises ProtocolError for anything else.
+    Raises ProtocolError for anything else, and for more than so many values: each takes far more
+    memory than the two or three bytes that it can be written in.
     """
+    if weight(body) > most:
+        raise ProtocolError("the answer is JSON with too many values")
     try:
         parsed = _DECODER.decode(body.decode(json.detect_encoding(body)))
     except (ValueError, RecursionError) as error:
@@ -135,51 +163,83 @@ def read_json(file: IO[bytes]) -> Iterator[Dataset]:
 
 def _objects(pieces: Iterator[str]) -> Iterator[Any]:
     """Yield the elements of an array, or the one value there is."""
-    text = ""
-    for piece in pieces:
-        if text := piece.lstrip():
-            break
-    if not text.startswith("["):
-        if text:
-            yield _DECODER.decode(text + "".join(pieces))
+    scanner = _Scanner(pieces)
+    start = scanner.skip_space()
+    if start != "[":
+        if start:
+            yield _DECODER.decode(scanner.rest())
         return
-    text, is_first = text[1:], True
-    while True:
-        text = _with_more(text, pieces)
-        if text.startswith("]"):
-            if text[1:].strip() or any(piece.strip() for piece in pieces):
-                raise ValueError("something follows its end")
-            return
+    scanner.step()
+    is_first = True
+    while (char := scanner.next_character()) != "]":
         if not is_first:
-            if not text.startswith(","):
+            if char != ",":
                 raise ValueError("a comma is missing")
-            text = _with_more(text[1:], pieces)
-        value, text = _value(text, pieces)
+            scanner.step()
+            scanner.next_character()
         is_first = False
-        yield value
+        yield scanner.value()
+    scanner.step()
+    if scanner.skip_space():
+        raise ValueError("something follows its end")
 
 
-def _with_more(text: str, pieces: Iterator[str]) -> str:
-    """Drop white space from the start; raises ValueError at the end of all."""
-    while not (text := text.lstrip()):
-        if (more := next(pieces, None)) is None:
+_SPACE = re.compile(r"\s*")
+
+
+class _Scanner:
+    """Text that arrives in pieces, and the place in it that has been reached.
+
+    What has been read is dropped only once it is the larger part, so that the time for many small
+    values does not depend on how much text is there.
+    """
+
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces = pieces
+        self._text = ""
+        self._at = 0
+
+    def _more(self, wanted: int = 1) -> bool:
+        """Read on, at least so many characters; False if nothing is left."""
+        found = []
+        while wanted > 0 and (piece := next(self._pieces, None)) is not None:
+            found.append(piece)
+            wanted -= len(piece)
+        self._text = self._text[self._at :] + "".join(found)
+        self._at = 0
+        return bool(found)
+
+    def step(self) -> None:
+        """Go on by a character."""
+        self._at += 1
+
+    def skip_space(self) -> str:
+        """Go to the next character that is not white space, and return it; "" at the end."""
+        while True:
+            match = _SPACE.match(self._text, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def next_character(self) -> str:
+        """Go to the next character, as `skip_space` does; raise ValueError at the end."""
+        if not (char := self.skip_space()):
             raise ValueError("it breaks off")
-        text = more
-    return text
+        return char
 
+    def rest(self) -> str:
+        """Return all that is left."""
+        return self._text[self._at :] + "".join(self._pieces)
 
-def _value(text: str, pieces: Iterator[str]) -> tuple[Any, str]:
-    """Take a value off the start, with as much more as it needs: twice as much at each attempt."""
-    while True:
-        try:
-            value, end = _DECODER.raw_decode(text)
-            return value, text[end:]
-        except ValueError:
-            wanted = len(text)
-            more = []
-            while wanted > 0 and (piece := next(pieces, None)) is not None:
-                more.append(piece)
-                wanted -= len(piece)
-            if not more:
-                raise
-            text += "".join(more)
+    def value(self) -> Any:
+        """Read a value, with as much more text as it needs: twice as much at each attempt."""
+        while True:
+            try:
+                value, self._at = _DECODER.raw_decode(self._text, self._at)
+                return value
+            except ValueError:
+                held = len(self._text) - self._at
+                if held > _LONGEST_VALUE or not self._more(held):
+                    raise

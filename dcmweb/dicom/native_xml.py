@@ -20,6 +20,8 @@ _TAG = re.compile("[0-9A-Fa-f]{8}")
 _CREATOR = re.compile("([0-9A-F]{3}[13579BDF])00([1-9A-F][0-9A-F])")
 _LONGEST_NUMBER = 400  # digits; a longer one is an attack
 _WIDEST_GAP = 1000  # values that may be left out before a numbered one
+_MOST_LEFT_OUT = 100_000  # of a whole document
+_MOST_ELEMENTS = 5_000_000
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NONE: Mapping[str, object] = {}
 # XML parsers change line ends and tabs that are not escaped.
@@ -32,13 +34,15 @@ def parse_native_xml(body: bytes) -> Dataset:
 
     Raises ProtocolError for anything else.
     """
+    if body.count(b"<") > 2 * _MOST_ELEMENTS:
+        raise ProtocolError("the answer is XML with too many elements")
     parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314 - _Builder is the guard
     try:
         parser.feed(body)
         root = parser.close()
         if _name(root) != "NativeDicomModel":
             raise ProtocolError("the answer is XML, but not a NativeDicomModel")
-        return _dataset(root)
+        return _Reader().dataset(root)
     except ElementTree.ParseError as error:
         line, column = error.position
         where = f"line {line}, column {column}"
@@ -61,17 +65,51 @@ def _name(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _dataset(parent: ElementTree.Element) -> Dataset:
-    attributes = [a for a in parent if _name(a) == "DicomAttribute" and a.get("tag")]
-    blocks = _blocks(attributes)
-    found: Dataset = {}
-    for attribute in attributes:
-        tag, vr = attribute.get("tag", "").upper(), attribute.get("vr", "UN")
-        block = blocks.get((tag[:4], attribute.get("privateCreator", "")))
-        if block and tag[4:6] == "00":
-            tag = tag[:4] + block + tag[6:]
-        found[tag] = {"vr": vr, **_content(attribute, vr)}
-    return found
+class _Reader:
+    """Reads the elements of a document into the JSON model."""
+
+    def __init__(self) -> None:
+        self._left_out = 0
+
+    def dataset(self, parent: ElementTree.Element) -> Dataset:
+        """Read the attributes in an element."""
+        attributes = [a for a in parent if _name(a) == "DicomAttribute" and a.get("tag")]
+        blocks = _blocks(attributes)
+        found: Dataset = {}
+        for attribute in attributes:
+            tag, vr = attribute.get("tag", "").upper(), attribute.get("vr", "UN")
+            block = blocks.get((tag[:4], attribute.get("privateCreator", "")))
+            if block and tag[4:6] == "00":
+                tag = tag[:4] + block + tag[6:]
+            found[tag] = {"vr": vr, **self._content(attribute, vr)}
+        return found
+
+    def _content(self, attribute: ElementTree.Element, vr: str) -> dict[str, Any]:
+        values: list[Any] = []
+        for child in attribute:
+            match _name(child):
+                case "Value":
+                    self._place(values, child, _value(child.text, vr))
+                case "Item":
+                    self._place(values, child, self.dataset(child))
+                case "PersonName":
+                    self._place(values, child, _person_name(child))
+                case "BulkData":
+                    return {"BulkDataURI": child.get("uri") or child.get("uuid") or ""}
+                case "InlineBinary":
+                    return {"InlineBinary": child.text or ""}
+        return {"Value": values} if values not in ([], [None]) else {}
+
+    def _place(self, values: list[Any], child: ElementTree.Element, value: Any) -> None:
+        """Add a value at its number; null stands for values that are left out before it."""
+        number = child.get("number", "")
+        place = int(number) - 1 if re.fullmatch("[0-9]{1,9}", number) else 0
+        if len(values) < place <= len(values) + _WIDEST_GAP:
+            self._left_out += place - len(values)
+            if self._left_out > _MOST_LEFT_OUT:
+                raise ProtocolError("the answer is XML whose numbers leave out too many values")
+            values += [None] * (place - len(values))
+        values.append(value)
 
 
 def _blocks(attributes: Iterable[ElementTree.Element]) -> dict[tuple[str, str], str]:
@@ -84,32 +122,6 @@ def _blocks(attributes: Iterable[ElementTree.Element]) -> dict[tuple[str, str], 
             if creator:
                 found.setdefault((match[1], creator), match[2])
     return found
-
-
-def _content(attribute: ElementTree.Element, vr: str) -> dict[str, Any]:
-    values: list[Any] = []
-    for child in attribute:
-        match _name(child):
-            case "Value":
-                _place(values, child, _value(child.text, vr))
-            case "Item":
-                _place(values, child, _dataset(child))
-            case "PersonName":
-                _place(values, child, _person_name(child))
-            case "BulkData":
-                return {"BulkDataURI": child.get("uri") or child.get("uuid") or ""}
-            case "InlineBinary":
-                return {"InlineBinary": child.text or ""}
-    return {"Value": values} if values not in ([], [None]) else {}
-
-
-def _place(values: list[Any], child: ElementTree.Element, value: Any) -> None:
-    """Add a value at its number; null stands for values that are left out before it."""
-    number = child.get("number", "")
-    place = int(number) - 1 if re.fullmatch("[0-9]{1,9}", number) else 0
-    if len(values) < place <= len(values) + _WIDEST_GAP:
-        values += [None] * (place - len(values))
-    values.append(value)
 
 
 def _value(text: str | None, vr: str) -> str | int | float | None:

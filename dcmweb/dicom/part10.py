@@ -23,6 +23,7 @@ from dcmweb.dicom.element_walk import (
     META_SOP_INSTANCE,
     META_SYNTAX,
     CutShort,
+    TooDeep,
     elements,
     encoding,
     guess_syntax,
@@ -30,6 +31,7 @@ from dcmweb.dicom.element_walk import (
     skip_preamble,
     text,
 )
+from dcmweb.dicom.inflation import for_pydicom
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource, is_usable_uid
 from dcmweb.dicom.tags import (
@@ -173,28 +175,38 @@ def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
     preamble = skip_preamble(start)
     if not preamble and not _may_be_bare(start):
         raise NotDicom("not a DICOM file", path=path)
-    meta, found = _uids(start)
+    meta, found, damage = _uids(start)
     if not found.keys() >= _WANTED and len(head) == _HEAD:
         skip_preamble(file)
-        meta, found = _uids(file)
+        meta, found, damage = _uids(file)
     if meta.get(META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
         raise NotDicom("a DICOMDIR, which is not an instance", path=path)
     if preamble and not found.keys() >= _WANTED:
-        found = {**_ask_pydicom(file), **found}
+        try:
+            found = {**_ask_pydicom(file), **found}
+        except BrokenDicom as error:
+            damage = error.message
+    if damage and _SOP_INSTANCE not in found:
+        raise BrokenDicom(damage, path=path)
     if not preamble and not found.keys() >= {_SOP_CLASS, _SOP_INSTANCE}:
         raise NotDicom("not a DICOM file", path=path)
     return _identity(found, meta, path, bare=not preamble)
 
 
-def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str]]:
-    """Read the UIDs of the file meta information and the data set that can be read."""
+def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str], str]:
+    """Read the UIDs of the file meta information and of the data set, as far as they can be read.
+
+    The third value says what keeps anyone from reading on, as far as that is known.
+    """
     meta: dict[int, str] = {}
+    damage = ""
     try:
         meta = read_meta(file)
         values = _wanted_elements(file, meta.get(META_SYNTAX) or guess_syntax(file))
-    except (struct.error, ValueError, zlib.error):
-        return meta, {}  # pydicom may still read it
-    return meta, {tag: text(value) for tag, value in values.items()}
+    except (struct.error, ValueError, zlib.error) as error:
+        damage = str(error) if isinstance(error, TooDeep) else ""
+        return meta, {}, damage  # pydicom may still read it
+    return meta, {tag: text(value) for tag, value in values.items()}, damage
 
 
 def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: bool) -> Identity:
@@ -322,7 +334,7 @@ def attributes(file: BinaryIO, tags: Collection[str]) -> json_model.Dataset:
     found: json_model.Dataset = {}
     if not tags:
         return found
-    with _ignoring_pydicom_errors():
+    with suppress(BrokenDicom), _ignoring_pydicom_errors():
         dataset = _read_with_pydicom(
             file, [int(tag, 16) for tag in (*tags, SPECIFIC_CHARACTER_SET)]
         )
@@ -335,8 +347,8 @@ def attributes(file: BinaryIO, tags: Collection[str]) -> json_model.Dataset:
 def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
     import pydicom
 
-    file.seek(0)
-    return pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
+    with for_pydicom(file) as plain:
+        return pydicom.dcmread(plain, force=True, stop_before_pixels=True, specific_tags=tags)
 
 
 @contextmanager
@@ -357,6 +369,8 @@ def _ignoring_pydicom_errors() -> Iterator[None]:
                 errno.EINVAL,
             ):  # EINVAL: pydicom sought a place before the file
                 raise
+        except BrokenDicom:  # which is what inflating it came to
+            raise
         except Exception:
             return  # the caller names what is then missing
 

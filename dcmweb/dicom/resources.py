@@ -104,7 +104,10 @@ class Resource:
             (Level.INSTANCES, self.instance),
         ):
             if uid:
-                parts += [level.value, uid if _is_plain(uid) else quote(uid, safe="")]
+                parts += [
+                    level.value,
+                    uid if _is_plain(uid) else quote(uid, safe="", errors="surrogatepass"),
+                ]
         if self.frames:
             parts += [Level.FRAMES.value, ",".join(map(str, self.frames))]
         return "/".join(parts)

@@ -17,7 +17,9 @@ from dcmweb.sources import Source, uncounted
 
 PIECE = 256 * 1024
 LONGEST_HEADERS = 64 * 1024
+LONGEST_HELD = 256 * 1024 * 1024  # of a part that is held in memory
 _LONGEST_LINE = 200  # of a delimiter with white space behind it
+_LONGEST_START = 512  # of the first lines, by which a boundary is known
 # The first line of a body, its delimiter, with a header field, the end of the header fields, or the
 # close delimiter's dashes behind it.
 _FIRST_LINE = re.compile(
@@ -117,6 +119,16 @@ class Part:
         """The media type of this part; "" where it has none."""
         return parse(self.headers.get("content-type", ""))
 
+    def content(self, limit: int = LONGEST_HELD) -> bytes:
+        """Read the body into memory; raise ProtocolError if it has more than `limit` bytes."""
+        pieces: list[Piece] = []
+        for piece in self.body:
+            pieces.append(bytes(piece))
+            limit -= len(piece)
+            if limit < 0:
+                raise ProtocolError("a part of the answer is too large")
+        return b"".join(pieces)
+
     @property
     def declared_size(self) -> int | None:
         """The Content-Length of this part: a hint, no more. The delimiter decides."""
@@ -180,14 +192,14 @@ class _Stream:
         dicomweb-proxy before 2023 put single quotes around it. A first line only counts where
         header fields follow it, as a preamble may look like a delimiter.
         """
-        while self._left() < _LONGEST_LINE and self._more():
+        while self._left() < _LONGEST_START and self._more():
             pass
-        self._start = bytes(self._buffer[:_LONGEST_LINE])
-        match = _FIRST_LINE.match(self._buffer)
+        self._start = bytes(self._buffer[:_LONGEST_START])
+        match = _FIRST_LINE.match(self._start)  # and not more, however much came at once
         if not match:
             if told:
                 return told
-            if self._left() < _LONGEST_LINE:
+            if self._left() < _LONGEST_START:
                 raise Truncated("the answer breaks off before its first delimiter")
             raise self.no_delimiter()
         self._buffer = b"\r\n" + self._buffer[match.end() :]

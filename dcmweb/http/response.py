@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Protocol
@@ -25,6 +26,9 @@ from dcmweb.http.multipart import Part, read_parts
 from dcmweb.http.redaction import Redaction, without_query
 
 LONGEST_ANSWER = 512 * 1024 * 1024  # of answers that are held in memory: JSON, XML, errors
+# Bytes of an answer that is held in memory and that were compressed, or so many times what came.
+LONGEST_INFLATED = 16 * 1024 * 1024
+MOST_INFLATION = 100
 LONGEST_PROBLEM = 64 * 1024
 _EPILOGUE = 64 * 1024
 # In the 400 with which Orthanc 1.10 answers a search at the root of its own API.
@@ -99,6 +103,7 @@ class Response:
         self._decoded: Callable[[int], bytes] | None = None
         self._failure: DcmwebError | None = None
         self._is_over = self._is_closed = False
+        self._received = 0  # bytes, as they came
 
     def __enter__(self) -> Response:
         return self
@@ -191,6 +196,7 @@ class Response:
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
             # The last two: what reading from a connection cut by another thread can raise.
             raise self._exchanges.translate(error, str(self.request.url)) from error
+        self._received += len(data)
         return data
 
     def parts(self) -> Iterator[Part]:
@@ -198,14 +204,27 @@ class Response:
         boundary = self.media_type.parameters.get("boundary", "")
         return read_parts(self.read, boundary, is_whole=self.has_end)
 
+    def held_parts(self) -> Iterator[Part]:
+        """Yield the parts of a multipart body that is held in memory, with the limits of `content`.
+
+        For parts that are used as a whole, and all of them at once.
+        """
+        boundary = self.media_type.parameters.get("boundary", "")
+        file = io.BytesIO(self.content())
+        return read_parts(file.read, boundary, is_whole=self.has_end)
+
     def content(self, limit: int = LONGEST_ANSWER) -> bytes:
-        """Read the whole body into memory. Raises ProtocolError when there is no end to it."""
+        """Read the whole body into memory. Raises ProtocolError when there is no end to it.
+
+        A compressed body may not grow far beyond what came: 100 KB can inflate to 100 MB of rows.
+        """
         pieces: list[bytes] = []
         size = 0
         while piece := self.read(256 * 1024):
             pieces.append(piece)
             size += len(piece)
-            if size > limit:
+            most = max(LONGEST_INFLATED, MOST_INFLATION * self._received)
+            if size > min(limit, most if self._is_encoded else limit):
                 raise ProtocolError(f"the answer of {self.url} is too large", "narrow the search")
         found = b"".join(pieces)
         if refusal := self._refusal(found):

@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -130,11 +131,14 @@ class PartialFile:
     def move_to(self, path: str, *, replaces: bool = True) -> str:
         """Give the file its final path, relative to the folder, and close it; return that whole.
 
-        Raises FileExistsError if something is there already, unless the file `replaces` it.
+        Raises FileExistsError if something is there already, unless the file `replaces` it, and
+        OSError if a symbolic link in place of one of its folders leads out of the folder.
         The file stays locked until it has its name, except on Windows, which moves no open file.
         """
         final = os.path.join(self._folder, path)
         place = windows.long_path(final)
+        if not os.path.isabs(path):
+            check_links(self._folder, os.path.dirname(path))
         move = _replace if replaces else _move_if_free
         if windows.IS_WINDOWS:
             self.file.close()
@@ -286,6 +290,26 @@ def _host() -> str:
     with suppress(OSError, AttributeError):
         name += os.readlink("/proc/self/ns/pid")
     return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def leads_out(path: str, folder: str) -> bool:
+    """Return True if what a path leads to is not in the folder, once all links are followed."""
+    inside = os.path.join(os.path.realpath(folder), "")
+    return not os.path.join(os.path.realpath(path), "").startswith(inside)
+
+
+def check_links(folder: str, below: str) -> None:
+    """Raise OSError if a link in place of one of the folders below a folder leads out of it."""
+    place = folder
+    for name in below.split(os.sep):
+        place = os.path.join(place, name)
+        try:
+            status = os.lstat(windows.long_path(place))
+        except FileNotFoundError:
+            return
+        is_link = stat.S_ISLNK(status.st_mode) or hasattr(status, "st_reparse_tag")
+        if is_link and leads_out(place, folder):
+            raise OSError(errno.ELOOP, "a symbolic link there leads out of the folder", place)
 
 
 def _move_if_free(source: str, final: str) -> None:

@@ -262,9 +262,17 @@ def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, Event]]:
             return
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             event = None
-        if not isinstance(event, dict):
+        if not _is_event(event):
             raise UsageError(f"{file.name} is not a manifest: see line {number}")
         end += len(line)
         yield end, event
+
+
+def _is_event(parsed: object) -> bool:
+    """Return True if a line is an event whose values can be kept and compared."""
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("type", ""), str):
+        return False
+    numbers = (parsed.get("size", 0), parsed.get("mtime_ns", 0))
+    return all(isinstance(number, int) and abs(number) < 2**63 for number in numbers)

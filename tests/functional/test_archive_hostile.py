@@ -115,6 +115,22 @@ def test_lengths_that_are_not_valid_end_the_connection(server: Running, rest: by
     assert server.get("studies").status_code == 204
 
 
+@pytest.mark.parametrize("field", [b"\tHost: a", b" ", b": a", b"A B: c", b"A", b"\xff: \xff"])
+def test_odd_header_fields_are_not_a_defect(server: Running, field: bytes) -> None:
+    answer = exchange(server, b"GET /dicomweb/studies HTTP/1.1\r\n" + field + b"\r\n" + SECOND[33:])
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 204 "))
+
+
+@pytest.mark.parametrize(
+    "query", [b"PatientID=\x80", b"\xff=\xfe", b"PatientName=\xc3\xa9", b"a=%FF"]
+)
+def test_queries_of_any_bytes_are_answered(tmp_path: Path, query: bytes) -> None:
+    with running(tmp_path / "folder", "-v") as server:
+        target = b"/dicomweb/studies?" + query
+        answer = exchange(server, b"GET " + target + b" HTTP/1.1\r\n" + SECOND[33:])
+        assert answer.startswith((b"HTTP/1.1 204 ", b"HTTP/1.1 400 "))
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000, 100_000])
 def test_chunks_of_every_size_are_stored(tmp_path: Path, size: int) -> None:
     (data,) = new_series(size=50_000)

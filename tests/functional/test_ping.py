@@ -146,6 +146,7 @@ class TestWhatIsWrong:
             port = taken.getsockname()[1]
         result = dcmweb(f"http://127.0.0.1:{port}/x", "ping")
         assert (result.code, lines(result)["service"][0]) == (6, "failed")
+        assert lines(result)["identity"] == ("not tried", "nobody: no credentials are sent")
         assert "check BASE_URL" in result.err
 
     def test_nobody_is_there_as_json(self, dcmweb: Dcmweb) -> None:
@@ -275,6 +276,7 @@ class TestWriteTest:
             left = dcmweb(origin.url, "search", "studies", "--count").out
         assert result.code == 0, result.err
         printed = result.out.splitlines()
+        assert sum(line.startswith("store ") for line in printed) == 1
         assert printed[-4:] == [
             "store         ok         an instance made for this",
             "listing       ok         it is found",

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 from werkzeug.exceptions import NotAcceptable
 
-from dcmweb.dicom.byte_ranges import PIECE, read_range
-from dcmweb.dicom.element_walk import (
-    DEFLATED,
-    EXPLICIT_VR_LITTLE_ENDIAN,
-    META_SYNTAX,
-    read_meta,
-    skip_preamble,
-)
+from dcmweb.dicom.byte_ranges import open_regular, read_range
+from dcmweb.dicom.inflation import inflated, is_deflated
 from dcmweb.errors import BrokenDicom
 from dcmweb.sources import Source
 
 ITEM = b"\xfe\xff\x00\xe0"
-_LARGEST_IN_MEMORY = 16 * 1024 * 1024
-_LARGEST_INFLATED = 64 * 1024 * 1024  # bytes, or
-_MOST_INFLATION = 50  # times the size of the deflated file, if that is more
 
 ByteRange = tuple[int, int]
 
@@ -35,33 +24,15 @@ ByteRange = tuple[int, int]
 def open_plain(path: str) -> IO[bytes]:
     """Open a DICOM file for reading; a deflated one is inflated.
 
-    Large inflated files are written to a temporary file.
+    Large inflated files are written to a temporary file. Raises BrokenDicom for a deflated one
+    that is malformed, or too large when inflated.
     """
-    file = open(path, "rb")  # noqa: SIM115
-    syntax = read_meta(file).get(META_SYNTAX) if skip_preamble(file) else None
-    if syntax != DEFLATED:
+    file = open_regular(path)
+    if not is_deflated(file):
         file.seek(0)
         return file
-    spool = tempfile.SpooledTemporaryFile(max_size=_LARGEST_IN_MEMORY)  # noqa: SIM115
-    plain = cast("IO[bytes]", spool)
     with file:
-        meta = bytearray(file.tell())
-        file.seek(0)
-        file.readinto(meta)
-        length = len(DEFLATED)
-        plain.write(
-            meta.replace(DEFLATED.encode(), EXPLICIT_VR_LITTLE_ENDIAN.ljust(length, "\0").encode())
-        )
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        limit = max(_LARGEST_INFLATED, _MOST_INFLATION * os.fstat(file.fileno()).st_size)
-        while not inflater.eof and (piece := inflater.unconsumed_tail or file.read(PIECE)):
-            plain.write(inflater.decompress(piece, 4 * PIECE))
-            if plain.tell() > limit:
-                plain.close()
-                raise BrokenDicom("its data set is too large when inflated", path=path)
-        plain.write(inflater.flush())
-    plain.seek(0)
-    return plain
+        return inflated(file, path)
 
 
 @dataclass(frozen=True)

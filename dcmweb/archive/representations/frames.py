@@ -29,6 +29,7 @@ from dcmweb.archive.representations.byte_ranges import (
 )
 from dcmweb.archive.representations.decoder_pool import decode
 from dcmweb.archive.representations.decoding import Array
+from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.element_walk import (
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -37,6 +38,7 @@ from dcmweb.dicom.element_walk import (
     read_meta,
     skip_preamble,
 )
+from dcmweb.dicom.inflation import InPieces
 from dcmweb.dicom.tags import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_DATA
 from dcmweb.http.media_types import FRAME_MEDIA_TYPES
 from dcmweb.sources import Source
@@ -91,7 +93,7 @@ class Frames:
         with open_plain(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                self.header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+                self.header = pydicom.dcmread(InPieces(file), stop_before_pixels=True, force=True)
                 for keyword in _PIXEL_DESCRIPTION:
                     self.header.get(keyword)  # raises what its conversion raises
                 self.plain_syntax = self._syntax()
@@ -101,7 +103,7 @@ class Frames:
                 kind = type(error).__name__  # the text of the error may be of a patient
                 raise NotAcceptable(f"the header is malformed ({kind})") from error
             self.element = self._find_element(file)
-        with open(path, "rb") as source:
+        with open_regular(path) as source:
             meta = read_meta(source) if skip_preamble(source) else {}
         self.transfer_syntax = meta.get(META_SYNTAX) or self.plain_syntax
         self.count = self._count()
@@ -139,12 +141,20 @@ class Frames:
         return PixelElement(keyword, vr, file.tell(), length) if length else None
 
     @property
+    def samples(self) -> int:
+        """The samples of a frame; raises NotAcceptable if their number is unknown."""
+        header = self.header
+        try:
+            return int(header.Rows * header.Columns * header.SamplesPerPixel)
+        except (AttributeError, TypeError, ValueError):
+            raise NotAcceptable("the size of the frames is unknown") from None
+
+    @property
     def frame_bits(self) -> int:
         """Bits of a frame that is not compressed; raises NotAcceptable if it is unknown."""
         header = self.header
         try:
-            bits = int(header.Rows * header.Columns * header.SamplesPerPixel)
-            bits *= int(header.BitsAllocated)
+            bits = self.samples * int(header.BitsAllocated)
         except (AttributeError, TypeError, ValueError):
             raise NotAcceptable("the size of the frames is unknown") from None
         if not bits:

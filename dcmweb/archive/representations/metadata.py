@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 import struct
+import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -23,7 +25,9 @@ from pydicom.valuerep import PersonName
 
 from dcmweb.archive.representations.byte_ranges import open_plain, walk_items
 from dcmweb.archive.representations.frames import TAGS
+from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.element_walk import META_SYNTAX, read_meta, skip_preamble
+from dcmweb.dicom.inflation import InPieces
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_to_part10 import BINARY, swapped
 from dcmweb.dicom.person_names import GROUPS
@@ -37,6 +41,8 @@ from dcmweb.errors import BrokenDicom
 
 LARGEST_INLINE = 1024  # bytes of binary data that are sent within the metadata
 _DEFERRED = 64 * 1024  # bytes of values that are not read with the header
+_LARGE = 4 * 1024 * 1024  # bytes
+_PLACES = threading.BoundedSemaphore(2)  # large files whose header is read at a time
 
 PIXEL_DATA_TAGS = tuple(f"{tag:08X}" for tag in TAGS.values())
 _PIXEL_DATA = dict(zip(TAGS.values(), ("OF", "OD", "OW"), strict=True))
@@ -127,11 +133,11 @@ def opened(path: str, tags: Collection[str] = ()) -> Iterator[OpenDataset]:
     A deflated file is inflated; offsets are those in the inflated file.
     """
     wanted: list[Any] = [int(tag, 16) for tag in tags]
-    with warnings.catch_warnings(), open_plain(path) as file:
+    with warnings.catch_warnings(), open_plain(path) as file, _place_for(file):
         warnings.simplefilter("ignore")  # files have values that PS3.5 does not allow
         try:
             found = pydicom.dcmread(
-                file,
+                InPieces(file),
                 stop_before_pixels=True,
                 specific_tags=[*wanted, _PIXEL_REPRESENTATION] if wanted else None,
                 defer_size=_DEFERRED,
@@ -148,8 +154,15 @@ def opened(path: str, tags: Collection[str] = ()) -> Iterator[OpenDataset]:
         yield OpenDataset(file, found, _transfer_syntax(path), is_big_endian)
 
 
+def _place_for(file: IO[bytes]) -> AbstractContextManager[object]:
+    """Let large files wait for each other: many small items take 100 times their size in memory."""
+    is_large = file.seek(0, os.SEEK_END) > _LARGE
+    file.seek(0)
+    return _PLACES if is_large else nullcontext()
+
+
 def _transfer_syntax(path: str) -> str:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return read_meta(file).get(META_SYNTAX, "") if skip_preamble(file) else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from dcmweb.archive.representations.frames import Frames
 from dcmweb.archive.representations.luts import LookupTable, read_lut
 
 LARGEST_SIDE = 10_000
+LARGEST_PICTURE = 40_000_000  # samples; rendering takes up to 16 bytes of memory for each
+_PLACES = threading.BoundedSemaphore(2)  # pictures that are made at a time, as each is large
 THUMBNAIL_SIDE = 200
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
 RENDERED = tuple(_FORMATS)  # media types, the one that is sent by default first
@@ -141,10 +144,11 @@ def render(path: str, frame: int, media_type: str, rendering: Rendering) -> byte
     Raises NotFound if there is no such frame, NotAcceptable if it cannot be decoded or encoded,
     BadRequest if the region asked for is outside of it.
     """
-    picture = _picture(path, frame, rendering.window)
-    if rendering.viewport:
-        picture = _fitted(picture, rendering.viewport)
-    return _encoded(picture, media_type, rendering.quality)
+    with _PLACES:
+        picture = _picture(path, frame, rendering.window)
+        if rendering.viewport:
+            picture = _fitted(picture, rendering.viewport)
+        return _encoded(picture, media_type, rendering.quality)
 
 
 def thumbnail(
@@ -157,16 +161,19 @@ def thumbnail(
     """Render a frame so that its longest side has at most `size` pixels, or to fit a viewport."""
     if viewport:
         return render(path, frame, media_type, Rendering(viewport))
-    picture = _picture(path, frame, None)
-    if max(picture.size) > size:
-        picture = _fitted(picture, Viewport(size, size))
-    return _encoded(picture, media_type, None)
+    with _PLACES:
+        picture = _picture(path, frame, None)
+        if max(picture.size) > size:
+            picture = _fitted(picture, Viewport(size, size))
+        return _encoded(picture, media_type, None)
 
 
 def _picture(path: str, frame: int, window: Window | None) -> Image.Image:
     frames = Frames(path)
     if frames.element is None:
         raise NotFound("the instance has no pixel data to render")
+    if frames.samples > LARGEST_PICTURE:
+        raise NotAcceptable(f"a frame has more than {LARGEST_PICTURE:,} samples to be rendered")
     array, colours = frames.decoded(frame)
     try:
         with warnings.catch_warnings():

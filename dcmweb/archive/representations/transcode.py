@@ -20,7 +20,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID
-from werkzeug.exceptions import NotAcceptable
+from werkzeug.exceptions import HTTPException, NotAcceptable
 
 from dcmweb.archive.representations.byte_ranges import FileRanges, Swapped, open_plain, walk_items
 from dcmweb.archive.representations.frames import TAGS, VIDEO, Frames, PixelElement
@@ -36,6 +36,7 @@ from dcmweb.dicom.tags import (
     EXTENDED_OFFSET_TABLE,
     EXTENDED_OFFSET_TABLE_LENGTHS,
 )
+from dcmweb.errors import DcmwebError
 from dcmweb.sources import Source
 
 TARGETS = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
@@ -68,14 +69,14 @@ def transcoded(path: str, transfer_syntax: str) -> Iterator[bytes]:
         raise NotAcceptable("videos are only available as stored")
     changes: dict[str, Any] = {}
     value: _Value = b"", iter(())
-    if frames.element:
-        value, changes = _pixel_data(frames, frames.element, transfer_syntax)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if frames.element:
+                value, changes = _pixel_data(frames, frames.element, transfer_syntax)
             start = _start(frames, transfer_syntax, changes)
             end = _end(frames, transfer_syntax)
-    except OSError:
+    except (OSError, DcmwebError, HTTPException):
         raise
     except Exception as error:  # pydicom raises errors of any kind on malformed values
         match = re.search(r"\([0-9A-F]{4},[0-9A-F]{4}\)", str(error), re.IGNORECASE)

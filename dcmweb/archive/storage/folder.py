@@ -21,13 +21,16 @@ from werkzeug.exceptions import Forbidden
 from dcmweb.archive.storage.header import Header, read_header
 from dcmweb.archive.storage.index import DELETED, SERVED, Entry, Index
 from dcmweb.archive.storage.index_place import cache_folder, claim_index, is_writable
+from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.local.partial_files import (
     OWN_FOLDER,
     PartialFile,
+    check_links,
     instance_path,
     is_internal,
+    leads_out,
     make_folder,
     sync_file,
     sync_folder,
@@ -66,15 +69,17 @@ class Storage:
     ) -> None:
         self.folder = os.path.abspath(folder)
         if not os.path.isdir(self.folder):
-            raise LocalError("there is no such folder", path=folder)
+            raise LocalError(f"there is no folder {folder}", path=folder)
         self.is_read_only = not is_writable(self.folder)
         if self.is_read_only and not index_folder:
             index_folder = cache_folder(self.folder)
             notify(f"The folder is read-only; its index is in {index_folder}")
         self._own = os.path.abspath(index_folder or os.path.join(self.folder, OWN_FOLDER))
         self._new_files = self.folder if index_folder else self._own  # on the same file system
+        if not index_folder and os.path.islink(self._own):
+            raise LocalError("the folder of the index is a symbolic link", path=self._own)
         with writing_into(self._own):
-            os.makedirs(self._own, exist_ok=True)
+            os.makedirs(self._own, 0o700, exist_ok=True)  # its index has names of patients
             self._lock = self._locked()
         make_folder(self._own)
         if index_folder:
@@ -82,12 +87,12 @@ class Storage:
         if not self.is_read_only:
             make_folder(self._new_files)
         self.index = Index(os.path.join(self._own, _INDEX))
-        self._finish_deletions()
         Scan(self, notify).run()
+        self._finish_deletions()  # of what is in the folder: the index may be a stranger's
 
     def _locked(self) -> io.BufferedWriter:
         """Lock the folder for the lifetime of this archive."""
-        lock = open(os.path.join(self._own, _LOCK), "wb")  # noqa: SIM115
+        lock = open(os.path.join(self._own, _LOCK), "ab", opener=_open_own)  # noqa: SIM115
         match try_lock(lock):
             case Locking.LOCKED:
                 return lock
@@ -115,6 +120,24 @@ class Storage:
     def path(self, entry: Entry) -> str:
         """Return the path of a file."""
         return os.path.join(self.folder, entry.path)
+
+    def present(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Return those whose file is still there, and is not a link out of the folder."""
+        inside: dict[str, bool] = {}
+        return [entry for entry in entries if self._is_present(entry, inside)]
+
+    def _is_present(self, entry: Entry, inside: dict[str, bool]) -> bool:
+        path = self.path(entry)
+        try:
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                return stat.S_ISREG(os.stat(path).st_mode) and not leads_out(path, self.folder)
+        except OSError:
+            return False
+        above = os.path.dirname(path)
+        if above not in inside:
+            inside[above] = not leads_out(above, self.folder)
+        return stat.S_ISREG(status.st_mode) and inside[above]
 
     def new_file(self) -> PartialFile:
         """Open a partial file that lives until it is kept or discarded."""
@@ -153,7 +176,7 @@ class Storage:
     def _keep(self, received: Received, folders: set[str], replaced: list[Entry] | None) -> Kept:
         header = received.header
         there = self.index.find(header.identity.resource)
-        if there and not os.path.exists(self.path(there)):
+        if there and not self.present([there]):
             self.index.remove([there.path])
             there = None
         if there:
@@ -172,6 +195,7 @@ class Storage:
         """Give a file a path in the tree that retrieve writes; what lies there stays."""
         path, number = instance_path(resource, ".dcm"), 1
         while True:
+            check_links(self.folder, os.path.dirname(path))
             try:
                 partial.move_to(os.path.join(self.folder, path), replaces=False)
             except FileExistsError:
@@ -229,7 +253,7 @@ class Scan:
         self._index = storage.index
         self._notify = notify
         self._waiting: list[tuple[str, int, int]] = []
-        self._read = self._no_dicom = 0
+        self._read = self._no_dicom = self._outside = 0
 
     def run(self) -> None:
         """Visit all files, and remove missing ones from the index."""
@@ -250,6 +274,8 @@ class Scan:
         connection.execute("DROP TABLE seen")
         if self._no_dicom:
             self._notify(f"{self._no_dicom} new files are not served: they are not DICOM instances")
+        if self._outside:
+            self._notify(f"{self._outside} links are not served: they lead out of the folder")
         (served,) = connection.execute("SELECT COUNT(*) FROM instances").fetchone()
         self._notify(f"Serving {served} instances in {self._storage.folder}")
 
@@ -270,7 +296,7 @@ class Scan:
     def _note(self, path: str, size: int, mtime_ns: int) -> str:
         """Read and index a file; returns the reason if it is not served."""
         try:
-            with open(os.path.join(self._storage.folder, path), "rb", buffering=16 * 1024) as file:
+            with open_regular(os.path.join(self._storage.folder, path), 16 * 1024) as file:
                 return self._index.add(path, read_header(file))
         except NotDicom as error:
             self._no_dicom += 1
@@ -301,6 +327,9 @@ class Scan:
                 status = found.stat()
             except OSError:
                 continue  # a dangling link, or a file that was just removed
+            if found.is_symlink() and leads_out(found.path, self._storage.folder):
+                self._outside += 1
+                continue
             if stat.S_ISREG(status.st_mode):
                 yield path, status
 
@@ -309,3 +338,8 @@ def _folders_between(top: str, folder: str) -> Iterator[str]:
     while len(folder) >= len(top):
         yield folder
         folder = os.path.dirname(folder)
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a file of the archive itself, but not what a link in its place leads to."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 from dcmweb.archive.storage.attributes import INDEXED
@@ -46,6 +46,7 @@ CREATE INDEX series ON files (SeriesInstanceUID);
 CREATE VIEW instances AS SELECT * FROM files WHERE note = '';
 PRAGMA user_version = {_VERSION};
 """
+_FILES = ("", "-wal", "-shm")  # what the names of the files of an index end with
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
@@ -78,23 +79,26 @@ class Index:
         self._lock = threading.RLock()
         self._connections: list[sqlite3.Connection] = []
         if not self._is_usable():
-            for suffix in ("", "-wal", "-shm"):
-                if os.path.exists(path + suffix):
+            for suffix in _FILES:
+                with suppress(FileNotFoundError):
                     os.unlink(path + suffix)
             self._local = threading.local()
             self.connection().executescript(_SCHEMA)
 
     def _is_usable(self) -> bool:
-        """Return True if there is an undamaged index of this version."""
+        """Return True if there is an undamaged index of this version, and nothing else in it."""
+        if any(os.path.islink(self._path + suffix) for suffix in _FILES):
+            return False  # a link that came with the folder may lead anywhere
         if not os.path.exists(self._path):
             return False
         try:
             connection = self.connection()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            (check,) = connection.execute("PRAGMA quick_check").fetchone()
+            is_ours = version == _VERSION and _definitions(connection) == _own_definitions()
+            (check,) = connection.execute("PRAGMA quick_check").fetchone() if is_ours else ("",)
         except sqlite3.DatabaseError:
             return False
-        return bool(version == _VERSION and check == "ok")
+        return bool(check == "ok")
 
     def connection(self) -> sqlite3.Connection:
         """Return the connection of this thread."""
@@ -106,6 +110,7 @@ class Index:
             self._connections.append(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA trusted_schema = OFF")
             connection.row_factory = sqlite3.Row
             connection.create_function("fits", 4, _fits, deterministic=True)
             self._local.connection = connection
@@ -216,6 +221,19 @@ class Index:
         query = f"DELETE FROM files WHERE path = ? AND note = '{DELETED}'"
         with self.writing() as connection:
             connection.executemany(query, ([os.fsencode(path)] for path in paths))
+
+
+def _definitions(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+    """List what is defined in a database: triggers and views could do anything."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name")
+    return [tuple(row) for row in rows]
+
+
+@functools.lru_cache(maxsize=1)
+def _own_definitions() -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_SCHEMA)
+        return _definitions(connection)
 
 
 def below(resource: Resource) -> tuple[str, list[str]]:

@@ -11,8 +11,7 @@ from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, Interrupted
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Part, Piece
-from dcmweb.sources import Stamp
-from dcmweb.temporary import Spool, check_room
+from dcmweb.temporary import check_room, keep
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_parts import Requests, check
 from dcmweb.transactions.retrieve.receiving import Received
@@ -22,7 +21,6 @@ from dcmweb.transfer.outcomes import ANY_SIZE, IsDone, Outcome, Status
 
 MOST_IN_MEMORY = 8 * 1024 * 1024  # bytes of an instance; a larger one is in a temporary file
 MEMORY = 32 * 1024 * 1024  # bytes that are held in all, by the workers together
-_NO_STAMP = Stamp(0, 0)  # what comes from a server never changes while it is kept
 _NOT_SENT = "interrupted before it was sent"
 
 
@@ -108,7 +106,7 @@ class CopyIntake:
         in_memory = self._receiver.in_memory
         if (part.declared_size or 0) > in_memory:
             check_room(part.declared_size or 0)
-        kept = Spool(in_memory).keep("", _NO_STAMP, self._pieces(part))
+        kept = keep(self._pieces(part), in_memory)
         with kept.open() as reader:
             found, identity = check(reader, kept.size, part, asked, ends)
         note = note_other_syntax(self._context, self._receiver.wanted, identity.transfer_syntax)

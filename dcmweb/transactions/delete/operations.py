@@ -83,8 +83,8 @@ def operation_url(base_url: str, name: str) -> str:
     """Return where an operation is asked for: at the API version of the base URL."""
     parts = urlsplit(base_url)
     version = re.match(r"(?:/.*?)??(?=/projects/)|(?:/.*?)?/v\d\w*(?=/|$)", parts.path)
-    path = f"{version[0] if version else ''}/{quote(name.strip('/'))}"
-    if any(segment in (".", "..") for segment in path.split("/")):
+    path = f"{version[0] if version else ''}/{quote(name.strip('/'), errors='replace')}"
+    if not name.isprintable() or any(one in (".", "..") for one in path.split("/")):
         raise ProtocolError(f"the server names an operation {name!r}, which cannot be asked for")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 

@@ -42,7 +42,7 @@ def ping(context: RunContext, options: PingOptions = PingOptions()) -> Iterator[
     if error is not None:
         raise error
     yield look_at_time(context, studies)
-    yield from look_at_services(context, studies)
+    yield from look_at_services(context, studies, stores=options.write_test)
     if options.write_test:
         how = DeleteOptions(orthanc_api=options.orthanc_api, reject_as=options.reject_as)
         yield from write_test(context, how)

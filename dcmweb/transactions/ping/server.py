@@ -98,6 +98,8 @@ def _identity(context: RunContext, studies: Tried) -> Finding:
     """Say as whom requests are sent, and whether the server accepts that."""
     who = context.session.identity
     details = {"identity": who}
+    if not studies.status:
+        return Finding("identity", Verdict.UNTESTED, who, details)
     if studies.status == 401:
         return Finding("identity", Verdict.FAILED, f"{who}: refused", details)
     if studies.status == 403:

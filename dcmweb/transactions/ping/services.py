@@ -64,8 +64,11 @@ _THUMBNAIL = (_Form("JPEG", "/thumbnail", "image/jpeg"),)
 _CAPABILITIES = "capabilities"
 
 
-def look_at_services(context: RunContext, studies: Tried) -> Iterator[Finding]:
-    """Yield what is found out about each service; `studies` is a search for one study."""
+def look_at_services(context: RunContext, studies: Tried, *, stores: bool) -> Iterator[Finding]:
+    """Yield what is found out about each service; `studies` is a search for one study.
+
+    Whether the server `stores` is left to the write test, if there will be one.
+    """
     yield _search(context, studies)
     instance = _an_instance(context, studies)
     if instance is None:
@@ -73,7 +76,8 @@ def look_at_services(context: RunContext, studies: Tried) -> Iterator[Finding]:
             yield Finding(name, Verdict.UNTESTED, "the server lists no instance to try it with")
     else:
         yield from _of_instance(context, instance)
-    yield _store(context)
+    if not stores:
+        yield _store(context)
     yield _capabilities(context)
 
 

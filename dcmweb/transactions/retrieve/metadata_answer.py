@@ -66,7 +66,7 @@ class MetadataAnswer:
         if self.kind.is_multipart:
             boundary = self.kind.parameters.get("boundary", "")
             for part in read_parts(self.file.read, boundary, is_whole=True):
-                yield _read_document(b"".join(part.body))
+                yield _read_document(part.content())
         elif json_model.first_character(self.head) == "<":
             yield _read_document(self.file.read())
         else:

@@ -133,7 +133,7 @@ def _rows_of_xml(response: Response) -> list[Dataset]:
     if not response.media_type.is_multipart:
         return [parse_native_xml(response.content())]
     try:
-        return [parse_native_xml(b"".join(part.body)) for part in response.parts()]
+        return [parse_native_xml(b"".join(part.body)) for part in response.held_parts()]
     except NothingMatched:
         return []
 
@@ -275,7 +275,10 @@ def _key(row: Dataset, level: Level) -> RowKey:
     tags = [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID]
     depth = [Level.STUDIES, Level.SERIES, Level.INSTANCES].index(level)
     own = json_model.text(row, tags[depth])
-    content = json.dumps({k: v for k, v in row.items() if k != RETRIEVE_URL}, sort_keys=True)
+    try:
+        content = json.dumps({k: v for k, v in row.items() if k != RETRIEVE_URL}, sort_keys=True)
+    except RecursionError:
+        raise ProtocolError("the answer is JSON with values nested too deep") from None
     uids = "/".join([*(json_model.text(row, tag) for tag in tags[:depth]), own])
     return RowKey(_digest(uids if own else content), _digest(f"{uids} {content}"))
 

@@ -69,6 +69,18 @@ def test_a_decoder_that_has_ended_is_replaced() -> None:
     assert results[-1] == "RGB"
 
 
+def test_a_frame_that_makes_decoders_crash_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder_pool, "_POOL", decoder_pool._Pool())
+    path = str(crashing(tmp_path))
+    with pytest.raises(NotAcceptable, match="crashed"):
+        Frames(path).decoded(1)
+    monkeypatch.setattr(decoder_pool, "_Worker", None)  # there will be no further one
+    with pytest.raises(NotAcceptable, match="crashed"):
+        Frames(path).decoded(1)
+
+
 def test_frames_are_decoded_side_by_side() -> None:
     expected = pydicom.dcmread(JPEG).pixel_array
     found: list[bool] = []
@@ -129,8 +141,8 @@ def test_what_inflates_to_too_much_is_not_read(
 ) -> None:
     path = SHIPPED / "image_dfl.dcm"
     assert Frames(str(path)).count == 1
-    monkeypatch.setattr("dcmweb.archive.representations.byte_ranges._LARGEST_INFLATED", 1000)
-    monkeypatch.setattr("dcmweb.archive.representations.byte_ranges._MOST_INFLATION", 1)
+    monkeypatch.setattr("dcmweb.dicom.inflation.LARGEST_INFLATED", 1000)
+    monkeypatch.setattr("dcmweb.dicom.inflation.MOST_INFLATION", 1)
     with pytest.raises(BrokenDicom, match="too large"):
         Frames(str(path))
 

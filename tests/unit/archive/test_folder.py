@@ -250,7 +250,7 @@ def test_two_archives_do_not_serve_one_folder(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(LocalError, match="no such folder"):
+    with pytest.raises(LocalError, match="there is no folder"):
         Storage(str(tmp_path / "nowhere"))
 
 

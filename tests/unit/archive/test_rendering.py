@@ -21,6 +21,7 @@ from dcmweb.archive.representations.rendering import (
     render,
     thumbnail,
 )
+from tests.conftest import make_instance
 from tests.unit.archive.test_frames import READABLE, SHIPPED, make
 
 RAMP = bytes(range(0, 150, 10)) + b"\0"  # 3 rows, 5 columns
@@ -214,3 +215,16 @@ def test_what_cannot_be_shown(tmp_path: Path) -> None:
         picture(path, 2)
     with pytest.raises(NotAcceptable):
         render(str(path), 1, "image/webp", Rendering())
+
+
+def test_a_picture_that_would_take_much_memory_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(make_instance())
+    assert render(str(path), 1, "image/png", Rendering())
+    monkeypatch.setattr("dcmweb.archive.representations.rendering.LARGEST_PICTURE", 10)
+    with pytest.raises(NotAcceptable, match="more than 10 samples"):
+        render(str(path), 1, "image/png", Rendering())
+    with pytest.raises(NotAcceptable, match="more than 10 samples"):
+        thumbnail(str(path))

@@ -163,3 +163,25 @@ def test_bulk_data_is_found_in_items_too() -> None:
         "00880200/3/7FE00010",
         "7FE00010",
     ]
+
+
+def test_json_has_a_limit_of_values() -> None:
+    assert len(json_model.parse_json(b"[{},{}]", 4)) == 2
+    with pytest.raises(ProtocolError, match="too many values"):
+        json_model.parse_json(b"[{},{},{}]", 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "levels"), [(1, 0), ([], 0), ([1], 1), ([[1], {"a": [2]}], 3), ({"a": {}}, 1)]
+)
+def test_how_deep_values_are_nested(value: object, levels: int) -> None:
+    assert not json_model.is_deeper(value, levels)
+    assert levels == 0 or json_model.is_deeper(value, levels - 1)
+
+
+def test_no_more_is_read_for_a_value_than_one_can_be_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_model, "_LONGEST_VALUE", 1 << 20)
+    file = io.BytesIO(b'[{"a": "' + b"x" * (20 << 20))
+    with pytest.raises(ProtocolError):
+        list(read_json(file))
+    assert file.tell() < 4 << 20

@@ -292,3 +292,18 @@ def test_sequences_that_are_too_deep_are_not_written() -> None:
         dataset = {TAG: {"vr": "SQ", "Value": [dataset]}}
     with pytest.raises(ProtocolError, match="deep"):
         write_native_xml(dataset)
+
+
+def test_numbers_do_not_make_many_values_of_few() -> None:
+    values = "".join(f'<Value number="{1000 * n + 1}"/>' for n in range(1, 200))
+    document = f"<NativeDicomModel><DicomAttribute tag='00081190' vr='UR'>{values}"
+    body = f"{document}</DicomAttribute></NativeDicomModel>".encode()
+    with pytest.raises(ProtocolError, match="leave out too many values"):
+        parse_native_xml(body)
+
+
+def test_a_document_has_a_limit_of_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcmweb.dicom.native_xml._MOST_ELEMENTS", 2)
+    parse_native_xml(b"<NativeDicomModel><DicomAttribute tag='00081190'/></NativeDicomModel>")
+    with pytest.raises(ProtocolError, match="too many elements"):
+        parse_native_xml(b"<NativeDicomModel>" + b"<a/>" * 3 + b"</NativeDicomModel>")

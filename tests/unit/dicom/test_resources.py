@@ -303,3 +303,8 @@ def test_a_list_of_frames_can_be_long() -> None:
     text = ",".join(map(str, frames))
     assert parse_resource(f"studies/1/series/2/instances/3/frames/{text}").frames == frames
     assert parse_resource("studies/1/series/2/instances/3/frames/1%2C3").frames == (1, 3)
+
+
+def test_half_characters_in_uids_are_written_somehow() -> None:
+    """Servers send them in answers to store requests, as JSON can have them."""
+    assert str(Resource(instance="1.\ud800")) == "instances/1.%ED%A0%80"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import io
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -360,3 +361,18 @@ def test_what_breaks_off_before_its_delimiter_is_not_said_to_be_whole() -> None:
 
     with pytest.raises(Truncated, match="cut"):
         list(read_parts(reading, BOUNDARY, is_whole=True))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_how_much_comes_at_once_does_not_decide_what_the_boundary_is(size: int) -> None:
+    name = b"A" * 600
+    file = io.BytesIO(b"\n--x\r\n" + name + b": b\r\n\r\n--x--")
+    with pytest.raises(ProtocolError):
+        list(read_parts(lambda wanted: file.read(min(size, wanted)), "b", is_whole=True))
+
+
+def test_a_part_that_is_held_in_memory_has_a_limit() -> None:
+    part = Part({}, iter([b"abc", b"de"]))
+    assert part.content(5) == b"abcde"
+    with pytest.raises(ProtocolError, match="too large"):
+        Part({}, iter([b"abc", memoryview(b"def")])).content(5)

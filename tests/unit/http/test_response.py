@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import random
 
 import pytest
 import requests
@@ -15,6 +17,7 @@ from dcmweb.errors import (
     Interrupted,
     NetworkError,
     NothingMatched,
+    ProtocolError,
     Refused,
     Truncated,
 )
@@ -143,3 +146,30 @@ def test_the_size_is_that_of_what_is_not_encoded() -> None:
     assert response(io.BytesIO(), Content_Length="12", Content_Encoding="identity").size == 12
     assert response(io.BytesIO(), Content_Encoding="gzip").has_end
     assert not response(io.BytesIO(), Content_Encoding="identity").has_end
+
+
+def test_what_is_held_in_memory_does_not_grow_far_beyond_what_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = b"[" + b"{}," * 1_000_000 + b"{}]"
+    bomb = gzip.compress(rows)
+    monkeypatch.setattr("dcmweb.http.response.LONGEST_INFLATED", 100_000)
+    with pytest.raises(ProtocolError, match="too large"):
+        response(io.BytesIO(bomb), Content_Encoding="gzip", Content_Length=str(len(bomb))).content()
+    assert response(io.BytesIO(rows), Content_Length=str(len(rows))).content() == rows
+    mixed = random.Random(1).randbytes(150_000)
+    packed = gzip.compress(mixed)
+    assert response(io.BytesIO(packed), Content_Encoding="gzip").content() == mixed
+
+
+def test_parts_that_are_held_in_memory_have_the_limit_of_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = b"--b\r\n\r\nabc\r\n--b--"
+    kind = "multipart/related; boundary=b"
+    answer = response(io.BytesIO(body), Content_Type=kind, Content_Length=str(len(body)))
+    assert [part.content() for part in answer.held_parts()] == [b"abc"]
+    bomb = gzip.compress(b"--b\r\n\r\n" + bytes(1_000_000) + body)
+    monkeypatch.setattr("dcmweb.http.response.LONGEST_INFLATED", 10_000)
+    with pytest.raises(ProtocolError, match="too large"):
+        response(io.BytesIO(bomb), Content_Type=kind, Content_Encoding="gzip").held_parts()

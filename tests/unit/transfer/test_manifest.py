@@ -113,6 +113,35 @@ def test_a_file_that_is_no_manifest_is_left_as_it_is(path: Path, content: bytes)
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"type": ["stored"], "item": "x"}',
+        '{"type": {}, "item": "x"}',
+        '{"type": "stored", "item": "x", "size": {}}',
+        '{"type": "stored", "item": "x", "size": 99999999999999999999}',
+        '{"type": "stored", "item": "x", "size": "\\ud800"}',
+        '{"type": "stored", "item": "x", "size": null}',
+        '{"type": "stored", "item": "x", "mtime_ns": [1]}',
+        '{"type": "stored", "item": "x", "mtime_ns": 1e400}',
+        '{"type": "stored", "item": "x", "mtime_ns": NaN}',
+        '{"type": "stored", "size": %s}' % ("9" * 5000),
+        "[" * 5000,
+        '{"a":' * 5000,
+        "\x00",
+    ],
+)
+def test_a_line_that_is_no_event_is_named(path: Path, line: str) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="not a manifest: see line 3"):
+        Manifest(str(path), URL, "store")
+    assert path.read_bytes() == before
+
+
 def test_one_run_uses_a_manifest_at_a_time(path: Path) -> None:
     with opened(path), pytest.raises(LocalError, match="in use"):
         Manifest(str(path), URL, "store")
