@@ -112,10 +112,14 @@ class Kept:
     def check(self) -> None:
         """Do nothing, as the bytes cannot change."""
 
+    def close(self) -> None:
+        """Forget all that is in the spool."""
+        self.spool.close()
 
-@dataclass(frozen=True)
+
+@dataclass
 class Held:
-    """Bytes that are held in memory."""
+    """Bytes that are held in memory until they are let go of."""
 
     data: bytes
     stamp: Stamp
@@ -137,6 +141,10 @@ class Held:
     def check(self) -> None:
         """Do nothing, as the bytes cannot change."""
 
+    def close(self) -> None:
+        """Forget the bytes."""
+        self.data = b""
+
 
 def keep(pieces: Iterable[bytes | memoryview], in_memory: int) -> Held | Kept:
     """Keep bytes: in memory up to a limit, in a temporary file beyond, until nobody needs them.
@@ -147,7 +155,7 @@ def keep(pieces: Iterable[bytes | memoryview], in_memory: int) -> Held | Kept:
     for piece in rest:
         start += piece
         if len(start) > in_memory:
-            return Spool(1).keep("", _NO_STAMP, chain([start], rest))
+            return Spool(1).keep("", _NO_STAMP, chain([memoryview(start)], rest))
     return Held(bytes(start), _NO_STAMP)
 
 

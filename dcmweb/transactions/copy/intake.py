@@ -111,7 +111,7 @@ class CopyIntake:
             found, identity = check(reader, kept.size, part, asked, ends)
         note = note_other_syntax(self._context, self._receiver.wanted, identity.transfer_syntax)
         instance = LocalInstance(str(found), kept.size, 0, identity, file=kept)
-        return Received(found, instance=instance, note=note)
+        return Received(found, instance=instance, note=note, let_go=kept.close)
 
     def _pieces(self, part: Part) -> Iterator[Piece]:
         for piece in part.body:
@@ -170,6 +170,9 @@ class CopyIntake:
             raise
         except DcmwebError as error:
             raise EndedByDestination(error) from None
+        finally:
+            for one in waiting.received:
+                one.let_go()
 
 
 def _with_note(outcome: Outcome, note: str) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +24,9 @@ class Received:
     outcome: Outcome | None = None
     instance: LocalInstance | None = None
     note: str = ""
+    let_go: Callable[[], None] = lambda: (
+        None
+    )  # of its bytes: at once, not when Python collects them
 
 
 class Intake(Protocol):
