@@ -80,11 +80,14 @@ class ClientBase:
         from dcmweb.http.transport import Transport
 
         self._transport = Transport(settings)
-        if settings.insecure and any(root.startswith("https:") for root in settings.roots):
-            self._on_note(_INSECURE)
+        self._note_insecure(settings)
         self._is_closed = False
         self._numbers = itertools.count()
         self._not_begun: dict[int, str] = {}
+
+    def _note_insecure(self, settings: Settings) -> None:
+        if settings.insecure and any(root.startswith("https:") for root in settings.roots):
+            self._on_note(_INSECURE)
 
     @property
     def base_url(self) -> str:

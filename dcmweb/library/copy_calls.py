@@ -68,6 +68,9 @@ class CopyCalls(ClientBase):
             check_target(target)
         other = read_destination(destination, self.settings)
 
+        if not self.settings.insecure:  # then it was said already
+            self._note_insecure(other)
+
         def begin(context: RunContext, is_done: IsDone) -> Outcomes:
             with connected(other, context) as there:
                 yield from copy(context, there, targets, is_done if manifest else None, options)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Dcmweb, Result, make_instance, make_series
+from tests.conftest import Dcmweb, Result, make_instance, make_series, write_files
 from tests.functional.archive import Archive, Scripted, sent_parts
+from tests.functional.archives import GOOGLE, running
 from tests.functional.origin import Answer, Request, serving
 from tests.functional.storing import posts, taking
 
@@ -235,3 +236,19 @@ def test_the_same_instance_twice_in_a_stream_is_sent_once(dcmweb: Dcmweb) -> Non
     assert result.code == 0
     assert "stored 3," in result.last
     assert sum(len(sent_parts(request)) for request in posts(new)) == 3
+
+
+@pytest.mark.parametrize("mode", [[], ["-m"]])
+def test_from_the_face_of_google_to_the_standard_one_and_back(
+    dcmweb: Dcmweb, tmp_path: Path, mode: list[str]
+) -> None:
+    write_files(tmp_path / "old", ALL)
+    with running(tmp_path / "old", "--strict") as old, running(tmp_path / "new") as new:
+        there = dcmweb(*mode, f"{old.root}/{GOOGLE}", "copy", new.url, "--verify")
+        assert sorted(new.files().values()) == sorted(ALL)
+        with running(tmp_path / "last", "--strict") as last:
+            back = dcmweb(*mode, new.url, "copy", f"{last.root}/{GOOGLE}", "--verify")
+            assert sorted(last.files().values()) == sorted(ALL)
+    assert (there.code, back.code) == (0, 0)
+    assert "the server lists 15 of 15" in there.err
+    assert "the server lists 15 of 15" in back.err
