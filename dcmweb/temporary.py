@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -165,6 +164,8 @@ def using_temporary_database() -> Iterator[None]:
 
     SQLite picks the folder: that in SQLITE_TMPDIR or TMPDIR, /var/tmp, or /tmp.
     """
+    import sqlite3
+
     try:
         yield
     except sqlite3.OperationalError as error:

@@ -13,20 +13,9 @@ from typing import Any, NoReturn
 import click
 
 from dcmweb import __version__
-from dcmweb.cli.check import check
-from dcmweb.cli.config import config
+from dcmweb.cli.commands import LOCAL, Commands
 from dcmweb.cli.console import Console, ReaderGone
-from dcmweb.cli.copy import copy
-from dcmweb.cli.delete import delete
-from dcmweb.cli.demo import demo
-from dcmweb.cli.manifest import manifest
 from dcmweb.cli.options import URL_VARIABLE, Invocation, common_options
-from dcmweb.cli.ping import ping
-from dcmweb.cli.retrieve import retrieve
-from dcmweb.cli.search import search
-from dcmweb.cli.serve import serve
-from dcmweb.cli.store import store
-from dcmweb.cli.wait import wait
 from dcmweb.errors import DcmwebError, ExitCode, Interrupted
 
 
@@ -42,7 +31,7 @@ class BaseUrlGroup(click.Group):
             ctx.obj.is_addressed = True
             more, rest = self._split_options(ctx, rest[1:])
             options += more
-        if given and rest and rest[0] not in LOCAL_COMMANDS:
+        if given and rest and rest[0] not in LOCAL:
             ctx.obj.go_to(given)
             if ctx.obj.profile:
                 ctx.default_map = {name: dict(ctx.obj.profile.values) for name in self.commands}
@@ -60,7 +49,7 @@ class BaseUrlGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Report what is missing; click would call BASE_URL an unknown command."""
-        is_local = args[0] in LOCAL_COMMANDS
+        is_local = args[0] in LOCAL
         if is_local and ctx.obj.is_addressed:
             raise click.UsageError(f"{args[0]} takes no BASE_URL")
         if not is_local and not ctx.obj.base_url and not {"--help", "-h"} & set(args):
@@ -106,12 +95,7 @@ def cli(**_options: Any) -> None:
     """
 
 
-for command in (
-    *(store, search, retrieve, delete, copy, check, wait, ping),
-    *(config, manifest, serve, demo),
-):
-    cli.add_command(command)
-LOCAL_COMMANDS = ("config", "manifest", "serve", "demo")  # which take no BASE_URL
+cli.commands = Commands()
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from dcmweb.dicom.resources import Target
 from dcmweb.library.arguments import AnyPath, Targets, member, read_targets
 from dcmweb.library.base import ClientBase
-from dcmweb.library.destination import read_destination
 from dcmweb.library.runs import Transfer
 from dcmweb.library.store_calls import WhatIfExists, WhatOnError
 from dcmweb.settings import Settings
@@ -48,6 +47,7 @@ class CopyCalls(ClientBase):
         `media_type` and `shard` are those of `retrieve`, all others those of `store`. What the file
         `manifest` says is done is not retrieved again.
         """
+        from dcmweb.library.destination import read_destination
         from dcmweb.library.other_side import connected
         from dcmweb.transactions.copy.options import CopyOptions
         from dcmweb.transactions.copy.run import check_target, copy

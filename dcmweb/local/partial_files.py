@@ -307,7 +307,8 @@ def check_links(folder: str, below: str) -> None:
             status = os.lstat(windows.long_path(place))
         except FileNotFoundError:
             return
-        is_link = stat.S_ISLNK(status.st_mode) or hasattr(status, "st_reparse_tag")
+        # A junction of Windows is not a symbolic link, but has a tag of its own.
+        is_link = stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_reparse_tag", 0))
         if is_link and leads_out(place, folder):
             raise OSError(errno.ELOOP, "a symbolic link there leads out of the folder", place)
 

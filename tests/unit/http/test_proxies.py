@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 
 import pytest
@@ -73,6 +74,7 @@ def test_the_option_counts_before_the_environment(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"])
 def test_the_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    name = name.lower() if os.name == "nt" else name  # names have no case there
     monkeypatch.setenv(name, "SOCKS5://127.0.0.1:9")
     assert chosen(URL) == ("socks5://127.0.0.1:9", name)
     monkeypatch.setenv(name, "ftp://127.0.0.1:9")
