@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 from dcmweb.errors import LocalError
 from dcmweb.sources import RandomReader, Stamp
 
 _PIECE = 256 * 1024
+_NO_STAMP = Stamp(0, 0)  # of what never changes
 _HINT = "set TMPDIR to a folder that can be written and has room"
 
 
@@ -61,7 +63,7 @@ class Spool:
         self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - see `close`
         self._size = 0
 
-    def keep(self, path: str, stamp: Stamp, pieces: Iterable[bytes]) -> Kept:
+    def keep(self, path: str, stamp: Stamp, pieces: Iterable[bytes | memoryview]) -> Kept:
         """Keep the bytes of a file. Errors as of the pieces, LocalError if there is no room."""
         start, size = self._size, 0
         for piece in pieces:
@@ -108,6 +110,52 @@ class Kept:
 
     def check(self) -> None:
         """Do nothing, as the bytes cannot change."""
+
+    def close(self) -> None:
+        """Forget all that is in the spool."""
+        self.spool.close()
+
+
+@dataclass
+class Held:
+    """Bytes that are held in memory until they are let go of."""
+
+    data: bytes
+    stamp: Stamp
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes."""
+        for at in range(0, len(self.data), _PIECE):
+            yield self.data[at : at + _PIECE]
+
+    def open(self) -> BinaryIO:
+        """Return a stream of the bytes."""
+        return io.BytesIO(self.data)
+
+    def check(self) -> None:
+        """Do nothing, as the bytes cannot change."""
+
+    def close(self) -> None:
+        """Forget the bytes."""
+        self.data = b""
+
+
+def keep(pieces: Iterable[bytes | memoryview], in_memory: int) -> Held | Kept:
+    """Keep bytes: in memory up to a limit, in a temporary file beyond, until nobody needs them.
+
+    Errors as of the pieces, LocalError if there is no room.
+    """
+    rest, start = iter(pieces), bytearray()
+    for piece in rest:
+        start += piece
+        if len(start) > in_memory:
+            return Spool(1).keep("", _NO_STAMP, chain([memoryview(start)], rest))
+    return Held(bytes(start), _NO_STAMP)
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dcmweb.errors import ExitCode
 from dcmweb.http.media_types import EXTENSIONS, OTHER_EXTENSION
-from dcmweb.settings.options import OPTIONS, Group
+from dcmweb.settings.options import DESTINATION_OPTIONS, OPTIONS, Group, Option
 from dcmweb.settings.servers import SERVERS, Deletion, Server
 from dcmweb.transactions.store.failure_reasons import FAILURES, WARNINGS, Reason
 from dcmweb.transactions.store.resend import TABLE
@@ -118,14 +118,17 @@ def _server_use() -> str:
 
 
 def _options(group: Group) -> str:
+    return _rows(one for one in OPTIONS if one.group is group and not one.commands)
+
+
+def _rows(options: Iterable[Option]) -> str:
     rows = []
-    for option in OPTIONS:
-        if option.group is group and not option.commands:
-            long = "" if option.short == "m" else f"--{option.name}"
-            names = filter(None, [f"-{option.short}" if option.short else "", long])
-            shown = ", ".join(f"`{f'{name} {option.metavar}'.strip()}`" for name in names)
-            more = f" By default {option.default}." if option.default is not None else ""
-            rows.append((shown, f"`{option.variable}`", f"{option.help}{more}"))
+    for option in options:
+        long = "" if option.short == "m" else f"--{option.name}"
+        names = filter(None, [f"-{option.short}" if option.short else "", long])
+        shown = ", ".join(f"`{f'{name} {option.metavar}'.strip()}`" for name in names)
+        more = f" By default {option.default}." if option.default is not None else ""
+        rows.append((shown, f"`{option.variable}`", f"{option.help}{more}"))
     return _table("option | variable | meaning", rows)
 
 
@@ -133,6 +136,7 @@ TABLES = {
     "options-transfer": lambda: _options(Group.TRANSFER),
     "options-credentials": lambda: _options(Group.CREDENTIALS),
     "options-connection": lambda: _options(Group.CONNECTION),
+    "options-destination": lambda: _rows(DESTINATION_OPTIONS),
     "servers": _servers,
     "server-use": _server_use,
     "resend": _resend,

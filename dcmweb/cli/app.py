@@ -90,6 +90,7 @@ def cli(**_options: Any) -> None:
     dcmweb http://localhost:8042/dicom-web search studies PatientName=Doe*
     dcmweb http://localhost:8042/dicom-web retrieve studies/1.2.3 --output ./data
     dcmweb http://localhost:8042/dicom-web delete studies/1.2.3
+    dcmweb http://localhost:8042/dicom-web copy http://other:8042/dicom-web
     dcmweb http://localhost:8042/dicom-web check ./images
     dcmweb http://localhost:8042/dicom-web ping
 

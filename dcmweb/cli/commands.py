@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-WITH_SERVER = ("store", "search", "retrieve", "delete", "check", "wait", "ping")
+WITH_SERVER = ("store", "search", "retrieve", "delete", "copy", "check", "wait", "ping")
 LOCAL = ("config", "manifest", "serve", "demo")  # which take no BASE_URL
 
 

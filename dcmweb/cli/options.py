@@ -19,8 +19,8 @@ from dcmweb.cli.text import visible
 from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.settings import AuthScheme, Settings
 from dcmweb.settings.base_url import parse_base_url
-from dcmweb.settings.credentials import SECRETS
-from dcmweb.settings.options import BY_KEY, Kind, settings_from
+from dcmweb.settings.credentials import SECRETS, VARIABLES
+from dcmweb.settings.options import BY_KEY, Kind, Option, settings_from
 from dcmweb.transfer.stop import Stop
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _settings(ctx: click.Context, shared: Mapping[str, Any]) -> Settings:
     """Make settings of options, variables and the profile; ask for passwords that are missing."""
     invocation: Invocation = ctx.obj
     values = in_force(ctx, shared)
-    return settings_from(invocation.base_url, _with_passwords(invocation.base_url, values))
+    return settings_from(invocation.base_url, ask_for_passwords(invocation.base_url, values))
 
 
 def in_force(ctx: click.Context, shared: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,13 +151,18 @@ def in_force(ctx: click.Context, shared: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         option = BY_KEY[key]
         if option.kind is Kind.FILE:
-            is_there = os.path.exists if option.key == "ca_bundle" else _is_readable
-            if not is_there(value):
-                raise UsageError(f"--{option.name}: there is no file {value}")
+            check_file(option, value, option.name)
     for name in SECRETS:
         _choose_source(ctx, invocation.profile, name, values)
-    _take_password_of_user(values)
+    take_password_of_user(values)
     return values
+
+
+def check_file(option: Option, value: str, name: str) -> None:
+    """Raise UsageError if there is no file for an option that reads one."""
+    is_there = os.path.exists if option.key == "ca_bundle" else _is_readable
+    if not is_there(value):
+        raise UsageError(f"--{name}: there is no file {value}")
 
 
 def _choose_source(
@@ -185,11 +190,11 @@ def _choose_source(
         values[name] = of_profile
 
 
-def _is_set(secret: str) -> bool:
-    return f"DCMWEB_{secret.upper()}" in os.environ
+def _is_set(secret: str, variables: str = VARIABLES) -> bool:
+    return f"{variables}{secret.upper()}" in os.environ
 
 
-def _take_password_of_user(values: dict[str, Any]) -> None:
+def take_password_of_user(values: dict[str, Any]) -> None:
     """Read `NAME:PASSWORD`, which the old tools have."""
     user, separator, password = values.get("user", "").partition(":")
     if separator and user:
@@ -200,27 +205,30 @@ def _take_password_of_user(values: dict[str, Any]) -> None:
             values["password"] = password
 
 
-def _with_passwords(base_url: str, values: dict[str, Any]) -> dict[str, Any]:
+def ask_for_passwords(
+    base_url: str, values: dict[str, Any], variables: str = VARIABLES
+) -> dict[str, Any]:
     """Ask in a terminal for the passwords that are not known: of a user, of a private key."""
     user, password = values.get("user", ""), ""
     if not user:
         _, user, password = parse_base_url(base_url)
     scheme = values.get("auth", AuthScheme.AUTO.value)
     if user and not password and scheme in _WITH_PASSWORD:
-        _ask(values, "password", f"Password of {visible(user)}")
+        _ask(values, "password", f"Password of {visible(user)}", variables)
     if (cert := values.get("cert", "")) and sys.stdin.isatty():
         from dcmweb.http.client_certificate import needs_password
 
         key = values.get("key", "")
         if needs_password(cert, key):
-            _ask(values, "key_password", f"Password of the private key in {visible(key or cert)}")
+            words = f"Password of the private key in {visible(key or cert)}"
+            _ask(values, "key_password", words, variables)
     return values
 
 
 _WITH_PASSWORD = (AuthScheme.AUTO.value, AuthScheme.BASIC.value, AuthScheme.DIGEST.value)
 
 
-def _ask(values: dict[str, Any], name: str, words: str) -> None:
+def _ask(values: dict[str, Any], name: str, words: str, variables: str) -> None:
     is_known = any(values.get(f"{name}{end}") for end in ("", "_file", "_command"))
-    if not is_known and not _is_set(name) and sys.stdin.isatty():
+    if not is_known and not _is_set(name, variables) and sys.stdin.isatty():
         values[name] = str(click.prompt(words, hide_input=True, err=True))

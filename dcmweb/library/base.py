@@ -80,11 +80,14 @@ class ClientBase:
         from dcmweb.http.transport import Transport
 
         self._transport = Transport(settings)
-        if settings.insecure and any(root.startswith("https:") for root in settings.roots):
-            self._on_note(_INSECURE)
+        self._note_insecure(settings)
         self._is_closed = False
         self._numbers = itertools.count()
         self._not_begun: dict[int, str] = {}
+
+    def _note_insecure(self, settings: Settings) -> None:
+        if settings.insecure and any(root.startswith("https:") for root in settings.roots):
+            self._on_note(_INSECURE)
 
     @property
     def base_url(self) -> str:
@@ -144,7 +147,7 @@ class ClientBase:
         return run
 
     def _manifest(
-        self, command: str, path: AnyPath, *, writes: bool, shard: str = ""
+        self, command: str, path: AnyPath, *, writes: bool, shard: str = "", destination: str = ""
     ) -> OpenManifest | None:
         if not (file := read_path(path, "manifest")):
             return None
@@ -153,7 +156,8 @@ class ClientBase:
 
         # Files keep their name in the manifest wherever a run is started.
         name = record_name if command == "store" else str
-        return partial(Manifest, file, self.base_url, command, name, shard=shard, writes=writes)
+        bound = {"shard": shard, "destination": destination}
+        return partial(Manifest, file, self.base_url, command, name, writes=writes, **bound)
 
 
 def find_root(client: ClientBase, failed: DcmwebError) -> str:

@@ -25,6 +25,7 @@ from dcmweb.library.arguments import (
     read_resources,
     read_targets,
 )
+from dcmweb.library.copy_calls import CopyCalls
 from dcmweb.library.runs import OnProgress, Rows, Run, SearchRows, Transfer
 from dcmweb.library.store_calls import StoreCalls, WhatOnError
 from dcmweb.settings import ADAPTIVE_WORKERS, AuthScheme, Credentials, Settings
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Client(StoreCalls):
+class Client(StoreCalls, CopyCalls):
     """A user agent of one origin server (PS3.18 section 3.6); safe to be used by many threads.
 
     Each call returns a run, which does nothing until it is iterated over or waited for. Runs share

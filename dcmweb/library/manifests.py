@@ -82,7 +82,7 @@ class Manifests:
         header = next(events, None)
         if header is None:
             raise UsageError(f"{path} is not a manifest: it is empty", "choose another file")
-        run = str(header.get("base_url")), str(header.get("command"))
+        run = str(header.get("base_url")), _command(header)
         shards = self._shards.setdefault(run, {})
         shard = str(header.get("shard") or "")
         if shard and shards.get(shard, path) != path:
@@ -152,6 +152,12 @@ def add_up(paths: Iterable[str]) -> list[ManifestSummary]:
     """Read manifests, and add up what they say for each server and command."""
     with closing(Manifests(paths)) as manifests:
         return manifests.summaries()
+
+
+def _command(header: dict[str, Any]) -> str:
+    """Return what a manifest is of, with the server that was copied to."""
+    command, destination = str(header.get("command")), header.get("destination")
+    return f"{command} to {destination}" if destination else command
 
 
 def _run(run: tuple[str, str]) -> str:

@@ -46,9 +46,12 @@ def settings_of_other_server(first: Settings, given: str) -> Settings:
             first,
             base_url=given,
             credentials=none,
-            qido_root="",  # those of the first server are not its own
+            qido_root="",  # what is said of the first server does not hold for it
             wado_root="",
             stow_root="",
+            server="",
+            stow_form="",
+            page_size=0,
         )
     scheme = _scheme_of(other)
     return replace(other, credentials=replace(other.credentials, scheme=scheme))
@@ -155,13 +158,20 @@ def comparison(
 def opened(
     other: Settings | Files | ManifestFiles, context: RunContext
 ) -> Iterator[RunContext | Files | ManifestFiles]:
-    """Connect to another server for the time of a block; leave everything else as it is.
+    """Connect to another server for the time of a block; leave everything else as it is."""
+    if isinstance(other, Settings):
+        with connected(other, context) as there:
+            yield there
+    else:
+        yield other
+
+
+@contextmanager
+def connected(other: Settings, context: RunContext) -> Iterator[RunContext]:
+    """Connect to another server for the time of a block.
 
     What stops the run of the first server stops that of the other.
     """
-    if not isinstance(other, Settings):
-        yield other
-        return
     from dcmweb.http.transport import Transport
     from dcmweb.transactions.context import RunContext
 

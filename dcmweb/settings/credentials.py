@@ -11,6 +11,8 @@ from dcmweb.errors import UsageError
 from dcmweb.settings.checks import check_text
 
 SECRETS = ("password", "token", "client_secret", "key_password")
+VARIABLES = "DCMWEB_"  # how variables begin that hold secrets
+VARIABLES_OF_DESTINATION = "DCMWEB_TO_"  # those of a server that is copied to
 _LEFT_OUT = "\0left out"  # in a pickle, in place of a value that was given as such
 
 
@@ -43,11 +45,12 @@ class Secret:
     value: str = field(default="", repr=False)
     file: str = ""
     command: str = ""
+    variables: str = VARIABLES
 
     @property
     def variable(self) -> str:
         """The environment variable that can hold the secret."""
-        return f"DCMWEB_{self.name.upper()}"
+        return f"{self.variables}{self.name.upper()}"
 
     @property
     def option(self) -> str:
@@ -74,6 +77,7 @@ class Credentials:
     parameters. A value of `@FILE` is read from a file, one of `$NAME` from a variable.
     `options` are names and values for a scheme that another package brings, or parameters of the
     request for an OAuth2 token.
+    `variables` is how the names of variables begin in which secrets are looked for.
     """
 
     scheme: AuthScheme | str = AuthScheme.AUTO
@@ -102,6 +106,7 @@ class Credentials:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    variables: str = VARIABLES
 
     def __post_init__(self) -> None:
         """Check that all is text; what it is instead is not shown."""
@@ -121,7 +126,7 @@ class Credentials:
     def secret(self, name: str) -> Secret:
         """Return where one of the secrets comes from."""
         value, file, command = (getattr(self, f"{name}{end}") for end in ("", "_file", "_command"))
-        return Secret(name, value, file, command)
+        return Secret(name, value, file, command, self.variables)
 
     def __repr__(self) -> str:
         """Show what was given, without secrets."""

@@ -6,13 +6,14 @@ profiles and the documentation are made from this table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
 from dcmweb.errors import UsageError
-from dcmweb.settings.credentials import AuthScheme, Credentials
+from dcmweb.settings.credentials import VARIABLES, VARIABLES_OF_DESTINATION, AuthScheme, Credentials
 from dcmweb.settings.servers import NAMES, StowForm
 from dcmweb.settings.settings import ADAPTIVE_WORKERS, MOST_ROWS, MOST_WORKERS, Settings
 
@@ -161,7 +162,7 @@ OPTIONS: tuple[Option, ...] = (
         "What to do with an instance that the server has: skip it, replace it where the bytes "
         "differ, or fail.",
         choices=IF_EXISTS,
-        commands=("store",),
+        commands=("store", "copy"),
         field="",
     ),
     _transfer(
@@ -322,6 +323,31 @@ OPTIONS: tuple[Option, ...] = (
 )
 
 BY_KEY = {option.key: option for option in OPTIONS}
+
+# Of two servers, the one that is copied to has options of its own for these.
+_OF_EACH_SERVER = (
+    *("ca-bundle", "insecure", "proxy", "server"),
+    *("qido-root", "wado-root", "stow-root", "orthanc-api"),
+)
+TO = "to-"  # before the names of these
+
+
+def to_destination(text: str) -> str:
+    """Name the options and variables of the server that is copied to in their place."""
+    return re.sub(r"--(?=[a-z])", f"--{TO}", text).replace(VARIABLES, VARIABLES_OF_DESTINATION)
+
+
+DESTINATION_OPTIONS = tuple(
+    replace(
+        option,
+        name=f"{TO}{option.name}",
+        short="",
+        help=f"Destination: {to_destination(option.help[0].lower() + option.help[1:])}",
+        commands=("copy",),
+    )
+    for option in OPTIONS
+    if option.group is Group.CREDENTIALS or option.name in _OF_EACH_SERVER
+)
 _OF_CREDENTIALS = {one.name for one in fields(Credentials)}
 
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.locks import Locking, try_lock
 from dcmweb.temporary import using_temporary_database
-from dcmweb.transfer.outcomes import Event, Outcome, Status, as_event
+from dcmweb.transfer.outcomes import ANY_SIZE, Event, Outcome, Status, as_event
 
 VERSION = 1
 _HEADER = "manifest"
@@ -34,7 +34,7 @@ class Manifest:
     Its lines are kept in a temporary database, so that memory does not grow with their number.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is bound to, each thing by its name
         self,
         path: str,
         base_url: str,
@@ -42,6 +42,7 @@ class Manifest:
         name: Callable[[str], str] = str,
         *,
         shard: str = "",
+        destination: str = "",
         writes: bool = True,
     ) -> None:
         """Open the file and read it; create it if it does not exist and the run `writes` to it.
@@ -57,6 +58,7 @@ class Manifest:
             "version": VERSION,
             "base_url": base_url,
             "command": command,
+            **({"destination": destination} if destination else {}),
             **({"shard": shard} if shard else {}),
         }
         self._lock = Lock()
@@ -138,7 +140,7 @@ class Manifest:
         """Raise UsageError for a manifest of something else."""
         if header.get("type") != _HEADER:
             raise UsageError(f"{self._path} is not a manifest", "choose another file")
-        for name in ("version", "base_url", "command", "shard"):
+        for name in ("version", "base_url", "command", "destination", "shard"):
             if header.get(name) != self._binding.get(name):
                 raise UsageError(
                     f"the manifest {self._path} is of {name} {header.get(name, 'none')}",
@@ -146,11 +148,14 @@ class Manifest:
                 )
 
     def is_done(self, item: str, size: int, mtime_ns: int) -> bool:
-        """Return True if an item was done before and has not changed since."""
+        """Return True if an item was done before and has not changed since.
+
+        A size of ANY_SIZE is not compared, as that of an instance that a server lists.
+        """
         with self._lock:
             row = self._known.execute(
-                "SELECT good AND size = ? AND mtime_ns = ? FROM known WHERE item = ?",
-                (size, mtime_ns, _key(self._name(item))),
+                "SELECT good AND ? IN (size, ?) AND mtime_ns = ? FROM known WHERE item = ?",
+                (size, size if size == ANY_SIZE else None, mtime_ns, _key(self._name(item))),
             ).fetchone()
         return bool(row and row[0])
 

@@ -122,6 +122,7 @@ Outcomes = Generator[Outcome, None, None]
 # Returns True if an earlier run has done an item, by its name, its size in bytes, and the time when
 # its file was last changed, in nanoseconds.
 IsDone = Callable[[str, int, int], bool]
+ANY_SIZE = -1  # bytes, for an item whose size is not known
 
 
 def nothing_is_done(_item: str, _size: int, _mtime_ns: int) -> bool:

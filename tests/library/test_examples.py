@@ -27,8 +27,11 @@ def test_an_example(
     monkeypatch.chdir(tmp_path)
     if "pandas" in example:
         pytest.importorskip("pandas")
-    with serving(archive) as origin:
+    other = Archive()
+    with serving(archive) as origin, serving(other) as new:
         code = example.replace("http://localhost:8042/dicom-web", origin.url)
+        code = code.replace("http://old:8042/dicom-web", origin.url)
+        code = code.replace("http://new:8042/dicom-web", new.url)
         script = tmp_path / "example.py"
         script.write_text(code, encoding="utf-8")
         # In a module of its own, as processes that are started want it.
@@ -38,6 +41,8 @@ def test_an_example(
         assert printed == "4 None\n"
     if "pandas" in example:
         assert "secret-id-17" in printed
+    if "client.copy" in example:
+        assert other.files == {key: archive.files[key] for key in archive.matching("studies/1.2.3")}
     if "fetch_study" in example:
         assert len(list((tmp_path / "work").rglob("*.dcm"))) == 3
 

@@ -17,6 +17,7 @@ from dcmweb.transactions.check.inventory import Inventory, Side, Study
 from dcmweb.transactions.check.so_far import SoFar
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_jobs import unusable
+from dcmweb.transactions.retrieve.instance_parts import FolderReceiver
 from dcmweb.transactions.retrieve.instances import InstanceRetriever
 from dcmweb.transactions.retrieve.output import Destination
 from dcmweb.transactions.search.listing import Lister
@@ -82,9 +83,10 @@ class Server:
         Files are removed as soon as their digest is made.
         """
         with temporary_folder() as folder:
-            retriever = InstanceRetriever(
+            receiver = FolderReceiver(
                 self.context, Destination(LocalFolder(folder)), DICOM_AS_STORED
             )
+            retriever = InstanceRetriever(self.context, receiver)
             for job in retriever.jobs(study.resource, spread=False):
                 for outcome in job():
                     if outcome.status is not Status.RETRIEVED:

@@ -62,7 +62,7 @@ class BulkDataRetriever:
         name = safe_name(rest.replace("/", "-"))
         if not resource.instance:
             return folder_path(resource) + name
-        found = described(self._context, resource, layout, {})
+        found = described(self._context, resource, layout.tags, {})
         return f"{layout.place(resource, found)}_{name}"
 
     def _all_of(self, instance: Resource, _row: Dataset) -> Iterator[Outcome]:

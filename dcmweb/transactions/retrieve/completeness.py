@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, ProtocolError
+from dcmweb.transactions.retrieve.receiving import Intake
 
 FEW = 10  # instances that are fetched one by one rather than in a stream with others
 
@@ -16,6 +17,7 @@ class ReceivedInstances:
 
     resource: Resource
     count: int | None
+    intake: Intake
     instances: set[Resource] = field(default_factory=set)
     uids: set[str] = field(default_factory=set)  # their SOP Instance UIDs
     problem: DcmwebError | None = None
@@ -36,7 +38,9 @@ class ReceivedInstances:
     def part(self, series: Resource, count: int | None) -> ReceivedInstances:
         """Return what was received of one series."""
         came = {one for one in self.instances if one.series == series.series}
-        return ReceivedInstances(series, count, came, {one.instance for one in came}, self.problem)
+        return ReceivedInstances(
+            series, count, self.intake, came, {one.instance for one in came}, self.problem
+        )
 
     @property
     def is_complete(self) -> bool:

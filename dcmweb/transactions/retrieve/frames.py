@@ -108,7 +108,7 @@ class FrameRetriever:
         self, resource: Resource, row: Dataset, fetch: _Fetch, attempts: FrameAttempts
     ) -> Iterator[Outcome]:
         layout = self._destination.layout
-        row = described(self._context, resource, layout, row)
+        row = described(self._context, resource, layout.tags, row)
         stem = layout.place(resource.without_frames, row)
         yield from self._missing(resource, stem, fetch, attempts)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import BinaryIO
 
 from dcmweb.dicom import json_model, part10
+from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import (
@@ -22,7 +23,7 @@ from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part
 from dcmweb.http.response import Response
-from dcmweb.local.partial_files import distinguishing_suffix, writing_into
+from dcmweb.local.partial_files import distinguishing_suffix, folder_path, writing_into
 from dcmweb.transactions.accept import (
     REFUSALS,
     ask,
@@ -33,6 +34,7 @@ from dcmweb.transactions.accept import (
 )
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.output import Destination, Saver, blocked, moved, outcome_of
+from dcmweb.transactions.retrieve.receiving import Intake, Received
 from dcmweb.transactions.retrieve.transfer_syntax import note_other_syntax
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -46,25 +48,16 @@ _SIGNATURES = (
 )
 
 
-class Receiver:
-    """Requests instances and writes them into a folder."""
+class Requests:
+    """Asks for instances: studies and series as streams, instances as a whole."""
 
-    def __init__(self, context: RunContext, destination: Destination, wanted: MediaType) -> None:
+    def __init__(
+        self, context: RunContext, wanted: MediaType, check_space: Callable[[int], None]
+    ) -> None:
         self._context = context
-        self._folder = destination.folder
-        self._layout = destination.layout
-        self._saver = Saver(context, destination)
         self._wanted = wanted
+        self._check_space = check_space
         self._has_streams = True  # until it refuses them in all forms
-
-    def one(self, resource: Resource) -> Outcome:
-        """Retrieve one instance. Raises its error."""
-        with self.open(resource) as response:
-            outcomes = [
-                self.save(part, resource, ends=ends) for part, ends in parts_and_ends(response)
-            ]
-            response.finish()
-        return outcomes[0][0]
 
     def open(self, resource: Resource) -> Response:
         """Ask for a resource; where the server has no multipart, for an instance as a whole."""
@@ -88,11 +81,71 @@ class Receiver:
                 self._has_streams = False
             raise
         try:
-            self._folder.check_space(response.size or 0)
+            self._check_space(response.size or 0)
         except LocalError:
             response.close()
             raise
         return response
+
+
+class FolderReceiver:
+    """Receives instances into a folder."""
+
+    def __init__(self, context: RunContext, destination: Destination, wanted: MediaType) -> None:
+        self._context = context
+        self._destination = destination
+        self._folder = destination.folder
+        self._layout = destination.layout
+        self._saver = Saver(context, destination)
+        self._wanted = wanted
+        self.requests = Requests(context, wanted, self._folder.check_space)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The attributes that decide where an instance goes."""
+        return self._layout.tags
+
+    @property
+    def skips(self) -> bool:
+        """Whether some instances may be there already."""
+        return self._destination.skip_policy is not None
+
+    def may_have(self, resource: Resource) -> bool:
+        """Return True if some of a study or series may have been retrieved before."""
+        if not self.skips or not self._layout.is_default:
+            return self.skips
+        return self._folder.may_have(folder_path(resource))
+
+    def there(self, instance: Resource, row: Dataset) -> Outcome | None:
+        """Return the outcome of an instance that need not be retrieved; None if it must be."""
+        if not self.skips:
+            return None
+        place = self._layout.place(instance, row) + _EXTENSION
+        return self._destination.there(str(instance), instance, [place])
+
+    def intake(self) -> FolderReceiver:
+        """Return what takes the instances of one job."""
+        return self
+
+    def receive(self, part: Part, asked: Resource, *, ends: bool = True) -> Received:
+        """Write an instance; as `save`."""
+        outcome, found = self.save(part, asked, ends=ends)
+        return Received(found, outcome)
+
+    def keep(self, received: Received) -> Iterator[Outcome]:
+        """Yield the outcome of an instance, which has its place already."""
+        if received.outcome is not None:
+            yield received.outcome
+
+    def all_of(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """Return the outcomes of a job as they are."""
+        return outcomes
+
+    def one(self, resource: Resource) -> Outcome:
+        """Retrieve one instance. Raises its error."""
+        received = receive_one(self.requests, self, resource)
+        assert received.outcome is not None  # noqa: S101 - see `receive`
+        return received.outcome
 
     def save(self, part: Part, asked: Resource, *, ends: bool = True) -> tuple[Outcome, Resource]:
         """Write an instance beside its place, check it, and give it its name.
@@ -101,7 +154,9 @@ class Receiver:
         the file, that is the outcome of an instance of many.
         """
         with self._saver.writing(part.body) as file:
-            found, syntax = check(file, part, asked, ends)
+            with file.reader() as reader:
+                found, identity = check(reader, file.size, part, asked, ends)
+            syntax = identity.transfer_syntax
             wanted = self._wanted.parameters.get("transfer-syntax", "")
             note = note_other_syntax(self._context, wanted, syntax)
             stamp = file.stamp
@@ -140,6 +195,16 @@ class Receiver:
             return not file.is_same_as(place)
 
 
+def receive_one(requests: Requests, intake: Intake, resource: Resource) -> Received:
+    """Ask for one instance, and receive it. Raises its error."""
+    with requests.open(resource) as response:
+        received = [
+            intake.receive(part, resource, ends=ends) for part, ends in parts_and_ends(response)
+        ]
+        response.finish()
+    return received[0]
+
+
 def parts(response: Response) -> Iterator[Part]:
     """Yield the instances in an answer."""
     return (part for part, _ in parts_and_ends(response))
@@ -165,29 +230,29 @@ def _something_else(response: Response) -> ProtocolError | None:
     return wrong_kind(response, "DICOM instances")
 
 
-def check(file: NewFile, part: Part, asked: Resource, ends: bool) -> tuple[Resource, str]:
+def check(
+    reader: BinaryIO, size: int, part: Part, asked: Resource, ends: bool
+) -> tuple[Resource, Identity]:
     """Check that a file is the instance that was asked for, and whole.
 
-    Returns what it is, and its transfer syntax.
+    Returns what it was asked for as, and what it says that it is.
 
     The delimiter decides where a part ends. Where another length was declared, or nothing tells
     the end, the structure of the file must show that it is whole.
     """
-    with file.reader() as reader:
-        identity = _identify(reader, asked, ends)
-        found = identity.resource
-        if part.declared_size not in (None, file.size) or not ends:
-            missing = part10.find_missing_end(reader, doubted=not ends)
-            if missing:
-                raise IncompletePayload(f"what the server sent is cut short: {missing}")
-        if asked.instance and found.instance != asked.instance:
-            raise ProtocolError(f"the server sent instance {found.instance} instead")
-        if found.study and found.study != asked.study:
-            raise ProtocolError(f"the server sent an instance of study {found.study}")
-        if asked.series and found.series and found.series != asked.series:
-            raise ProtocolError(f"the server sent an instance of series {found.series}")
-    resource = Resource(asked.study, asked.series or found.series, found.instance)
-    return resource, identity.transfer_syntax
+    identity = _identify(reader, asked, ends)
+    found = identity.resource
+    if part.declared_size not in (None, size) or not ends:
+        missing = part10.find_missing_end(reader, doubted=not ends)
+        if missing:
+            raise IncompletePayload(f"what the server sent is cut short: {missing}")
+    if asked.instance and found.instance != asked.instance:
+        raise ProtocolError(f"the server sent instance {found.instance} instead")
+    if found.study and found.study != asked.study:
+        raise ProtocolError(f"the server sent an instance of study {found.study}")
+    if asked.series and found.series and found.series != asked.series:
+        raise ProtocolError(f"the server sent an instance of series {found.series}")
+    return Resource(asked.study, asked.series or found.series, found.instance), identity
 
 
 def _identify(reader: BinaryIO, asked: Resource, ends: bool) -> Identity:

@@ -17,16 +17,15 @@ from dcmweb.errors import (
     Refused,
     Truncated,
 )
-from dcmweb.http.media_types import DICOM, EXTENSIONS, MediaType
 from dcmweb.http.multipart import Part
-from dcmweb.local.partial_files import folder_path
+from dcmweb.http.response import Response
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job, one_of_many
 from dcmweb.transactions.retrieve.completeness import ReceivedInstances
 from dcmweb.transactions.retrieve.instance_jobs import unusable
-from dcmweb.transactions.retrieve.instance_parts import Receiver, parts
+from dcmweb.transactions.retrieve.instance_parts import parts, receive_one
 from dcmweb.transactions.retrieve.metadata import described
-from dcmweb.transactions.retrieve.output import Destination
+from dcmweb.transactions.retrieve.receiving import Intake, Received, Receiver
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Status
 
@@ -38,12 +37,11 @@ _STORE = Resource()
 class InstanceRetriever:
     """Retrieves studies and series as streams, and what these lack as single instances."""
 
-    def __init__(self, context: RunContext, destination: Destination, wanted: MediaType) -> None:
+    def __init__(self, context: RunContext, receiver: Receiver) -> None:
         self._context = context
         self._engine = context.engine
-        self._destination = destination
-        self._layout = destination.layout
-        self._receiver = Receiver(context, destination, wanted)
+        self._receiver = receiver
+        self._requests = receiver.requests
         self._lister = Lister(context)
 
     def jobs(self, resource: Resource, *, spread: bool) -> Iterator[Job]:
@@ -79,14 +77,14 @@ class InstanceRetriever:
             yield unusable(_STORE)
             return
         listed = 0
-        for instance, row in self._lister.instances(parent, *self._layout.tags):
+        for instance, row in self._lister.instances(parent, *self._receiver.tags):
             listed += 1
             yield self._planned(instance, row) if instance else unusable(parent)
         if not listed:
             raise NothingMatched(f"the server lists no instances in {parent}", "check the path")
 
     def _planned(self, instance: Resource, row: Dataset) -> Outcome:
-        return self._there(instance, row) or Outcome.of(instance, Status.PLANNED)
+        return self._receiver.there(instance, row) or Outcome.of(instance, Status.PLANNED)
 
     def _series_jobs(self, study: Resource) -> Iterator[Job]:
         """Make a job for each series; one for the study if the server cannot list them."""
@@ -118,8 +116,13 @@ class InstanceRetriever:
 
         Raises the error of the stream if nothing else can be retrieved.
         """
-        received = ReceivedInstances(resource, count)
-        if self._may_be_there(resource):
+        intake = self._receiver.intake()
+        received = ReceivedInstances(resource, count, intake)
+        yield from intake.all_of(self._all_of(received))
+
+    def _all_of(self, received: ReceivedInstances) -> Iterator[Outcome]:
+        resource = received.resource
+        if self._receiver.may_have(resource):
             yield from self._what_is_there(received)
         if not received.instances or received.is_worth_a_stream:
             yield from self._stream(received)
@@ -159,18 +162,12 @@ class InstanceRetriever:
         if not received.is_complete:
             yield from self._make_good(received)
 
-    def _may_be_there(self, resource: Resource) -> bool:
-        """Whether some of a study or series may have been retrieved before."""
-        if self._destination.skip_policy is None or not self._layout.is_default:
-            return self._destination.skip_policy is not None
-        return self._destination.folder.may_have(folder_path(resource))
-
     def _what_is_there(self, received: ReceivedInstances) -> Iterator[Outcome]:
         """Count files that exist as received, and count what is missing."""
         try:
-            listing = self._lister.instances(received.resource, *self._layout.tags)
+            listing = self._lister.instances(received.resource, *self._receiver.tags)
             for instance, row in listing:
-                outcome = self._there(instance, row) if instance else None
+                outcome = self._receiver.there(instance, row) if instance else None
                 if outcome is None or instance is None:
                     received.missing += 1
                 elif received.add(instance):
@@ -178,45 +175,33 @@ class InstanceRetriever:
         except (Refused, NothingMatched, ProtocolError):
             received.missing = sys.maxsize  # unknown
 
-    def _there(self, instance: Resource, row: Dataset) -> Outcome | None:
-        """Return the outcome of an instance that need not be retrieved; None if it must be."""
-        if self._destination.skip_policy is None:
-            return None
-        place = self._layout.place(instance, row) + EXTENSIONS[DICOM]
-        return self._destination.there(str(instance), instance, [place])
-
     def _stream(self, received: ReceivedInstances) -> Iterator[Outcome]:
-        """Receive one stream; an error is noted for later."""
+        """Receive one stream, and keep what is new in it; an error is noted for later."""
         try:
-            response = self._engine.attempt(lambda: self._receiver.open(received.resource))
+            response = self._engine.attempt(lambda: self._requests.open(received.resource))
         except (Refused, NothingMatched, ProtocolError) as error:
             received.problem = error
             return
         with response:
             received.partial_content = response.is_partial
-            try:
-                for part in parts(response):
-                    yield from self._take(part, received)
-            except Interrupted:
-                raise
-            except DcmwebError as error:
-                if error.fatal or isinstance(error, LocalError):
-                    raise
-                received.problem = error
-            else:
-                response.finish()
+            # What goes wrong while an instance is kept is not an error of the stream.
+            for one in self._received(response, received):
+                if received.add(one.resource):
+                    yield from received.intake.keep(one)
 
-    def _take(self, part: Part, received: ReceivedInstances) -> Iterator[Outcome]:
-        """Write one instance of a stream; a wrong one is noted for later."""
+    def _received(self, response: Response, received: ReceivedInstances) -> Iterator[Received]:
         try:
-            outcome, found = self._receiver.save(part, received.resource)
-        except Truncated:
+            for part in parts(response):
+                if one := _taken(part, received):
+                    yield one
+        except Interrupted:
             raise
-        except ProtocolError as error:
-            received.problem = received.stranger = error
-            return
-        if received.add(found):
-            yield outcome
+        except DcmwebError as error:
+            if error.fatal or isinstance(error, LocalError):
+                raise
+            received.problem = error
+        else:
+            response.finish()
 
     def _make_good(self, received: ReceivedInstances) -> Iterator[Outcome]:
         """Retrieve one by one what the server lists and the stream lacked."""
@@ -235,7 +220,7 @@ class InstanceRetriever:
                 yield unusable(received.resource)
             elif not received.has(instance):
                 any_lacks = True
-                yield from self._one_of_many(instance)
+                yield from self._one_of_many(instance, received.intake)
         if received.stranger is not None:
             self._context.notify(f"{received.resource}: {received.stranger.message}")
         if not listed:
@@ -274,18 +259,41 @@ class InstanceRetriever:
     def _one_named(self, resource: Resource) -> Iterator[Outcome]:
         """Retrieve the instance that the user named. Raises its error."""
         row = (
-            described(self._context, resource, self._layout, {})
-            if self._destination.skip_policy
+            described(self._context, resource, self._receiver.tags, {})
+            if self._receiver.skips
             else {}
         )
-        if there := self._there(resource, row):
+        if there := self._receiver.there(resource, row):
             yield there
             return
-        yield self._engine.attempt(lambda: self._receiver.one(resource))
+        intake = self._receiver.intake()
+        yield from intake.all_of(self._one(resource, intake))
 
-    def _one_of_many(self, resource: Resource) -> Iterator[Outcome]:
-        yield from one_of_many(
-            self._engine,
-            str(resource),
-            lambda: [self._engine.attempt(lambda: self._receiver.one(resource))],
-        )
+    def _one(self, resource: Resource, intake: Intake) -> Iterator[Outcome]:
+        yield from intake.keep(self._receive_one(resource, intake))
+
+    def _one_of_many(self, resource: Resource, intake: Intake) -> Iterator[Outcome]:
+        """Retrieve an instance, and keep it; only the retrieval may fail without an end."""
+        came: list[Received] = []
+
+        def receive() -> tuple[()]:
+            came.append(self._receive_one(resource, intake))
+            return ()
+
+        yield from one_of_many(self._engine, str(resource), receive)
+        for one in came:
+            yield from intake.keep(one)
+
+    def _receive_one(self, resource: Resource, intake: Intake) -> Received:
+        return self._engine.attempt(lambda: receive_one(self._requests, intake, resource))
+
+
+def _taken(part: Part, received: ReceivedInstances) -> Received | None:
+    """Receive one instance of a stream; a wrong one is noted for later."""
+    try:
+        return received.intake.receive(part, received.resource)
+    except Truncated:
+        raise
+    except ProtocolError as error:
+        received.problem = received.stranger = error
+        return None

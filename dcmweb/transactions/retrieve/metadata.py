@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -19,7 +19,6 @@ from dcmweb.errors import (
     UsageError,
 )
 from dcmweb.http.media_types import DICOM_JSON, DICOM_XML, MediaType
-from dcmweb.local.layout import Layout
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
@@ -99,9 +98,11 @@ def describe(context: RunContext, instance: Resource) -> Dataset:
     return found.dataset
 
 
-def described(context: RunContext, instance: Resource, layout: Layout, row: Dataset) -> Dataset:
+def described(
+    context: RunContext, instance: Resource, tags: Sequence[str], row: Dataset
+) -> Dataset:
     """Get the attributes that a layout needs, unless a row of a search result has them."""
-    if all(tag in row for tag in layout.tags):
+    if all(tag in row for tag in tags):
         return row
     return describe(context, instance.without_frames)
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain, islice
 
 from dcmweb.dicom.resources import Level, Representation, Target, parse_named_target
-from dcmweb.errors import DcmwebError, Interrupted, UsageError
+from dcmweb.errors import UsageError
 from dcmweb.http.media_types import DICOM, DICOM_AS_STORED, ZIP, MediaType
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
-from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.retrieve.bulkdata import BulkDataRetriever
 from dcmweb.transactions.retrieve.frames import FrameRetriever
+from dcmweb.transactions.retrieve.instance_parts import FolderReceiver
 from dcmweb.transactions.retrieve.instances import InstanceRetriever
 from dcmweb.transactions.retrieve.metadata import METADATA_TYPES, MetadataRetriever
 from dcmweb.transactions.retrieve.options import RetrieveOptions
@@ -23,6 +22,7 @@ from dcmweb.transactions.retrieve.rendered import (
     is_rendered,
     is_whole_rendition,
 )
+from dcmweb.transactions.retrieve.target_jobs import TargetJobs
 from dcmweb.transactions.retrieve.zip_archive import ZipRetriever
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 from dcmweb.transfer.shard import Shard
@@ -42,7 +42,9 @@ def retrieve(
     context.shard = Shard.parse(options.shard)
     if not options.dry_run:
         destination.folder.prepare()
-    yield from context.engine.run(_Retrieval(context, destination, options).jobs_of_all(targets))
+    retrieval = _Retrieval(context, destination, options)
+    jobs = TargetJobs(context, retrieval.jobs, options.on_error)
+    yield from context.engine.run(jobs.of(targets))
 
 
 class _Retrieval:
@@ -51,64 +53,18 @@ class _Retrieval:
     def __init__(
         self, context: RunContext, destination: Destination, options: RetrieveOptions
     ) -> None:
-        self._engine = context.engine
-        self._shard = context.shard
         self._roots = context.settings.roots
         self._wanted = wanted = options.wanted
         self._rendering = rendering = options.rendering
         self._dry_run = options.dry_run
-        self._on_error = options.on_error
         self._layout = destination.layout
         stored = wanted if wanted and wanted.name == DICOM else DICOM_AS_STORED
-        self._instances = InstanceRetriever(context, destination, stored)
+        self._instances = InstanceRetriever(context, FolderReceiver(context, destination, stored))
         self._frames = FrameRetriever(context, destination, wanted, rendering)
         self._renditions = RenditionRetriever(context, destination, wanted, rendering)
         self._metadata = MetadataRetriever(context, destination, wanted)
         self._bulk_data = BulkDataRetriever(context, destination, wanted)
         self._zips = ZipRetriever(context, destination, wanted)
-
-    def jobs_of_all(self, targets: Iterable[Target | str]) -> Iterator[Job]:
-        """Make a job for each target; several, where there are too few targets for the workers."""
-        rest = filter(self._is_ours, targets)
-        first = list(islice(rest, self._engine.workers))
-        is_one = isinstance(targets, Sequence) and len(targets) == 1
-        are_few = is_one or len(first) < self._engine.workers
-        for target in chain(first, rest):
-            if are_few:
-                yield from self._spread(target)
-            else:
-                yield self._guarded(target, partial(self._whole, target))
-
-    def _is_ours(self, given: Target | str) -> bool:
-        """Return True for what belongs to the part that this run is for; the whole store does."""
-        if self._shard is None:
-            return True
-        try:
-            target = parse_named_target(given, *self._roots) if isinstance(given, str) else given
-        except UsageError:
-            return self._shard.has(str(given))
-        is_whole_store = not (target.resource.study or target.address)
-        return is_whole_store or self._shard.has(target.resource.study or target.address)
-
-    def _guarded(self, target: Target | str, job: Job) -> Job:
-        return partial(self._on_error.apply, self._engine, str(target), job)
-
-    def _whole(self, target: Target | str) -> Iterator[Outcome]:
-        for job in self.jobs(target, spread=False):
-            yield from job()
-
-    def _spread(self, target: Target | str) -> Iterator[Job]:
-        try:
-            for job in self.jobs(target, spread=True):
-                yield self._guarded(target, job)
-        except Interrupted:
-            raise
-        except DcmwebError as error:
-            if self._on_error is OnError.RAISE:
-                raise
-            yield partial(iter, [Outcome(Status.FAILED, str(target), reason=error.message)])
-            if self._engine.gives_up(error):
-                raise
 
     def jobs(self, given: Target | str, *, spread: bool) -> Iterator[Job]:
         """Make the jobs of a target; `spread` makes many small ones for a study."""

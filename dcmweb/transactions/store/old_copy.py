@@ -20,7 +20,7 @@ from dcmweb.sources import Source
 from dcmweb.temporary import using_temporary_files
 from dcmweb.transactions.accept import forms_of_instances
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.retrieve.instance_parts import Receiver
+from dcmweb.transactions.retrieve.instance_parts import FolderReceiver
 from dcmweb.transactions.retrieve.options import RetrieveOptions
 from dcmweb.transactions.retrieve.output import Destination
 from dcmweb.transfer.engine import Meter
@@ -122,7 +122,7 @@ class OldCopy:
         with using_temporary_files():
             os.mkdir(folder)
         options = RetrieveOptions(layout="{SOPInstanceUID}")
-        receiver = Receiver(beside, Destination.of(folder, options, None), DICOM_AS_STORED)
+        receiver = FolderReceiver(beside, Destination.of(folder, options, None), DICOM_AS_STORED)
         return context.engine.attempt(lambda: receiver.one(self._resource)).place
 
 

@@ -102,14 +102,14 @@ def _sender(context: RunContext, options: StoreOptions) -> Sender | Planner:
 
 def _run(context: RunContext, jobs: Iterator[Job], options: StoreOptions) -> Iterator[Outcome]:
     outcomes = context.engine.run(jobs)
-    yield from _verified(context, outcomes) if _verifies(options) else outcomes
+    yield from verified(context, outcomes) if _verifies(options) else outcomes
 
 
 def _verifies(options: StoreOptions) -> bool:
     return options.verify and not options.dry_run
 
 
-def _verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+def verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
     """Yield outcomes, then those of instances that the server does not list after all."""
     with closing(Verification(context)) as verification:
         count = missing = 0

@@ -1,0 +1,1 @@
+"""Copying from one origin server to another."""
