@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import UsageError
 from dcmweb.library.arguments import Paths, Resources, read_paths, read_resources
-from dcmweb.settings import AuthScheme, Credentials, Settings
+from dcmweb.settings import Credentials, Settings
+from dcmweb.settings.credentials import VARIABLES_OF_DESTINATION
 
 if TYPE_CHECKING:
     from dcmweb.transactions.check.files import Files, ManifestFiles
@@ -32,8 +33,9 @@ def settings_of_other_server(first: Settings, given: str) -> Settings:
     """Make the settings of another server, from its URL or @PROFILE, and those of the first one.
 
     The first server's credentials are not for it, nor are those in the environment. It gets the
-    user and password in its URL, or what its profile has; if it is Google, Google's own; otherwise
-    none. It shares the number of workers and, without a profile, how connections are made.
+    user and password in its URL, or what its profile has; where these lack a secret, that in a
+    variable of its own, such as DCMWEB_TO_PASSWORD. It shares the number of workers and, without a
+    profile, how connections are made.
     """
     if given.startswith(MARK):
         from dcmweb.library.profiles import read_profile
@@ -41,11 +43,10 @@ def settings_of_other_server(first: Settings, given: str) -> Settings:
         other = read_profile(given.removeprefix(MARK)).settings()
         other = replace(other, workers=first.workers, adapts=first.adapts)
     else:
-        none = Credentials(scheme=AuthScheme.AUTO)
         other = replace(
             first,
             base_url=given,
-            credentials=none,
+            credentials=Credentials(),
             qido_root="",  # what is said of the first server does not hold for it
             wado_root="",
             stow_root="",
@@ -53,46 +54,8 @@ def settings_of_other_server(first: Settings, given: str) -> Settings:
             stow_form="",
             page_size=0,
         )
-    scheme = _scheme_of(other)
-    return replace(other, credentials=replace(other.credentials, scheme=scheme))
-
-
-def _scheme_of(other: Settings) -> AuthScheme | str:
-    """Return how to authenticate with what is given for this server alone.
-
-    Raises UsageError where the environment would have to be asked for a secret: what is there is
-    for the first server.
-    """
-    given = other.credentials
-    scheme = given.scheme
-    if scheme is AuthScheme.AUTO:
-        from dcmweb.http.auth.google import is_google
-
-        if given.user:
-            scheme = AuthScheme.BASIC
-        elif not _lacks(given, "token"):
-            scheme = AuthScheme.BEARER
-        else:
-            scheme = AuthScheme.GOOGLE if is_google(other.base_url) else AuthScheme.NONE
-    needed = _NEEDED.get(scheme, "")
-    if needed and _lacks(given, needed):
-        hint = "write it as USER:PASSWORD@HOST, or give it in a profile"
-        words = needed.replace("_", " ")
-        raise UsageError(f"{other.base_url}: there is no {words} for it", hint)
-    return scheme
-
-
-_NEEDED: dict[AuthScheme | str, str] = {
-    AuthScheme.BASIC: "password",
-    AuthScheme.DIGEST: "password",
-    AuthScheme.BEARER: "token",
-    AuthScheme.OAUTH2: "client_secret",
-}
-
-
-def _lacks(given: Credentials, name: str) -> bool:
-    secret = given.secret(name)
-    return not (secret.value or secret.file or secret.command)
+    own = replace(other.credentials, variables=VARIABLES_OF_DESTINATION)
+    return replace(other, credentials=own)
 
 
 def read_other_side(other: OtherSide, first: Settings) -> Settings | Files | ManifestFiles:

@@ -421,7 +421,7 @@ def test_only_the_studies_that_are_named_are_compared(dcmweb: Dcmweb, tmp_path: 
         (["in", "--json", "--show", "equal"], "leave out"),
         (["http://127.0.0.1:1/x", "--format", "paths"], "a server has none"),
         (["http://127.0.0.1:1/x", "in"], "cannot be compared together"),
-        (["http://me@127.0.0.1:1/x"], "there is no password for it"),
+        (["http://me@127.0.0.1:1/x"], "there is no password for user me; set DCMWEB_TO_PASSWORD"),
         (["URL"], "the same server"),
     ],
 )

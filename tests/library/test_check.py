@@ -17,6 +17,8 @@ from dcmweb import (
     Status,
     UsageError,
 )
+from dcmweb.http.auth import choose
+from dcmweb.http.auth.choice import resolve
 from dcmweb.library.other_side import settings_of_other_server
 from dcmweb.settings import AuthScheme
 from dcmweb.transactions.check import so_far
@@ -123,7 +125,6 @@ def test_how_far_it_has_come_is_said_before_there_are_outcomes(
         ("http://other/x", AuthScheme.NONE, ""),
         ("http://you:p%40ss@other/x/", AuthScheme.BASIC, "you"),
         ("https://healthcare.googleapis.com/v1/x", AuthScheme.GOOGLE, ""),
-        ("http://healthcare.googleapis.com/v1/x", AuthScheme.NONE, ""),
     ],
 )
 def test_another_server_does_not_get_the_credentials_of_the_first(
@@ -137,7 +138,7 @@ def test_another_server_does_not_get_the_credentials_of_the_first(
         qido_root="http://one/qido",
     )
     other = settings_of_other_server(first, url)
-    assert (other.credentials.scheme, other.credentials.user) == (scheme, user)
+    assert (resolve(other), other.credentials.user) == (scheme, user)
     assert other.credentials.token == ""
     assert (other.retries, other.insecure, other.qido_root) == (1, True, "")
 
@@ -150,6 +151,12 @@ retries = 2
 [lacking]
 url = "http://lacking/x"
 user = "me"
+
+[oauth2]
+url = "http://oauth2/x"
+token-url = "https://issuer/token"
+client-id = "me"
+client-secret = "of its own"
 
 [token]
 url = "http://token/x"
@@ -165,10 +172,15 @@ def test_another_server_may_be_a_profile(tmp_path: Path, monkeypatch: pytest.Mon
     first = Settings(base_url="http://one/x", workers=3)
     plain = settings_of_other_server(first, "@plain")
     assert (plain.base_url, plain.retries, plain.workers) == ("http://plain/x", 2, 3)
-    assert plain.credentials.scheme is AuthScheme.NONE
-    token = settings_of_other_server(first, "@token").credentials
-    assert (token.scheme, token.token) == (AuthScheme.BEARER, "of its own")
-    with pytest.raises(UsageError, match="there is no password for it"):
-        settings_of_other_server(first, "@lacking")
+    assert resolve(plain) is AuthScheme.NONE
+    token = settings_of_other_server(first, "@token")
+    assert (resolve(token), token.credentials.token) == (AuthScheme.BEARER, "of its own")
+    oauth2 = settings_of_other_server(first, "@oauth2")
+    assert resolve(oauth2) is AuthScheme.OAUTH2
+    lacking = settings_of_other_server(first, "@lacking")
+    with pytest.raises(UsageError, match="set DCMWEB_TO_PASSWORD"):
+        choose(lacking)
+    monkeypatch.setenv("DCMWEB_TO_PASSWORD", "of its own")
+    assert choose(lacking).identity == "user me"
     with pytest.raises(UsageError, match="there is no profile other"):
         settings_of_other_server(first, "@other")

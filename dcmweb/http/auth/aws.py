@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -15,13 +14,10 @@ from requests import PreparedRequest
 
 from dcmweb.errors import AuthError, DcmwebError, NetworkError, UsageError
 from dcmweb.http.auth.base import Authentication
+from dcmweb.http.auth.hosts import aws_region
 from dcmweb.http.multipart import Body
 
 SERVICE = "medical-imaging"
-_HOST = re.compile(
-    r"(?:[a-z0-9-]+\.)*(?:[a-z]+-)?medical-imaging(?:-fips)?\.([a-z0-9-]+)(?:\.vpce)?"
-    r"\.amazonaws\.com(?:\.cn)?"
-)
 _UNRESERVED = "-_.~"
 _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _READ_AGAIN_AFTER = 60.0  # seconds, so that many refusals do not read the credentials as often
@@ -41,7 +37,7 @@ class AwsAuth(Authentication):
             ) from None
         self._make_session = lambda: botocore.session.Session(profile=profile or None)
         self._profile = profile
-        self._region = region or region_of(base_url)
+        self._region = region or aws_region(base_url)
         self._credentials: Any = None
         self._frozen: Any = None  # those that the last request was signed with
         self._lock = Lock()  # one refresh at a time
@@ -197,14 +193,3 @@ def exact_url(url: str) -> str:
 
 def _escaped(text: str) -> str:
     return quote(unquote_to_bytes(text), safe=_UNRESERVED)
-
-
-def is_aws(url: str) -> bool:
-    """Return True if a URL leads to AWS HealthImaging over https."""
-    return urlsplit(url).scheme == "https" and bool(region_of(url))
-
-
-def region_of(url: str) -> str:
-    """Return the region in the host name of AWS HealthImaging; "" for other hosts."""
-    found = _HOST.fullmatch((urlsplit(url).hostname or "").lower())
-    return found[1] if found else ""

@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from dcmweb.errors import AuthError, DcmwebError, NetworkError, UsageError
 from dcmweb.http.auth.base import Send
@@ -17,7 +16,6 @@ from dcmweb.settings import Credentials
 
 SCOPE = "https://dicom.healthcareapis.azure.com/.default"
 INSTALL = "pip install 'dcmweb[azure]'"
-_HOSTS = ".dicom.azurehealthcareapis.com"
 _HINT = (
     "run `az login`, set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or give the "
     "machine a managed identity"
@@ -109,9 +107,3 @@ def is_installed() -> bool:
         return importlib.util.find_spec("azure.identity") is not None
     except ModuleNotFoundError:
         return False
-
-
-def is_azure(url: str) -> bool:
-    """Return True if a URL leads to a DICOM service of Azure over https."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" and (parts.hostname or "").endswith(_HOSTS)

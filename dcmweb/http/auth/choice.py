@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dcmweb.errors import UsageError
+from dcmweb.http.auth import hosts
 from dcmweb.http.auth.base import Authentication
 from dcmweb.http.auth.fields import is_authorized_by_header, with_fields
 from dcmweb.http.auth.secrets import SecretReader
@@ -45,21 +46,28 @@ def resolve(settings: Settings) -> AuthScheme | str:
 
 def _by_host(settings: Settings) -> AuthScheme:
     """Return the scheme for servers of those whose own credentials are found by themselves."""
-    from dcmweb.http.auth import aws, azure, google
-
     url = settings.base_url
-    if aws.is_aws(url):
+    if hosts.is_aws(url):
         return AuthScheme.AWS
-    if google.is_google(url):
+    if hosts.is_google(url):
         return AuthScheme.GOOGLE
-    if google.is_google_host(url):
+    if hosts.is_google_host(url):
         raise UsageError("BASE_URL leads to Google without encryption", "write https://")
     if settings.credentials.service_account:
         raise UsageError(
             "--service-account is for Google, and BASE_URL does not lead there",
             "give --auth google to send Google's token to this server all the same",
         )
-    return AuthScheme.AZURE if azure.is_azure(url) and azure.is_installed() else AuthScheme.NONE
+    return AuthScheme.AZURE if _is_azure(url) else AuthScheme.NONE
+
+
+def _is_azure(url: str) -> bool:
+    """Return True for Azure, if the package that finds its credentials is installed."""
+    if not hosts.is_azure(url):
+        return False
+    from dcmweb.http.auth.azure import is_installed
+
+    return is_installed()
 
 
 def _none(_settings: Settings) -> Authentication:

@@ -245,14 +245,3 @@ def _warning(base_url: str) -> str:
     if parts.scheme == "https" or is_loopback(parts.hostname or ""):
         return ""
     return f"Please note: Google credentials go to {parts.netloc} without encryption (http://)"
-
-
-def is_google(url: str) -> bool:
-    """Return True if a URL leads to Google over https."""
-    return urlsplit(url).scheme == "https" and is_google_host(url)
-
-
-def is_google_host(url: str) -> bool:
-    """Return True if a URL leads to Google, encrypted or not."""
-    host = urlsplit(url).hostname or ""
-    return host == "googleapis.com" or host.endswith(".googleapis.com")

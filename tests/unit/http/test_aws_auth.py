@@ -13,7 +13,8 @@ import requests
 
 from dcmweb.errors import AuthError, UsageError
 from dcmweb.http import auth
-from dcmweb.http.auth.aws import AwsAuth, exact_url, is_aws, region_of
+from dcmweb.http.auth.aws import AwsAuth, exact_url
+from dcmweb.http.auth.hosts import aws_region, is_aws
 from dcmweb.http.multipart import Body
 from dcmweb.settings import Credentials, Settings
 from dcmweb.transactions.store.request_body import Counted
@@ -49,7 +50,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_region_is_in_the_host_name(url: str, region: str) -> None:
-    assert region_of(url) == region
+    assert aws_region(url) == region
     assert is_aws(url) is bool(region)
     assert not is_aws(url.replace("https:", "http:"))
 

@@ -8,10 +8,11 @@ import pytest
 
 from dcmweb.errors import UsageError
 from dcmweb.http.auth import Authentication
-from dcmweb.http.auth.azure import AzureAuth, is_azure
+from dcmweb.http.auth.azure import AzureAuth
 from dcmweb.http.auth.basic import BasicAuth
 from dcmweb.http.auth.bearer import BearerAuth
 from dcmweb.http.auth.google import GoogleAuth
+from dcmweb.http.auth.hosts import is_azure
 from dcmweb.http.auth.oauth2 import OAuth2Auth
 from dcmweb.settings import AuthScheme, Credentials
 from tests.unit.http.auth.helpers import (

@@ -16,7 +16,8 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError, Transp
 
 from dcmweb.errors import AuthError, DcmwebError, NetworkError
 from dcmweb.http.auth import google as module
-from dcmweb.http.auth.google import GOOGLE_SCOPE, GoogleAuth, is_google
+from dcmweb.http.auth.google import GOOGLE_SCOPE, GoogleAuth
+from dcmweb.http.auth.hosts import is_google
 from dcmweb.settings import AuthScheme, Credentials, Settings
 from tests.unit.http.auth.helpers import (
     GOOGLE_URL,
