@@ -78,7 +78,7 @@ class BucketFolder:
     def stamp(self, path: str) -> Stamp | None:
         """Return the size of an object, without a time; None if it is not there.
 
-        Objects beside it are asked for as well, in one listing, and remembered.
+        One listing asks for the objects beside it as well; they are remembered.
         """
         folder, _, name = self.key(path).rpartition("/")
         with self._lock:

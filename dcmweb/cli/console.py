@@ -201,7 +201,7 @@ class Console:
         """Keep the summary in words for the end; with -q only if something went wrong."""
         if self.quiet and summary.is_good:
             return
-        self._summary = [_group(group) for group in summary.failures]
+        self._summary = [failed_in_words(group) for group in summary.failures]
         self._summary.append("; ".join(filter(None, [_in_words(summary), summary.end])))
 
     def _print_summary(self, summary: Summary) -> None:
@@ -267,7 +267,8 @@ def _nowhere() -> TextIO:
     return open(os.devnull, "w", encoding="utf-8")
 
 
-def _group(group: FailureGroup) -> str:
+def failed_in_words(group: FailureGroup) -> str:
+    """Write a line for items that failed for the same reason, with some of them by name."""
     others = min(group.count, group.outcomes) - len(group.examples)
     more = f" and {plural(others, 'other')}" if others else ""
     examples = ", ".join(group.examples)

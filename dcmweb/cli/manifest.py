@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli.command import Command
+from dcmweb.cli.console import failed_in_words
 from dcmweb.cli.options import Invocation
-from dcmweb.cli.text import plural, size, visible
+from dcmweb.cli.text import size, visible
 from dcmweb.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -55,11 +56,7 @@ def _lines(summary: ManifestSummary) -> Iterator[str]:
     counts = [f"{status.value} {count:,}" for status, count in summary.counts.items()]
     said = ", ".join(counts) or "nothing"
     yield f"{summary.command} at {summary.base_url}: {said}; {size(summary.bytes)}"
-    for group in summary.failures:
-        others = group.count - len(group.examples)
-        more = f" and {plural(others, 'other')}" if others > 0 else ""
-        examples = ", ".join(group.examples)
-        yield f"{group.status.value} {group.count:,}: {group.reason}: {examples}{more}"
+    yield from map(failed_in_words, summary.failures)
     for path, how in summary.unfinished.items():
         yield f"{path}: {how}"
     if summary.missing:

@@ -11,11 +11,10 @@ from click.core import ParameterSource
 
 from dcmweb.errors import UsageError
 from dcmweb.settings.checks import read_size
+from dcmweb.settings.credentials import VARIABLES
 from dcmweb.settings.options import BY_KEY, OPTIONS, Kind, Option
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-VARIABLE_PREFIX = "DCMWEB_"
 
 
 class TableOption(click.Option):
@@ -79,7 +78,7 @@ def named(name: str) -> Callable[[_Function], _Function]:
 def variable_of(parameter: click.Option) -> str:
     """Return the environment variable that sets an option, by its longest name."""
     name = max(parameter.opts, key=len).lstrip("-").replace("-", "_")
-    return f"{VARIABLE_PREFIX}{name.upper()}"
+    return f"{VARIABLES}{name.upper()}"
 
 
 def is_set(variable: str) -> bool:

@@ -10,7 +10,6 @@ from requests.adapters import HTTPAdapter
 
 from dcmweb.http.proxies import Proxies, basic_login
 from dcmweb.http.tls import Tls
-from dcmweb.settings import Settings
 
 
 class RoutedAdapter(HTTPAdapter):
@@ -56,17 +55,3 @@ class RoutedAdapter(HTTPAdapter):
         """Return the field with the user and password of a proxy."""
         login = basic_login(proxy)
         return {"Proxy-Authorization": f"Basic {login}"} if login else {}
-
-
-def plain_session(settings: Settings) -> requests.Session:
-    """Return a session of requests for other hosts than BASE_URL's, as a token server is.
-
-    It trusts the same certificates, and uses the same proxies. It adds no credentials: it reads no
-    ~/.netrc, and shows the client certificate only to the host of BASE_URL.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    adapter = RoutedAdapter(Tls(settings), Proxies(settings))
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session

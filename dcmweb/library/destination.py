@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from dcmweb.errors import UsageError
-from dcmweb.library.other_side import MARK, is_server
+from dcmweb.library.other_side import is_server
+from dcmweb.library.profiles import MARK, URL, read_profile
 from dcmweb.settings import Settings
 from dcmweb.settings.credentials import SECRETS, VARIABLES_OF_DESTINATION
 from dcmweb.settings.options import settings_from
@@ -53,8 +54,6 @@ def _settings(given: str, first: Settings, values: Mapping[str, Any]) -> Setting
 
 
 def _of_profile(name: str, values: Mapping[str, Any]) -> Settings:
-    from dcmweb.library.profiles import URL, read_profile
-
     profile = read_profile(name)
     known = {key: value for key, value in profile.values.items() if key != URL}
     known |= profile.secrets

@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,12 +145,6 @@ class Manifests:
             )
             named = [str(json.loads(item)) for (item,) in examples]
             yield FailureGroup(_STATUSES[status], reason, count, named)
-
-
-def add_up(paths: Iterable[str]) -> list[ManifestSummary]:
-    """Read manifests, and add up what they say for each server and command."""
-    with closing(Manifests(paths)) as manifests:
-        return manifests.summaries()
 
 
 def _command(header: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import UsageError
 from dcmweb.library.arguments import Paths, Resources, read_paths, read_resources
+from dcmweb.library.profiles import MARK, read_profile
 from dcmweb.settings import Credentials, Settings
 from dcmweb.settings.credentials import VARIABLES_OF_DESTINATION
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from dcmweb.transfer.outcomes import Outcomes
 
 OtherSide = Paths | Settings
-MARK = "@"  # before the name of a profile
 _SCHEMES = ("http://", "https://")
 
 
@@ -38,8 +38,6 @@ def settings_of_other_server(first: Settings, given: str) -> Settings:
     profile, how connections are made.
     """
     if given.startswith(MARK):
-        from dcmweb.library.profiles import read_profile
-
         other = read_profile(given.removeprefix(MARK)).settings()
         other = replace(other, workers=first.workers, adapts=first.adapts)
     else:

@@ -38,7 +38,7 @@ class Server:
     `replaces`: PUT of instances replaces them, as POST does otherwise (the pattern is of BASE_URL).
     `replacement` says so in words. `keeps_both`: it would keep an instance beside another of the
     same UID. `exists` is how it says that it has an instance. `requests_per_second` is a documented
-    limit, of which the user is only told. The rest is for people.
+    limit: messages name it, and nothing applies it. The other fields are for the documentation.
     """
 
     name: str

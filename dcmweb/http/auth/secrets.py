@@ -31,11 +31,6 @@ class SecretReader:
             return f"the command of --{secret.option}-command"
         return secret.file or (secret.option if secret.value else secret.variable)
 
-    @property
-    def can_change(self) -> bool:
-        """Whether reading it again may bring another value."""
-        return bool(self.secret.command) or self._is_file
-
     def read(self) -> str:
         """Read the secret, without the white space around it.
 

@@ -59,7 +59,7 @@ class Files:
         yield partial(iter, [Outcome(Status.FAILED, one, reason=reason) for one in unmatched])
 
     def nothing(self) -> NothingMatched:
-        """Make the error for files of which none is an instance."""
+        """Make the error for files without an instance among them."""
         names = " ".join(self._masks)
         return NothingMatched(f"there are no DICOM instances in {names}", "check the path")
 

@@ -43,7 +43,7 @@ class Intake(Protocol):
         """Keep an instance that is new; yield what is known by now of those that were kept."""
 
     def all_of(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-        """Yield the outcomes of the job, and then those of what was kept and had none yet."""
+        """Yield the outcomes of the job, then those of what was kept until its end."""
 
 
 class Receiver(Protocol):

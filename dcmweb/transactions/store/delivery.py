@@ -78,18 +78,11 @@ class Delivery:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the outcome of each instance, whatever happens in between."""
-        try:
-            while self._queue:
-                yield from self._step(self._queue.popleft())
-        except Interrupted:
-            yield from self._ledger.left_by_a_stop()
-            raise
-        except DcmwebError as error:
-            yield from self._ledger.left(error.message)
-            raise
-        except Exception:
-            yield from self._ledger.left("a defect of dcmweb ended the run")
-            raise
+        return self._ledger.accounting_for_all(self._steps())
+
+    def _steps(self) -> Iterator[Outcome]:
+        while self._queue:
+            yield from self._step(self._queue.popleft())
 
     # Sending.
 

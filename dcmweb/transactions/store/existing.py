@@ -14,7 +14,6 @@ from threading import Lock
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import DcmwebError, Interrupted
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.store.inquiry import FEW, Inquiry, Presence
 from dcmweb.transactions.store.ledger import Ledger
@@ -58,17 +57,7 @@ class ExistingInstances:
     def deliver(self, batch: Batch) -> Iterator[Outcome]:
         """Yield the outcome of each instance, whatever happens in between."""
         ledger = Ledger(batch, self._context.session)
-        try:
-            yield from self._deliver(batch, ledger)
-        except Interrupted:
-            yield from ledger.left_by_a_stop()
-            raise
-        except DcmwebError as error:
-            yield from ledger.left(error.message)
-            raise
-        except Exception:
-            yield from ledger.left("a defect of dcmweb ended the run")
-            raise
+        return ledger.accounting_for_all(self._deliver(batch, ledger))
 
     def _deliver(self, batch: Batch, ledger: Ledger) -> Iterator[Outcome]:
         presence = self._presence(batch)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
+from dcmweb.errors import DcmwebError, Interrupted
 from dcmweb.http.session import Session
 from dcmweb.transactions.store import failure_reasons
 from dcmweb.transactions.store.request_body import Batch
@@ -66,6 +67,20 @@ class Ledger:
         if not place and resource.study:
             place = self._session.url(str(resource))
         return self._outcome(instance, Status.STORED, "; ".join(notes), place, resource)
+
+    def accounting_for_all(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """Yield outcomes; if something ends them, also those of the instances that are left."""
+        try:
+            yield from outcomes
+        except Interrupted:
+            yield from self.left_by_a_stop()
+            raise
+        except DcmwebError as error:
+            yield from self.left(error.message)
+            raise
+        except Exception:
+            yield from self.left("a defect of dcmweb ended the run")
+            raise
 
     def left_by_a_stop(self) -> Iterator[Outcome]:
         """Yield the outcomes of the others when the run is interrupted."""

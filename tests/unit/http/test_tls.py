@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import requests
 import trustme
 
 from dcmweb.errors import AuthError, NetworkError, Unreachable, UsageError
@@ -15,7 +16,8 @@ from dcmweb.http import tls as tls_module
 from dcmweb.http import tls_errors
 from dcmweb.http.client_certificate import needs_password
 from dcmweb.http.error_mapping import from_exception
-from dcmweb.http.routes import plain_session
+from dcmweb.http.proxies import Proxies
+from dcmweb.http.routes import RoutedAdapter
 from dcmweb.http.tls import Tls
 from dcmweb.http.tls_errors import Situation
 from dcmweb.http.transport import Transport
@@ -122,6 +124,14 @@ def test_pkcs12_without_cryptography_says_what_to_do(
     monkeypatch.setitem(__import__("sys").modules, "cryptography.hazmat.primitives", None)
     with pytest.raises(UsageError, match=r"openssl pkcs12 -in .*install cryptography"):
         Tls(Settings(base_url=URL, credentials=Credentials(cert=str(path))))
+
+
+def plain_session(settings: Settings) -> requests.Session:
+    """Connect as a client does to hosts that are not its own, such as a token server."""
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("https://", RoutedAdapter(Tls(settings), Proxies(settings)))
+    return session
 
 
 def test_a_plain_session_has_the_same_trust_and_shows_no_certificate(
