@@ -49,6 +49,7 @@ KNOWN_IN = {
     "truststore": ["http"],
     "pydicom": ["dicom", "archive"],
     "cheroot": ["archive"],
+    "jinja2": ["archive"],
     "werkzeug": ["archive"],
     "numpy": ["archive"],
     "PIL": ["archive"],
