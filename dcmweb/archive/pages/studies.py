@@ -16,6 +16,7 @@ from dcmweb.archive.storage.matching import How, matcher
 STUDIES_ON_A_PAGE = 50
 _DATE = re.compile("([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _MOST_SPELLINGS = 8
+_LONGEST_MODALITY = 64  # characters; the standard has 16
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class StudySearch:
             _Condition("PatientName", "PN", self.name, How.FUZZY),
             _Condition("PatientID", "PN", self.id and f"*{self.id}*"),
             _Condition("StudyDate", "DA", self._dates),
-            _Condition("Modality", "CS", self.modality, How.LITERAL),
+            _Condition("Modality", "CS", self.modality),
             _Condition("StudyDescription", "PN", self.description and f"*{self.description}*"),
         ]
         return [condition for condition in conditions if condition.wanted]
@@ -162,9 +163,10 @@ class StudySearch:
 
 
 def modalities(storage: Storage) -> list[str]:
-    """List the modalities that there are."""
-    query = "SELECT DISTINCT Modality FROM instances WHERE Modality <> '' ORDER BY Modality"
-    return [modality for (modality,) in storage.index.connection().execute(query)]
+    """List the modalities that can be chosen: those that a form can hold."""
+    query = "SELECT DISTINCT Modality FROM instances WHERE LENGTH(Modality) BETWEEN 1 AND ?"
+    rows = storage.index.connection().execute(query, [_LONGEST_MODALITY])
+    return sorted(modality for (modality,) in rows if modality.isprintable())
 
 
 def _plain_date(text: str) -> str:
