@@ -52,7 +52,7 @@ KNOWN_IN = {
     "jinja2": ["archive"],
     "werkzeug": ["archive"],
     "numpy": ["archive"],
-    "PIL": ["archive"],
+    "PIL": ["archive", "transactions"],
     "platformdirs": ["library"],
     "portalocker": ["locks"],
     "obstore": ["buckets"],

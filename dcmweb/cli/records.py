@@ -80,8 +80,8 @@ def keeping(
     """
     writers: list[Record] = []
     failed_to, manifest = options["failed_to"], options.get("manifest")
-    _check_apart(manifest, "--manifest", reads)
-    _check_apart(failed_to, "--failed-to", [manifest, *reads])
+    check_apart(manifest, "--manifest", reads)
+    check_apart(failed_to, "--failed-to", [manifest, *reads])
     with ExitStack() as stack:
         if failed_to and not options.get("dry_run"):
             end = b"\0" if options["null"] else b"\n"
@@ -98,7 +98,7 @@ def _print_event(invocation: Invocation, outcome: Outcome) -> None:
     invocation.console.data(json.dumps(as_event(outcome)))
 
 
-def _check_apart(path: str | None, option: str, others: Iterable[str | None]) -> None:
+def check_apart(path: str | None, option: str, others: Iterable[str | None]) -> None:
     """Raise UsageError if a file that is written is one that is read, or written as well."""
     for other in others:
         if path and other and other != STDIN and _is_same(path, other):

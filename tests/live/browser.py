@@ -51,6 +51,9 @@ class Browser:
         (found,) = self.all(css)
         return found
 
+    def attribute(self, css: str, name: str) -> str:
+        return self.one(css).get_attribute(name) or ""
+
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
 
@@ -79,14 +82,17 @@ class Browser:
         """Give a command of the Chrome DevTools Protocol."""
         return self.driver.execute_cdp_cmd(name, arguments)
 
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        return list(self.driver.get_log(kind))  # type: ignore[no-untyped-call]
+
     def complaints(self) -> list[str]:
         """Take what the console has: errors of scripts, requests that failed, policies broken."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        return [str(entry["message"]) for entry in self._log("browser")]
 
     def hosts(self) -> set[str]:
         """Take the hosts of all requests since the last time; data: URLs have none."""
         found = set()
-        for entry in self.driver.get_log("performance"):
+        for entry in self._log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 found.add(urlsplit(message["params"]["request"]["url"]).netloc)

@@ -112,6 +112,7 @@
     update();
   }
 
+  const typed = () => ({ center: Number(center.value), width: Number(width.value) });
   const current = () => state.window || own;
   const step = () => Math.max(current().width / 20, 1);
 
@@ -133,11 +134,13 @@
   find("controls").addEventListener("submit", (event) => {
     event.preventDefault();
     state.number = Math.min(Math.max(Math.round(Number(number.value)) || 1, 1), count);
-    if (center) change({ center: Number(center.value), width: Number(width.value) });
+    if (center && center.value !== "" && width.value !== "") change(typed());
     else update();
   });
   for (const input of [center, width].filter(Boolean)) {
-    input.addEventListener("change", () => change({ center: Number(center.value), width: Number(width.value) }));
+    input.addEventListener("change", () => {
+      if (center.value !== "" && width.value !== "") change(typed());
+    });
   }
   if (center) {
     find("reset").addEventListener("click", (event) => {
