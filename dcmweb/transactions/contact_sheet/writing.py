@@ -33,13 +33,15 @@ body{margin:0 auto;max-width:1600px;padding:16px 24px;background:var(--ground);c
 font:15px/1.4 system-ui,"Segoe UI","Noto Sans","DejaVu Sans",sans-serif;overflow-wrap:anywhere}
 h1{font-size:20px;margin:0 0 4px}h2{font-size:16px;margin:24px 0 8px}p{margin:4px 0}
 .faint{color:var(--faint)}.warning{font-weight:600}
-ul{display:grid;grid-template-columns:repeat(auto-fill,minmax(220px,1fr));gap:12px;margin:0;
-padding:0;list-style:none}
-li{background:var(--sheet);border:1px solid var(--line);border-radius:8px;padding:8px}
-figure{margin:0}.picture{display:grid;place-items:center;aspect-ratio:1;background:#0b0e12;
-border-radius:5px;overflow:hidden;color:#c9d1db;text-align:center;padding:0}
-.picture img{width:100%;height:100%;object-fit:contain}.picture p{padding:12px}
-.failed p{color:#ffb4aa}figcaption p{margin:4px 0 0}
+main{display:flex;flex-wrap:wrap;gap:0 24px;align-items:flex-start}section{max-width:100%}
+section>h2,section>p{width:0;min-width:100%}
+ul{display:flex;flex-wrap:wrap;gap:12px;margin:8px 0 0;padding:0;list-style:none}
+li{width:236px;background:var(--sheet);border:1px solid var(--line);border-radius:8px;padding:8px}
+figure{margin:0}.picture{position:relative;display:grid;place-items:center;height:220px;
+background:#0b0e12;border-radius:5px;overflow:hidden;color:#c9d1db;text-align:center}
+.picture img{position:absolute;inset:0;width:100%;height:100%;object-fit:contain}
+.picture p{padding:12px}.failed .picture p{color:#ffb4aa}figcaption p{margin:4px 0 0}
+li,ul{box-sizing:border-box}
 @media print{li{break-inside:avoid}}
 """
 
@@ -76,7 +78,7 @@ def _page(tiles: Tiles, server: str) -> Iterator[bytes]:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Contact sheet</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f'<h1>Contact sheet</h1>\n<p class="warning">{_WARNING}</p>\n'
-        f'<p class="faint">{escape(_said(tiles))} · {escape(server)} · {_now()}</p>\n'
+        f'<p class="faint">{escape(_said(tiles))} · {escape(server)} · {_now()}</p>\n<main>\n'
     ).encode()
     for (patient, about, study), group in groupby(
         tiles, lambda tile: (tile.patient, tile.about_study, tile.study)
@@ -89,7 +91,7 @@ def _page(tiles: Tiles, server: str) -> Iterator[bytes]:
         for tile in group:
             yield from _figure(tile)
         yield b"</ul>\n</section>\n"
-    yield b"</body>\n</html>\n"
+    yield b"</main>\n</body>\n</html>\n"
 
 
 def _figure(tile: Tile) -> Iterator[bytes]:
