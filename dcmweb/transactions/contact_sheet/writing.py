@@ -34,7 +34,7 @@ font:15px/1.4 system-ui,"Segoe UI","Noto Sans","DejaVu Sans",sans-serif;overflow
 h1{font-size:20px;margin:0 0 4px}h2{font-size:16px;margin:24px 0 8px}p{margin:4px 0}
 .faint{color:var(--faint)}.warning{font-weight:600}
 main{display:flex;flex-wrap:wrap;gap:0 24px;align-items:flex-start}section{max-width:100%}
-section>h2,section>p{width:0;min-width:100%}
+section>h2,section>p{width:0;min-width:100%}section>p.faint{font-size:12px}
 ul{display:flex;flex-wrap:wrap;gap:12px;margin:8px 0 0;padding:0;list-style:none}
 li{width:236px;background:var(--sheet);border:1px solid var(--line);border-radius:8px;padding:8px}
 figure{margin:0}.picture{position:relative;display:grid;place-items:center;height:220px;
