@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 
+from dcmweb import counted
+
+plural = counted.plural
+
 _INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"])
 
 
@@ -35,13 +39,6 @@ def size(count: float) -> str:
             break
         count /= 1024
     return f"{count:.0f}{suffix}" if suffix == "B" else f"{count:.1f}{suffix}"
-
-
-def plural(count: int, noun: str) -> str:
-    """Write a number with its noun: 1 retry, 2 retries."""
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
 
 
 def duration(seconds: float) -> str:

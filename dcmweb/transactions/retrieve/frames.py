@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
+from dcmweb.counted import plural
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import MOST_FRAMES, Resource
@@ -129,7 +130,7 @@ class FrameRetriever:
             return
         count = json_model.number(row, NUMBER_OF_FRAMES) or 1
         if count > MOST_FRAMES:
-            raise ProtocolError(f"the server says that it has {count} frames")
+            raise ProtocolError(f"the server says that it has {plural(count, 'frame')}")
         frames = resource.with_frames(*range(1, count + 1))
         stem = self._destination.layout.place(resource, row)
         yield from self._missing(frames, stem, fetch, FrameAttempts())
