@@ -12,7 +12,7 @@ from typing import Any
 
 from dcmweb.cli.fields import Field
 from dcmweb.cli.text import visible
-from dcmweb.cli.values import readable
+from dcmweb.dicom.readable import readable
 from dcmweb.dicom.json_model import Dataset
 
 MEASURED = 1000  # rows that decide the widths of the columns of a table
