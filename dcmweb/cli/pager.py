@@ -49,7 +49,7 @@ def pager_command(environment: Mapping[str, str]) -> list[str]:
 
 def _through(command: list[str], lines: Iterator[str]) -> None:
     environment = {"LESS": _OPTIONS_OF_LESS, "LV": "-c", **os.environ}
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - the user's own choice
         command, stdin=subprocess.PIPE, text=True, encoding="utf-8", env=environment
     )
     assert process.stdin is not None  # noqa: S101 - it is a pipe

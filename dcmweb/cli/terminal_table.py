@@ -14,7 +14,9 @@ from dcmweb.dicom.readable import readable
 MEASURED = 200  # rows that decide the widths of the columns
 GAP = "  "
 CUT = "…"
-SHORTEST = 10  # columns of the terminal that a text keeps, if it has as many
+# Columns of the terminal that a text keeps, if it has as many: as long as columns can be left out
+# instead, and then.
+SHORTEST, LEAST = 10, 4
 _HEADINGS = {
     "StudyDate": "Date",
     "StudyTime": "Time",
@@ -65,10 +67,9 @@ class _Column:
     def vr(self) -> str:
         return self.field.path[-1].vr
 
-    @property
-    def shortest(self) -> int:
-        """The fewest columns of the terminal that it can do with."""
-        return self.width if self.vr in _WHOLE else min(self.width, SHORTEST)
+    def at_most(self, longest: int) -> int:
+        """Return its width if texts may take so much; a number or a date is never cut."""
+        return self.width if self.vr in _WHOLE else min(self.width, longest)
 
     def cell(self, text: str) -> str:
         """Write a cell as wide as the column."""
@@ -100,7 +101,8 @@ def as_fitted_table(
     headings = [_HEADINGS.get(field.name, field.name) for field in fields]
     widths = [max(map(width_of, cells)) for cells in zip(headings, *measured, strict=True)]
     columns = [
-        _Column(field, number, size) for number, (field, size) in enumerate(zip(fields, widths))
+        _Column(field, number, size)
+        for number, (field, size) in enumerate(zip(fields, widths, strict=True))
     ]
     fitting = _fitted(columns, width, may_leave_out=may_leave_out)
     is_cut = fitting != columns
@@ -118,19 +120,20 @@ def _readable(field: Field, row: Dataset) -> str:
 def _fitted(columns: list[_Column], width: int, *, may_leave_out: bool) -> list[_Column]:
     """Leave out what there is no room for, and share what room there is."""
     for name in _LEFT_OUT if may_leave_out else ():
-        if _total(one.shortest for one in columns) <= width:
+        if _total(one.at_most(SHORTEST) for one in columns) <= width:
             break
         columns = [one for one in columns if one.field.name != name]
     longest = _longest(columns, width)
-    return [replace(one, width=min(one.width, max(longest, one.shortest))) for one in columns]
+    return [replace(one, width=one.at_most(longest)) for one in columns]
 
 
 def _longest(columns: list[_Column], width: int) -> int:
     """Return the most that a text may take, so that all columns fit."""
-    for longest in range(max((one.width for one in columns), default=0), SHORTEST, -1):
-        if _total(min(one.width, max(longest, one.shortest)) for one in columns) <= width:
+    widest = max((one.width for one in columns), default=0)
+    for longest in range(widest, LEAST, -1):
+        if _total(one.at_most(longest) for one in columns) <= width:
             return longest
-    return SHORTEST
+    return LEAST
 
 
 def _total(widths: Iterable[int]) -> int:

@@ -32,6 +32,15 @@ def _escaped(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def width_of(text: str) -> int:
+    """Return the number of terminal columns that a text takes."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth
+
+    return max(0, wcswidth(text))
+
+
 def size(count: float) -> str:
     """Write a number of bytes with a binary suffix: 512B, 1.5K, 2.0G."""
     for suffix in ("B", "K", "M", "G", "T"):

@@ -110,7 +110,7 @@ class FrameRetriever:
     ) -> Iterator[Outcome]:
         layout = self._destination.layout
         row = described(self._context, resource, layout.tags, row)
-        stem = layout.place(resource.without_frames, row)
+        stem = layout.own_place(resource.without_frames, row)
         yield from self._missing(resource, stem, fetch, attempts)
 
     def _tells_enough(self, row: Dataset) -> bool:
@@ -132,7 +132,7 @@ class FrameRetriever:
         if count > MOST_FRAMES:
             raise ProtocolError(f"the server says that it has {plural(count, 'frame')}")
         frames = resource.with_frames(*range(1, count + 1))
-        stem = self._destination.layout.place(resource, row)
+        stem = self._destination.layout.own_place(resource, row)
         yield from self._missing(frames, stem, fetch, FrameAttempts())
 
     def _missing(
