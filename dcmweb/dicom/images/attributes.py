@@ -310,4 +310,4 @@ def _wrong_length(dataset: Dataset, contents: Sequence[MediaFile]) -> Iterator[s
         return
     size, told = contents[0].size, -(-bits // 8)
     if size not in (told, told + told % 2):
-        yield f"it has {plural(size, 'byte')}, but by the metadata it should have {told}"
+        yield f"it has {plural(size, 'byte')}, but by the metadata it should have {told:,}"
