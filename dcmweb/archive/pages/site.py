@@ -17,7 +17,7 @@ from dcmweb.archive.pages.html import command_line, note_picture, page, revalida
 from dcmweb.archive.pages.metadata import Row, metadata_rows
 from dcmweb.archive.pages.paging import whole
 from dcmweb.archive.pages.series import Stack, first_of, instances_of, series_of
-from dcmweb.archive.pages.studies import StudySearch, modalities
+from dcmweb.archive.pages.studies import Modalities, StudySearch
 from dcmweb.archive.representations.rendering import (
     Rendering,
     Viewport,
@@ -67,6 +67,7 @@ class Pages:
     def __init__(self, storage: Storage, *, can_delete: bool) -> None:
         self._storage = storage
         self._deletion = DeletionForm(is_allowed=can_delete)
+        self._modalities = Modalities(storage)
 
     def answer(self, request: Request, resource: Resource, args: Mapping[str, str]) -> Response:
         """Answer a request, by the name of the page."""
@@ -101,7 +102,7 @@ class Pages:
             search=search,
             found=found,
             url=_url,
-            modalities=modalities(self._storage),
+            modalities=self._modalities.list(),
             is_searched=bool(search.parameters),
             is_same=keys is not None,
             command=_command(
@@ -148,8 +149,8 @@ class Pages:
         has_more, problem = False, ""
         try:
             rows, has_more = metadata_rows(self._storage, entry)
-        except BrokenDicom as error:
-            problem = error.message
+        except (BrokenDicom, FileNotFoundError) as error:
+            problem = _why(error)
         common["command"] = [
             common["command"],
             _command(request, "retrieve", f"{instance}/metadata"),
@@ -171,12 +172,13 @@ class Pages:
         if not len(stack):
             return None
         number = min(whole(request.args, "image", stack.middle), len(stack))
-        entry, frame = stack.at(number)
-        problem, shown = "", None
+        problem, shown, modality = "", None, ""
         try:
+            entry, frame = stack.at(number)
+            modality = entry.values.get("Modality", "")
             shown = shown_window(self._storage.path(entry), frame)
-        except (NotFound, NotAcceptable, BrokenDicom) as error:
-            problem = getattr(error, "message", "") or str(getattr(error, "description", error))
+        except (NotFound, NotAcceptable, BrokenDicom, FileNotFoundError) as error:
+            problem = _why(error)
         chosen = _window(request.args) if shown else None
         return {
             "number": number,
@@ -184,10 +186,8 @@ class Pages:
             "default": shown,
             "chosen": chosen,
             "window": chosen or shown,
-            "presets": _PRESETS.get(entry.values.get("Modality", ""), {}),
+            "presets": _PRESETS.get(modality, {}),
             "problem": problem,
-            "entry": entry,
-            "frame": frame,
         }
 
     def _picture(self, request: Request, resource: Resource, given: str) -> Response:
@@ -205,9 +205,8 @@ class Pages:
             content = render(
                 self._storage.path(entry), frame, "image/jpeg", Rendering(viewport, window)
             )
-        except (NotFound, NotAcceptable, BrokenDicom) as error:
-            reason = getattr(error, "message", "") or getattr(error, "description", "")
-            return note_picture(str(reason))
+        except (NotFound, NotAcceptable, BrokenDicom, FileNotFoundError) as error:
+            return note_picture(_why(error))
         response = safe(Response(content, content_type="image/jpeg"))
         return revalidated(response, tag, request)
 
@@ -241,6 +240,13 @@ class Pages:
             if next(self._storage.index.entries(above), None):
                 return _url(above)
         return "/"
+
+
+def _why(error: Exception) -> str:
+    """Return why something cannot be shown."""
+    if isinstance(error, FileNotFoundError):  # whose text has a path of this machine
+        return "its file is not in the folder any more"
+    return str(getattr(error, "message", "") or getattr(error, "description", error))
 
 
 def _url(resource: Resource) -> str:

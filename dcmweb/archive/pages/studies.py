@@ -15,7 +15,9 @@ from dcmweb.archive.storage.matching import How, matcher
 
 STUDIES_ON_A_PAGE = 50
 _DATE = re.compile("([0-9]{4})-([0-9]{2})-([0-9]{2})")
-_MOST_SPELLINGS = 8
+# All instances as they lie on disk: through an index they would be read here and there.
+_ALL = "files NOT INDEXED WHERE note = ''"
+_MOST_SPELLINGS = 20
 _LONGEST_MODALITY = 64  # characters; the standard has 16
 
 
@@ -40,11 +42,21 @@ class _Condition:
 
     @property
     def sql(self) -> str:
-        """The condition, with places for `arguments`."""
-        fits = f'fits("{self.keyword}", ?, ?, ?)'
+        """The condition, with places for `arguments`.
+
+        Each value is compared once, however many instances have it: LIMIT keeps SQLite from
+        comparing before it has found the distinct values.
+        """
+        fits = f'"{self.keyword}" IN ({self.values})'
         if self.keyword == "Modality":  # of any instance of the study
-            return f"StudyInstanceUID IN (SELECT StudyInstanceUID FROM instances WHERE {fits})"
+            return f"StudyInstanceUID IN (SELECT StudyInstanceUID FROM {_ALL} AND {fits})"
         return fits
+
+    @property
+    def values(self) -> str:
+        """The query for the values that fit."""
+        distinct = f'SELECT DISTINCT "{self.keyword}" AS value FROM {_ALL} LIMIT -1'
+        return f"SELECT value FROM ({distinct}) WHERE fits(value, ?, ?, ?)"
 
     @property
     def arguments(self) -> list[object]:
@@ -110,20 +122,21 @@ class StudySearch:
         where, arguments = self._where()
         connection = storage.index.connection()
         rows = connection.execute(
-            "SELECT MIN(id) AS first, COUNT(*) AS instances, MAX(StudyDate) AS date, "
-            "COUNT(DISTINCT SeriesInstanceUID) AS series, MAX(StudyTime) AS time, "
-            "GROUP_CONCAT(DISTINCT Modality) AS modalities, COUNT(*) OVER () AS total "
-            f"FROM instances WHERE {where} GROUP BY StudyInstanceUID "
-            "ORDER BY date DESC, time DESC, first LIMIT ? OFFSET ?",
+            "SELECT id, COUNT(*) OVER () AS total FROM "
+            f"(SELECT MIN(id) AS first FROM instances WHERE {where} GROUP BY StudyInstanceUID) "
+            "CROSS JOIN files ON id = first "
+            "ORDER BY StudyDate DESC, StudyTime DESC, id LIMIT ? OFFSET ?",
             [*arguments, STUDIES_ON_A_PAGE, (number - 1) * STUDIES_ON_A_PAGE],
         ).fetchall()
-        found = []
-        for row in rows:
-            query = "SELECT * FROM instances WHERE id = ?"
-            first = connection.execute(query, [row["first"]]).fetchone()
-            if first is not None:  # unless it has been deleted meanwhile
-                modalities = sorted(filter(None, (row["modalities"] or "").split(",")))
-                found.append(FoundStudy(entry(first), modalities, row["series"], row["instances"]))
+        marks = ", ".join("?" * len(rows))
+        firsts = {
+            row["id"]: entry(row)
+            for row in connection.execute(
+                f"SELECT * FROM instances WHERE id IN ({marks})", [row["id"] for row in rows]
+            )
+        }
+        # Those that have been deleted meanwhile are left out.
+        found = [_counted(storage, firsts[row["id"]]) for row in rows if row["id"] in firsts]
         return Slice(found, number, STUDIES_ON_A_PAGE, rows[0]["total"] if rows else 0)
 
     def keys(self, storage: Storage) -> list[str] | None:
@@ -153,20 +166,44 @@ class StudySearch:
         return keys
 
     def _spellings(self, storage: Storage, keyword: str, text: str) -> list[str]:
-        where, arguments = self._where()
-        rows = storage.index.connection().execute(
-            f'SELECT DISTINCT "{keyword}" FROM instances WHERE {where}', arguments
-        )
+        condition = next(one for one in self._conditions if one.keyword == keyword)
+        rows = storage.index.connection().execute(condition.values, condition.arguments)
         pattern = re.escape(text).replace(r"\*", ".*?").replace(r"\?", ".")
         matches = (re.search(pattern, value or "", re.IGNORECASE) for (value,) in rows)
         return sorted({match[0] for match in matches if match}) or [text]
 
 
-def modalities(storage: Storage) -> list[str]:
-    """List the modalities that can be chosen: those that a form can hold."""
-    query = "SELECT DISTINCT Modality FROM instances WHERE LENGTH(Modality) BETWEEN 1 AND ?"
-    rows = storage.index.connection().execute(query, [_LONGEST_MODALITY])
-    return sorted(modality for (modality,) in rows if modality.isprintable())
+def _counted(storage: Storage, first: Entry) -> FoundStudy:
+    row = (
+        storage.index.connection()
+        .execute(
+            "SELECT COUNT(*) AS instances, COUNT(DISTINCT SeriesInstanceUID) AS series, "
+            "GROUP_CONCAT(DISTINCT Modality) AS modalities "
+            "FROM instances WHERE StudyInstanceUID = ?",
+            [first.resource.study],
+        )
+        .fetchone()
+    )
+    modalities = sorted(filter(None, (row["modalities"] or "").split(",")))
+    return FoundStudy(first, modalities, row["series"], row["instances"])
+
+
+class Modalities:
+    """The modalities that can be chosen: those that a form can hold."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._known: tuple[int | None, list[str]] = (None, [])
+
+    def list(self) -> list[str]:
+        """List them; they are looked up again only when files have been added."""
+        connection = self._storage.index.connection()
+        (last,) = connection.execute("SELECT MAX(id) FROM files").fetchone()
+        if last != self._known[0]:
+            query = "SELECT DISTINCT Modality FROM instances WHERE LENGTH(Modality) BETWEEN 1 AND ?"
+            rows = connection.execute(query, [_LONGEST_MODALITY])
+            self._known = last, sorted(one for (one,) in rows if one.isprintable())
+        return self._known[1]
 
 
 def _plain_date(text: str) -> str:
