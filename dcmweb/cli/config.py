@@ -176,7 +176,7 @@ def _as_written(option: Option, value: Any) -> Any:
     """Return a value as the file has it; paths are written so that they hold everywhere."""
     if option.kind in (Kind.TEXTS, Kind.PAIRS):
         return list(value)
-    return os.path.abspath(value) if option.kind is Kind.FILE else value
+    return os.path.abspath(value) if option.kind.is_path else value
 
 
 @config.command(cls=Command, name="set")
@@ -230,7 +230,7 @@ def _typed(option: Option, values: Sequence[str]) -> Any:
             return float(text)
     except (ValueError, KeyError):
         raise UsageError(f"{option.name} is {text!r}", f"give {option.kind.value}") from None
-    return os.path.abspath(text) if option.kind is Kind.FILE else text
+    return os.path.abspath(text) if option.kind.is_path else text
 
 
 def _asked(key: str) -> str:

@@ -168,7 +168,7 @@ def checked(option: Option, value: Any, name: str, folder: str) -> Any:
     text = _text(value, name)
     if option.choices and text not in option.choices:
         raise UsageError(f"{name} is {text!r}", f"it can be {', '.join(option.choices)}")
-    return _path(text, folder) if option.kind is Kind.FILE else text
+    return _path(text, folder) if option.kind.is_path else text
 
 
 def _path(text: str, folder: str) -> str:
