@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from dcmweb.http.redaction import HIDDEN, is_harmless, without_values
-from dcmweb.settings.options import DESTINATION_OPTIONS, OPTIONS, Kind
+from dcmweb.settings.options import DESTINATION_OPTIONS, OPTIONS, PATHS, Kind
 
 MOST_WORDS = 20  # of an argument: a shell may have made thousands of a mask
 _BY_KEY = {option.key: option for option in (*OPTIONS, *DESTINATION_OPTIONS)}
@@ -73,7 +73,7 @@ def _value(key: str, text: str) -> str:
         return f"{text.partition(option.separator)[0]}{option.separator}{HIDDEN}"
     if key.endswith("user"):
         return text.partition(":")[0]
-    is_place = key.endswith(("_file", "_url")) or (option is not None and option.kind.is_path)
+    is_place = key.endswith(("_file", "_url")) or (option is not None and option.kind in PATHS)
     if _SECRET.search(key) and not is_place:
         return HIDDEN
     return without_keys(text) if key == "parameters" else _shown(text)

@@ -82,3 +82,24 @@ def written_whole(path: str) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             os.unlink(partial)
+
+
+def check_place(path: str) -> None:
+    """Raise LocalError if no file can be made where this one is to be."""
+    if not is_stream(path):
+        partial = beside(path)
+        created(partial, path).close()
+        os.unlink(partial)
+
+
+def check_page(path: str) -> None:
+    """Raise UsageError for a file that would be replaced by a page, and is not one."""
+    if is_stream(path) or not os.path.exists(path):
+        return
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise LocalError(f"{path} cannot be opened: {error.strerror}", path=path) from error
+    if head and not head.lower().startswith(b"<!doctype html"):
+        raise UsageError(f"{path} exists, and is not an HTML page", "choose another file")

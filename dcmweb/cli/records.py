@@ -14,7 +14,7 @@ from dcmweb.cli.options import Invocation
 from dcmweb.cli.own_files import beside, check_apart, created, is_stream
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.local.partial_files import writing_into
-from dcmweb.transfer.outcomes import Outcome
+from dcmweb.transfer.outcomes import Event, Outcome
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -22,6 +22,12 @@ _MANIFEST = click.option(
     "--manifest",
     metavar="FILE",
     help="Record the outcome of each item in FILE, and skip items that FILE records as done.",
+)
+_REPORT = click.option(
+    "--report",
+    metavar="FILE",
+    help="Write an HTML page about the run to FILE when it is over, or about all runs of the "
+    "manifest.",
 )
 _DRY_RUN = click.option(
     "--dry-run",
@@ -53,7 +59,7 @@ Record = Callable[[Outcome], None]
 
 def record_options(function: _Function) -> _Function:
     """Add the options of commands that keep records."""
-    return _MANIFEST(_DRY_RUN(event_options(function)))
+    return _MANIFEST(_REPORT(_DRY_RUN(event_options(function))))
 
 
 def shard_option(function: _Function) -> _Function:
@@ -70,17 +76,34 @@ def event_options(function: _Function) -> _Function:
 
 @contextmanager
 def keeping(
-    invocation: Invocation, options: dict[str, Any], reads: Iterable[str | None] = ()
+    invocation: Invocation,
+    options: dict[str, Any],
+    reads: Iterable[str | None] = (),
+    destination: str = "",
 ) -> Iterator[list[Record]]:
     """Open the records that the options ask for beside the manifest, for the time of a block.
 
     `reads` are the files that the command reads, which no record may take the place of.
     """
     writers: list[Record] = []
-    failed_to, manifest = options["failed_to"], options.get("manifest")
+    reads = list(reads)
+    failed_to, manifest, report = (
+        options["failed_to"],
+        options.get("manifest"),
+        options.get("report"),
+    )
     check_apart(manifest, "--manifest", reads)
     check_apart(failed_to, "--failed-to", [manifest, *reads])
+    check_apart(report, "--report", [manifest, failed_to, *reads])
     with ExitStack() as stack:
+        if report:
+            from dcmweb.cli.run_report import reporting
+
+            header = _header(invocation, destination)
+            recorded = None if options.get("dry_run") else manifest
+            writers.append(
+                stack.enter_context(reporting(report, header, recorded, invocation.console))
+            )
         if failed_to and not options.get("dry_run"):
             end = b"\0" if options["null"] else b"\n"
             writers.append(stack.enter_context(_failures_to(failed_to, end)))
@@ -88,6 +111,15 @@ def keeping(
             invocation.console.prints_events = True
             writers.append(lambda outcome: _print_event(invocation, outcome))
         yield writers
+
+
+def _header(invocation: Invocation, destination: str) -> Event:
+    """Say what a run is of, as a manifest does."""
+    from dcmweb.http.redaction import without_query
+
+    command = click.get_current_context().info_name
+    header: Event = {"base_url": without_query(invocation.base_url), "command": command}
+    return header | ({"destination": destination} if destination else {})
 
 
 def _print_event(invocation: Invocation, outcome: Outcome) -> None:

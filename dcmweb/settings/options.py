@@ -33,10 +33,8 @@ class Kind(Enum):
     TEXTS = "a list of texts"
     PAIRS = "a list of NAME: VALUE"
 
-    @property
-    def is_path(self) -> bool:
-        """Whether the value is the path of a file."""
-        return self in (Kind.FILE, Kind.OUTPUT)
+
+PATHS = (Kind.FILE, Kind.OUTPUT)
 
 
 class Group(Enum):
