@@ -119,7 +119,7 @@ def _verdict(summary: ManifestSummary) -> str:
         if count and (not status.is_good or status is Status.BEGUN)
     ]
     if summary.unfinished:
-        troubles.append(f"{plural(len(summary.unfinished), 'run')} ended early, or never")
+        troubles.append(f"{plural(len(summary.unfinished), 'run')} ended early or never")
     if summary.missing:
         troubles.append(f"{plural(len(summary.missing), 'part')} without a manifest")
     total = sum(summary.counts.values())
@@ -128,7 +128,7 @@ def _verdict(summary: ManifestSummary) -> str:
     elif not total:
         troubles.append("no item was recorded")
     if troubles:
-        words = f"<strong>Not complete.</strong> {escaped(', '.join(troubles))}."
+        words = f"<strong>Not complete.</strong> {escaped('; '.join(troubles))}."
         return f'<p class="verdict bad">{words}</p>'
     done = f"{plural(total, 'item')}, none of them failed; each run came to its end"
     if skipped := summary.counts.get(Status.SKIPPED):

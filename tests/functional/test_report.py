@@ -177,9 +177,9 @@ def test_texts_from_elsewhere_stay_texts(dcmweb: Dcmweb, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("events", "words"),
     [
-        ([], "Not complete. 1 run ended early, or never, no item was recorded."),
+        ([], "Not complete. 1 run ended early or never; no item was recorded."),
         ([end()], "Not complete. no item was recorded."),
-        ([{"type": "stored", "item": "a"}], "Not complete. 1 run ended early, or never."),
+        ([{"type": "stored", "item": "a"}], "Not complete. 1 run ended early or never."),
         ([{"type": "stored", "item": "a"}, end()], "Complete. 1 item, none of them failed"),
         ([{"type": "begun", "item": "a"}, end()], "Not complete. 1 item begun."),
         ([{"type": "unknown", "item": "a"}, end(code=1)], "Not complete. 1 item unknown."),
@@ -281,7 +281,7 @@ def test_a_run_that_stopped_has_a_page_too(dcmweb: Dcmweb, tmp_path: Path) -> No
             result = dcmweb(origin.url, "store", "in", "--report", "run.html", *more)
             assert result.code == 4
             found = page(tmp_path / "run.html")
-            assert "1 run ended early, or never" in found.text
+            assert "1 run ended early or never" in found.text
             assert found.row("Exit code of the last run")[1].startswith("4: ")
             (tmp_path / "run.html").unlink()
 
