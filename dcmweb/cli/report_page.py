@@ -41,6 +41,11 @@ _MEANING = {
 }
 # What names a resource of the server, and so no file of this machine.
 _RESOURCE = re.compile(r"(?:studies|series|instances)/[0-9.]+(?:/[a-z]+(?:/[0-9.,-]+)?)*")
+# What names a file or folder of this machine in a reason; a layout makes folders of patients.
+_PLACE = re.compile(
+    r"(?<= into )(?!the file).+?(?=: |, where |$)|(?<=its copy is ).+"
+    r"|(?<![\w/:.])(?:~|\.{1,2})?[/\\][^\s:;,]+|\b[A-Za-z]:\\[^\s:;,]+"
+)
 _WITHOUT_NAMES = (
     "Names, numbers and other data of patients. Names of files are left out as well, since they "
     "may be made of those: what failed is named by its UIDs, or by its line in the manifest. "
@@ -194,12 +199,18 @@ def _reason(group: Group, known: Sequence[KnownItem], *, with_paths: bool) -> tu
     names = "<br>".join(escaped(_name(one, with_paths=with_paths)) for one in known)
     if group.count > len(known):
         names += f"<br>and {plural(group.count - len(known), 'other')}"
+    reason = group.reason if with_paths else without_places(group.reason)
     return (
         _row_head(group.status.value),
         _number(f"{group.count:,}"),
-        _cell(group.reason or "no reason is known"),
+        _cell(reason or "no reason is known"),
         f'<td class="paths">{names}</td>',
     )
+
+
+def without_places(reason: str) -> str:
+    """Take the paths of this machine out of a reason."""
+    return _PLACE.sub("...", reason)
 
 
 def _name(one: KnownItem, *, with_paths: bool) -> str:

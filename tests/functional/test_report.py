@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from dcmweb.cli.report_page import without_places
 from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_instance, write_files
 from tests.functional.archive import Archive
 from tests.functional.origin import Answer, Request, serving
@@ -153,6 +154,37 @@ def test_names_of_files_are_there_only_if_asked_for(dcmweb: Dcmweb, tmp_path: Pa
         assert "Test^Someone" not in text
         assert "secret-id" not in text
         Page(text)
+
+
+def test_folders_that_a_layout_made_are_not_named(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "Test^Someone").write_text("in the way")
+    with serving(Archive(make_instance())) as origin:
+        result = dcmweb(
+            *(origin.url, "retrieve", "studies/1.2.3", "-o", "out"),
+            *("--layout", "{PatientName}/{Modality}", "--report", "run.html"),
+        )
+    assert result.code != 0
+    text = (tmp_path / "run.html").read_text()
+    assert "Not complete." in text
+    assert "Someone" not in text
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("cannot write into ./out/Doe Jane/CT: Permission denied", "into ...: Permission denied"),
+        ("7 bytes are to come into out/Doe, where 5 are free", "into ..., where 5 are free"),
+        ("/data/Doe^Jane/1.dcm cannot be read: x", "... cannot be read: x"),
+        (r"C:\data\Doe cannot be read", "... cannot be read"),
+        ("refused with status 400; it comes as application/dicom+json", None),
+        ("moved to https://x/studies/1.2, see studies/1.2/series/3", None),
+    ],
+)
+def test_places_of_this_machine_are_taken_out_of_reasons(reason: str, shown: str | None) -> None:
+    found = without_places(reason)
+    assert "Doe" not in found
+    assert found.endswith(shown or reason)
 
 
 def test_texts_from_elsewhere_stay_texts(dcmweb: Dcmweb, tmp_path: Path) -> None:
