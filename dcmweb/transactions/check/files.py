@@ -38,7 +38,7 @@ class Files:
         yield from context.engine.run(self._jobs(context, inventory))
 
     def _jobs(self, context: RunContext, inventory: Inventory) -> Iterator[Job]:
-        engine, so_far = context.engine, SoFar(context.notify, "files found")
+        engine, so_far = context.engine, SoFar(context.notify, "file", "found")
         group: list[Found] = []
         unmatched: list[str] = []
         any_found = False
@@ -119,7 +119,7 @@ class ManifestFiles:
         read = _READERS[_command(path, next(events, None))]
         entries: list[Entry] = []
         failed = others = 0
-        so_far = SoFar(context.notify, f"lines read of {path}")
+        so_far = SoFar(context.notify, "line", f"read of {path}")
         for event in last_events(events):
             context.stop.check()
             so_far.add()
