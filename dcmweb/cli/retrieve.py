@@ -11,7 +11,8 @@ import click
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.records import Record, check_apart, keeping, record_options, shard_option
+from dcmweb.cli.own_files import check_apart
+from dcmweb.cli.records import Record, keeping, record_options, shard_option
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
 from dcmweb.cli.targets import read_targets, target_options
 from dcmweb.cli.text import plural
@@ -192,7 +193,8 @@ def _make_sheet(
                 "run retrieve twice: once for the sheet, once for the instances",
             )
     is_one = isinstance(targets, Sequence) and len(targets) == 1
-    check_apart(file, "--contact-sheet", [options["failed_to"], options["paths_from"]])
+    others = [options[name] for name in ("failed_to", "report", "paths_from")]
+    check_apart(file, "--contact-sheet", others)
     with keeping(invocation, options, [options["paths_from"]]) as records:
         run = client.contact_sheet(
             targets,

@@ -449,3 +449,18 @@ def test_templates_and_scripts_are_part_of_the_package() -> None:
     folder = files("dcmweb.archive.pages")
     names = {entry.name for part in ("static", "templates") for entry in (folder / part).iterdir()}
     assert {"base.html", "studies.html", "page.css", "viewer.js", "icon.svg"} <= names
+
+
+def test_a_file_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+    files = make_series(2)
+    paths = write_files(tmp_path / "in", files)
+    with running(tmp_path / "in") as server:
+        paths[0].unlink()
+        series = look(server, page_of(files[0], 2))
+        assert (series.status_code, "cannot be shown" in series.text) == (200, True)
+        instance = look(server, page_of(files[0]))
+        assert instance.status_code == 200
+        assert "its file is not in the folder any more" in instance.text
+        assert str(tmp_path) not in series.text + instance.text
+        with zipfile.ZipFile(io.BytesIO(look(server, f"{page_of(files[0], 1)}/files.zip").content)):
+            pass

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from selenium.webdriver import ActionChains, Keys
 
-from tests.conftest import clean_environment, make_series, tree, write_files
+from tests.conftest import Dcmweb, clean_environment, make_series, tree, write_files
 from tests.functional.archives import Running, changed, path_of, running
 from tests.functional.hostile_folder import write_hostile_folder
 from tests.live.browser import Browser, running_browser
@@ -308,3 +308,13 @@ def test_pages_fit_narrow_and_wide_windows(browser: Browser, archive: Running, w
     for url in (f"{archive.root}/", series.rpartition("/series")[0], series, instance):
         browser.open(url)
         assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_a_contact_sheet_is_a_page_of_its_own(
+    browser: Browser, archive: Running, dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    assert dcmweb(archive.url, "retrieve", "--contact-sheet", "sheet.html").code == 0
+    browser.open((tmp_path / "sheet.html").as_uri())
+    assert browser.run("return [...document.images].map(i => i.naturalWidth)") == [256]
+    assert "patients" in browser.one("p.warning").text
+    assert browser.run("return getComputedStyle(document.querySelector('li')).width") == "236px"
