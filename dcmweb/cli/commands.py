@@ -8,7 +8,10 @@ from importlib import import_module
 import click
 
 WITH_SERVER = ("store", "search", "retrieve", "delete", "copy", "check", "wait", "ping")
-LOCAL = ("config", "manifest", "serve", "demo")  # which take no BASE_URL
+OF_THE_PROGRAM = ("completion", "help", "version")
+LOCAL = ("config", "manifest", "serve", "demo", *OF_THE_PROGRAM)  # which take no BASE_URL
+
+_MODULES = {"help": "about", "version": "about"}  # of commands that have none of their own
 
 
 class Commands(MutableMapping[str, click.Command]):
@@ -20,7 +23,9 @@ class Commands(MutableMapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._names:
             raise KeyError(name)
-        command: click.Command = getattr(import_module(f"dcmweb.cli.{name}"), name)
+        command: click.Command = getattr(
+            import_module(f"dcmweb.cli.{_MODULES.get(name, name)}"), name
+        )
         return command
 
     def __contains__(self, name: object) -> bool:

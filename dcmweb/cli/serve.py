@@ -86,11 +86,6 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
 
     With a COMMAND, serve only while it runs. It finds the base URLs in DCMWEB_URL and
     DCMWEB_GOOGLE_URL, and its exit code is that of `serve`.
-
-    \b
-    serve ./images
-    serve ./images --port 0 --user demo:secret
-    serve ./images --port 0 -- sh -c 'dcmweb "$DCMWEB_URL" search studies'
     """
     invocation: Invocation = ctx.obj
     server = archive_module("server")
