@@ -36,6 +36,7 @@ FLOORS = {
 # Every library that is imported, and the only rooms that may know it.
 KNOWN_IN = {
     "click": ["cli"],
+    "cloup": ["cli"],
     "tqdm": ["cli"],
     "wcwidth": ["cli"],
     "requests": ["http"],

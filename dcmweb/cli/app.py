@@ -16,7 +16,7 @@ from dcmweb import __version__
 from dcmweb.cli.command import CommandGroup
 from dcmweb.cli.commands import LOCAL, OF_THE_PROGRAM, WITH_SERVER, Commands
 from dcmweb.cli.console import Console, ReaderGone
-from dcmweb.cli.options import URL_VARIABLE, Invocation, common_options
+from dcmweb.cli.options import SHELL_VARIABLE, URL_VARIABLE, Invocation, common_options
 from dcmweb.errors import DcmwebError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class BaseUrlGroup(CommandGroup):
         if given and rest and rest[0] not in LOCAL and not ctx.resilient_parsing:
             ctx.obj.go_to(given)
             if ctx.obj.profile:
-                ctx.default_map = {name: dict(ctx.obj.profile.values) for name in self.commands}
+                ctx.default_map = {name: dict(ctx.obj.profile.values) for name in WITH_SERVER}
         if not rest:
             return super().parse_args(ctx, options)
         return super().parse_args(ctx, [*_own(options), rest[0], *_others(options), *rest[1:]])
@@ -118,7 +118,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; or answer a shell that completes one."""
     console = Console()
     invocation = Invocation(console)
-    if shell := os.environ.get("_DCMWEB_COMPLETE"):
+    if shell := os.environ.get(SHELL_VARIABLE):
         from dcmweb.cli.shells import answer
 
         console.data(answer(cli, shell, invocation))
@@ -137,13 +137,8 @@ def _exit_code(args: Sequence[str], invocation: Invocation) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = ExitCode.USAGE
-    except click.NoSuchOption as error:
-        from dcmweb.cli.suggestions import unknown_option
-
-        invocation.console.problem(str(unknown_option(error, cli)))
-        code = ExitCode.USAGE
     except click.ClickException as error:
-        invocation.console.problem(error.format_message().rstrip("."), _usage_hint(error))
+        invocation.console.problem(_usage_problem(error))
         code = ExitCode.USAGE
     except click.Abort:
         code = ExitCode.SIGINT
@@ -166,9 +161,15 @@ def _exit_code(args: Sequence[str], invocation: Invocation) -> int:
     return int(code or ExitCode.OK)
 
 
-def _usage_hint(error: click.ClickException) -> str:
-    ctx = getattr(error, "ctx", None)
-    return f"see {ctx.command_path if ctx else 'dcmweb'} --help"
+def _usage_problem(error: click.ClickException) -> str:
+    """Say in one line what click did not understand, and what to do."""
+    if isinstance(error, click.NoSuchOption):
+        from dcmweb.cli.suggestions import unknown_option
+
+        return str(unknown_option(error, cli))
+    ctx: click.Context | None = getattr(error, "ctx", None)
+    place = ctx.command_path if ctx else "dcmweb"
+    return f"{error.format_message().rstrip('.')}; see {place} --help"
 
 
 def _drop_unwritten() -> None:

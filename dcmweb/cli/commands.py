@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 
 import click
@@ -42,3 +42,8 @@ class Commands(MutableMapping[str, click.Command]):
 
     def __delitem__(self, name: str) -> None:
         raise TypeError("commands are modules of dcmweb.cli")
+
+
+def commands_of(ctx: click.Context) -> Mapping[str, click.Command]:
+    """Return the commands of a group by name; none for a command that is not a group."""
+    return ctx.command.commands if isinstance(ctx.command, click.Group) else {}

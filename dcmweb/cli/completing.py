@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import click
 from click.shell_completion import CompletionItem
 
-from dcmweb.cli.commands import LOCAL, OF_THE_PROGRAM, WITH_SERVER
+from dcmweb.cli.commands import LOCAL, OF_THE_PROGRAM, WITH_SERVER, commands_of
 from dcmweb.cli.options import URL_VARIABLE, Invocation
 from dcmweb.library import profiles
 from dcmweb.settings.credentials import SECRETS
@@ -33,10 +33,9 @@ def first_words(ctx: click.Context, start: str) -> list[CompletionItem]:
     if invocation.is_addressed or os.environ.get(URL_VARIABLE):
         names += WITH_SERVER
     names += OF_THE_PROGRAM[1:] if invocation.is_addressed else LOCAL
-    group = ctx.command
-    assert isinstance(group, click.Group)
+    known = commands_of(ctx)
     found = [
-        CompletionItem(name, help=group.commands[name].get_short_help_str())
+        CompletionItem(name, help=known[name].get_short_help_str(limit=70))
         for name in names
         if name.startswith(start)
     ]
@@ -47,17 +46,22 @@ def values(ctx: click.Context, parameter: click.Parameter, start: str) -> list[C
     """Return what a parameter can be."""
     if isinstance(parameter, click.Option):
         return _of_option(parameter, start)
+    name = parameter.name or ""
     command = ctx.command_path.removeprefix("dcmweb ")
-    if type_ := _OF_ARGUMENTS.get((command, parameter.name or "")):
+    if type_ := _OF_ARGUMENTS.get((command, name)):
         return [CompletionItem(start, type=type_)]
+    if command.startswith("config "):
+        return _of_config(name, start) if command != "config add" else []
+    return _of_server_command(ctx, command, start)
+
+
+def _of_server_command(ctx: click.Context, command: str, start: str) -> list[CompletionItem]:
     if command in ("copy", "check") and start.startswith(profiles.MARK):
         return _profiles(start)
     if command == "check" and not ctx.params.get("paths"):
         return [CompletionItem(start, type=FILE)]
     if command == "search" and not ctx.params.get("words"):
         return _plain(_RESOURCES, start)
-    if command.startswith("config ") and command != "config add":
-        return _of_config(parameter.name or "", start)
     return []
 
 

@@ -11,7 +11,7 @@ from inspect import cleandoc
 
 import click
 
-from dcmweb.cli.commands import LOCAL, WITH_SERVER
+from dcmweb.cli.commands import LOCAL, WITH_SERVER, commands_of
 from dcmweb.cli.examples import EXAMPLES, Example
 from dcmweb.cli.option_groups import grouped
 
@@ -66,10 +66,8 @@ def page_of(ctx: click.Context) -> Page:
 def pages(ctx: click.Context) -> Iterator[Page]:
     """Make the pages of a command, and of those that belong to it."""
     yield page_of(ctx)
-    if isinstance(ctx.command, click.Group):
-        for name in ctx.command.list_commands(ctx):
-            if command := ctx.command.get_command(ctx, name):
-                yield from pages(click.Context(command, parent=ctx, info_name=name))
+    for name, command in commands_of(ctx).items():
+        yield from pages(click.Context(command, parent=ctx, info_name=name))
 
 
 def options_page(ctx: click.Context) -> Page:
@@ -115,23 +113,16 @@ def written(page: Page, width: int | None = None) -> str:
 
 def _commands(ctx: click.Context) -> Iterator[Section]:
     """Yield the commands of a group; those of the whole are divided by what they need."""
-    if not isinstance(ctx.command, click.Group):
-        return
     if ctx.parent is None:
         yield Section("Commands, after BASE_URL", _short(ctx, WITH_SERVER))
         yield Section("Commands without BASE_URL", _short(ctx, LOCAL))
-    else:
-        yield Section("Commands", _short(ctx, ctx.command.list_commands(ctx)))
+    elif known := commands_of(ctx):
+        yield Section("Commands", _short(ctx, list(known)))
 
 
 def _short(ctx: click.Context, names: Sequence[str]) -> list[tuple[str, str]]:
-    assert isinstance(ctx.command, click.Group)
-    found = ((name, ctx.command.get_command(ctx, name)) for name in names)
-    return [
-        (name, command.get_short_help_str(limit=200))
-        for name, command in found
-        if command and not command.hidden
-    ]
+    known = commands_of(ctx)
+    return [(name, known[name].get_short_help_str(limit=200)) for name in names]
 
 
 def _options(ctx: click.Context) -> Iterator[Section]:

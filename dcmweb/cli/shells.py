@@ -14,7 +14,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, ShellComplete
 
-VARIABLE = "_DCMWEB_COMPLETE"  # has the shell in it, when a shell asks
+from dcmweb.cli.options import SHELL_VARIABLE
+
 LINE = "_DCMWEB_LINE"  # the command line up to the cursor
 NAME = "_DCMWEB_NAME"  # the first word of it, as it was typed
 CURRENT = "_DCMWEB_CURRENT"  # what the shell takes as the word that it replaces
@@ -65,7 +66,8 @@ _FISH = """\
 function __dcmweb_complete
     set -l line (commandline -cp)
     set -l name (string split -m 1 ' ' -- (string trim -l -- $line))[1]
-    set -l lines (env _DCMWEB_COMPLETE=fish _DCMWEB_NAME=$name _DCMWEB_LINE=$line dcmweb 2> /dev/null)
+    set -l lines (env _DCMWEB_COMPLETE=fish _DCMWEB_NAME=$name _DCMWEB_LINE=$line \\
+        dcmweb 2> /dev/null)
     for item in $lines
         set -l parts (string split -m 1 ',' -- $item)
         set -l before (string match -r -- '^--[^=]*=' (commandline -ct))
@@ -73,11 +75,11 @@ function __dcmweb_complete
         switch $parts[1]
             case dir
                 for path in (__fish_complete_directories $word)
-                    echo $before$path
+                    echo "$before$path"
                 end
             case file
                 for path in (__fish_complete_path $word)
-                    echo $before$path
+                    echo "$before$path"
                 end
             case plain
                 echo $parts[2]
@@ -93,7 +95,7 @@ Register-ArgumentCompleter -Native -CommandName dcmweb -ScriptBlock {
     param($word, $ast, $cursor)
     $line = $ast.ToString()
     $length = $cursor - $ast.Extent.StartOffset
-    if ($length -gt $line.Length) { $line = $line + ' ' } else { $line = $line.Substring(0, $length) }
+    $line = $line.PadRight($length).Substring(0, $length)
     $env:_DCMWEB_COMPLETE = 'powershell'
     $env:_DCMWEB_LINE = $line
     $env:_DCMWEB_NAME = $ast.CommandElements[0].ToString()
@@ -103,11 +105,13 @@ Register-ArgumentCompleter -Native -CommandName dcmweb -ScriptBlock {
         $type, $value, $about = $item -split "`t", 3
         if ($type -eq 'plain') {
             if (-not $about) { $about = $value }
-            [System.Management.Automation.CompletionResult]::new($value, $value, 'ParameterValue', $about)
+            [System.Management.Automation.CompletionResult]::new(
+                $value, $value, 'ParameterValue', $about)
         } else {
             $before = if ($word -match '^--[^=]*=') { $Matches[0] } else { '' }
             $pattern = $word.Substring($before.Length).Trim("'", '"') + '*'
-            Get-ChildItem -Path $pattern -Directory:($type -eq 'dir') -ErrorAction SilentlyContinue |
+            $only = $type -eq 'dir'
+            Get-ChildItem -Path $pattern -Directory:$only -ErrorAction SilentlyContinue |
                 ForEach-Object {
                     $path = Resolve-Path -LiteralPath $_.FullName -Relative
                     if ($path -match "[\\s'@]") { $path = "'" + $path.Replace("'", "''") + "'" }
@@ -216,7 +220,7 @@ def answer(cli: click.Command, shell: str, obj: Any) -> str:
     if shell not in _SHELLS:
         return ""
     with suppress(Exception):
-        return _SHELLS[shell](cli, {"obj": obj}, "dcmweb", VARIABLE).complete()
+        return _SHELLS[shell](cli, {"obj": obj}, "dcmweb", SHELL_VARIABLE).complete()
     return ""
 
 
