@@ -82,7 +82,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = _with_server(
             ),
             ("dcmweb URL retrieve studies/1.2.3/metadata", "Print metadata"),
             (
-                "dcmweb URL search studies Modality=CT --format uids | "
+                "dcmweb URL search studies ModalitiesInStudy=CT --format uids | "
                 "dcmweb URL retrieve - --output ./found",
                 "Retrieve what a search found",
             ),
