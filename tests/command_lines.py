@@ -37,7 +37,8 @@ def check_parses(arguments: list[str]) -> None:
     """Raise what the command line would for arguments that it does not understand."""
     invocation = Invocation(Console())
     invocation.go_to = _taking_any(invocation)  # type: ignore[method-assign]
-    with cli.make_context("dcmweb", list(arguments), obj=invocation) as ctx:
+    with cli.make_context("dcmweb", list(arguments), obj=invocation) as root:
+        ctx: click.Context = root
         command: click.Command = cli
         rest: list[str] = [*ctx._protected_args, *ctx.args]
         while isinstance(command, click.Group) and rest:
