@@ -16,6 +16,7 @@ PACKAGE = Path(dcmweb.__file__).parent
 FLOORS = {
     "errors": 0,
     "sources": 0,
+    "extras": 0,
     "folders": 1,
     "locks": 1,
     "settings": 1,

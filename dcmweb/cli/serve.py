@@ -158,9 +158,11 @@ def archive_module(name: str) -> Any:
         importlib.import_module("dcmweb.archive.server")
         return importlib.import_module(f"dcmweb.archive.{name}")
     except ModuleNotFoundError as error:
+        from dcmweb.extras import how_to_install
+
         raise UsageError(
             f"the archive is not installed: there is no {error.name}",
-            "run: pip install 'dcmweb[archive]'",
+            f"run: {how_to_install('archive')}",
         ) from None
 
 
