@@ -19,6 +19,7 @@ _ENDS = set("|&;<>()")
 def commands_in(line: str) -> Iterator[list[str]]:
     """Yield the arguments of each call of dcmweb in a line for a shell."""
     line = re.sub(r'"\$\((.*?)\)"', r"; \1 ;", line)  # what eval is given
+    line = re.sub(r"<\(.*?\)", "/dev/fd/63", line)
     reader = shlex.shlex(line, posix=True, punctuation_chars=True)
     reader.whitespace_split = True
     arguments: list[str] | None = None
