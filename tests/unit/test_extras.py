@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import json
 import os
 import sys
@@ -33,8 +35,8 @@ def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "bin" / "pip").touch()
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
-    monkeypatch.setattr(extras.metadata, "distribution", lambda _: Distribution(None))
-    monkeypatch.setattr(extras.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: Distribution(None))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
     return tmp_path
 
 
@@ -49,7 +51,7 @@ def test_an_environment_whose_pip_is_a_module(venv: Path) -> None:
 
 
 def test_an_environment_of_uv_without_pip(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     expected = f"uv pip install --python {venv}/bin/python 'dcmweb[azure]'"
     assert extras.how_to_install("azure") == expected
 
@@ -72,7 +74,7 @@ def test_an_environment_of_uv_without_pip(venv: Path, monkeypatch: pytest.Monkey
 def test_it_comes_from_where_the_program_came_from(
     origin: dict[str, Any], expected: str, venv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extras.metadata, "distribution", lambda _: Distribution(origin))
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: Distribution(origin))
     assert extras.how_to_install("aws") == f"{venv}/bin/pip install {expected}"
 
 
