@@ -15,7 +15,7 @@ _GROUPS = {
         *("parameters", "path", "shard", "show", "thorough", "unchecked", "bytes", "write-test"),
     ),
     Group.WHERE: ("allow-origin", "host", "index", "layout", "output", "port", "storage-class"),
-    Group.OUTPUT: ("fields", "format", "json", "quality", "type", "viewport", "window"),
+    Group.OUTPUT: ("fields", "format", "json", "keywords", "quality", "type", "viewport", "window"),
     Group.SAFETY: ("dry-run", "max", "no-wait", "skip-existing", "strict", "verify", "yes"),
     Group.RECORDS: ("failed-to", "manifest"),
     Group.LOGGING: ("debug", "quiet", "verbose"),
