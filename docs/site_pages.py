@@ -79,7 +79,7 @@ def _text(text: str) -> str:
 
 
 def _table(section: Section) -> Iterator[str]:
-    yield from (f"**{section.heading}**", "", "| | |", "| --- | --- |")
+    yield from (f"| {section.heading} | |", "| --- | --- |")
     for name, meaning in section.rows:
         words = _text(" ".join(meaning.split())).replace("|", "&#124;").replace("*", "&#42;")
         yield f"| <code>{_text(name).replace('|', '&#124;')}</code> | {words} |"
