@@ -9,7 +9,8 @@ import click
 
 WITH_SERVER = ("store", "search", "retrieve", "delete", "copy", "check", "wait", "ping")
 OF_THE_PROGRAM = ("completion", "help", "version")
-LOCAL = ("config", "manifest", "serve", "demo", *OF_THE_PROGRAM)  # which take no BASE_URL
+# Which take no BASE_URL.
+LOCAL = ("config", "manifest", "report", "serve", "demo", *OF_THE_PROGRAM)
 
 _MODULES = {"help": "about", "version": "about"}  # of commands that have none of their own
 

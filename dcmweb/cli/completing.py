@@ -19,6 +19,7 @@ FILE, DIR = "file", "dir"
 _OF_ARGUMENTS = {
     ("store", "masks"): FILE,
     ("manifest", "files"): FILE,
+    ("report", "files"): FILE,
     ("serve", "folder"): DIR,
 }
 _RESOURCES = ("studies", "series", "instances")

@@ -159,6 +159,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = _with_server(
             ("dcmweb manifest images.ndjson", "Print what the runs of a manifest came to"),
             ("dcmweb manifest images.ndjson --failed > failed.txt", "List what failed"),
         ),
+        "report": (
+            ("dcmweb report images.ndjson -o run.html", "Make a page of the runs of a manifest"),
+            ("dcmweb report images.ndjson --with-paths > run.html", "Name the files that failed"),
+        ),
         "serve": (
             ("dcmweb serve ./images", "Serve a folder at http://127.0.0.1:8080/dicomweb"),
             ("dcmweb serve ./images --port 0 --user demo:secret", "Require a password"),

@@ -12,12 +12,22 @@ from dcmweb.settings.options import BY_KEY, DESTINATION_OPTIONS, Group
 _GROUPS = {
     Group.WHAT: (
         *("all", "count", "each", "failed", "files-from", "limit", "metadata", "null", "one-way"),
-        *("parameters", "path", "shard", "show", "thorough", "unchecked", "bytes", "write-test"),
+        *(
+            "parameters",
+            "path",
+            "shard",
+            "show",
+            "thorough",
+            "unchecked",
+            "bytes",
+            "with-paths",
+            "write-test",
+        ),
     ),
     Group.WHERE: ("allow-origin", "host", "index", "layout", "output", "port", "storage-class"),
     Group.OUTPUT: ("fields", "format", "json", "keywords", "quality", "type", "viewport", "window"),
     Group.SAFETY: ("dry-run", "max", "no-wait", "skip-existing", "strict", "verify", "yes"),
-    Group.RECORDS: ("failed-to", "manifest"),
+    Group.RECORDS: ("failed-to", "manifest", "report"),
     Group.LOGGING: ("debug", "quiet", "verbose"),
     Group.OTHER: ("help", "version"),
 }

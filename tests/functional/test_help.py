@@ -206,7 +206,7 @@ def test_an_example_runs(command: str, line: str, folder: Path) -> None:
         text = text.replace("http://localhost:8043/dicom-web", other.url)
         if "config" in command and " add " not in line:
             run(folder, f"dcmweb config add hospital {origin.url} --workers 2")
-        if command in ("manifest", "check") and "ndjson" in line:
+        if command in ("manifest", "report", "check") and "ndjson" in line:
             run(folder, f"dcmweb {origin.url} store ./images --manifest images.ndjson")
         if "@hospital" in line:
             run(folder, f"dcmweb config add hospital {origin.url}")

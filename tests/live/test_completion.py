@@ -114,7 +114,7 @@ def typed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Type]:
 
 def test_commands_options_values_files_and_profiles_are_completed(typed: Type) -> None:
     assert typed(f"dcmweb {URL} sto\t") == [URL, "store"]
-    assert typed("dcmweb man\t") == ["manifest"]
+    assert typed("dcmweb mani\t") == ["manifest"]
     assert typed("dcmweb config sho\t") == ["config", "show"]
     assert typed(f"dcmweb -m {URL} store --manif\t") == ["-m", URL, "store", "--manifest"]
     assert typed(f"dcmweb {URL} search --format nd\t") == [URL, "search", "--format", "ndjson"]
