@@ -176,6 +176,7 @@ class Tally:
         self.counts: Counter[Status] = Counter()
         self.bytes = 0
         self.passed_over = 0  # bytes that did not need to be moved
+        self.settled = 0  # bytes of items that have an outcome, whatever it is
         self._problems: dict[tuple[Status, str], FailureGroup] = {}
 
     def add(self, outcome: Outcome) -> None:
@@ -185,6 +186,8 @@ class Tally:
             self.bytes += outcome.size
         if outcome.status in (Status.DONE_BEFORE, Status.SKIPPED):
             self.passed_over += outcome.size
+        if not outcome.replaces:
+            self.settled += outcome.size
         if outcome.replaces:
             self.counts[outcome.replaces] -= 1
             self.bytes -= outcome.size if outcome.replaces in _MOVED else 0

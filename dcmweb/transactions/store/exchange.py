@@ -55,6 +55,8 @@ class StoreExchange:
             for source in counted:
                 source.take_back()
             raise
+        for source in counted:
+            source.arrive()
         self._dialect.note_taken(body_format, len(body))
         return answer
 
