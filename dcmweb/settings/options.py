@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from dcmweb.errors import UsageError
@@ -24,6 +25,7 @@ class Kind(Enum):
     FLAG = "true or false"
     TEXT = "text"
     FILE = "the path of a file"
+    OUTPUT = "the path of a file that is written"
     COUNT = "a whole number"
     SECONDS = "a number of seconds above 0"
     NUMBER = "a number above 0"
@@ -32,12 +34,16 @@ class Kind(Enum):
     PAIRS = "a list of NAME: VALUE"
 
 
+PATHS = (Kind.FILE, Kind.OUTPUT)
+
+
 class Group(Enum):
     """What an option is about; the heading that it is shown under."""
 
     TRANSFER = "Transfer"
     CREDENTIALS = "Credentials"
     CONNECTION = "Connection"
+    LOGGING = "Logging"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +84,13 @@ def _credential(name: str, metavar: str, text: str, **more: Any) -> Option:
     return Option(name=name, metavar=metavar, help=text, group=Group.CREDENTIALS, **given)
 
 
-def _connection(name: str, kind: Kind, metavar: str, text: str, **more: Any) -> Option:
+def _setting(group: Group, name: str, kind: Kind, metavar: str, text: str, **more: Any) -> Option:
     given = {"field": name.replace("-", "_"), **more}
-    return Option(name=name, kind=kind, metavar=metavar, help=text, group=Group.CONNECTION, **given)
+    return Option(name=name, kind=kind, metavar=metavar, help=text, group=group, **given)
 
 
-def _transfer(name: str, kind: Kind, metavar: str, text: str, **more: Any) -> Option:
-    given = {"field": name.replace("-", "_"), **more}
-    return Option(name=name, kind=kind, metavar=metavar, help=text, group=Group.TRANSFER, **given)
-
+_connection = partial(_setting, Group.CONNECTION)
+_transfer = partial(_setting, Group.TRANSFER)
 
 IF_EXISTS = ("skip", "replace", "fail")
 SCHEMES = ", ".join(scheme.value for scheme in AuthScheme)
@@ -319,6 +323,15 @@ OPTIONS: tuple[Option, ...] = (
         "Number of retries for transient failures.",
         lowest=0,
         default=Settings.retries,
+    ),
+    _setting(
+        Group.LOGGING,
+        "log-file",
+        Kind.OUTPUT,
+        "FILE",
+        "Append what happens to FILE: failures, retries, how far the run is, the summary and the "
+        "exit code; with -v also each item and request.",
+        field="",
     ),
 )
 
