@@ -11,6 +11,7 @@ from dcmweb.cli import formats
 from dcmweb.cli.command import Command
 from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Invocation, with_client
+from dcmweb.cli.progress_words import Activity
 from dcmweb.cli.text import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import parse_search
@@ -19,6 +20,9 @@ from dcmweb.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from dcmweb.library.client import Client
     from dcmweb.library.runs import SearchRows
+
+
+_SEARCHING = Activity("Searching", "result", moves_bytes=False)
 
 
 @click.command(cls=Command)
@@ -81,12 +85,16 @@ def search(invocation: Invocation, client: Client, words: tuple[str, ...], **opt
         check=not options["unchecked"],
     )
     if options["count"]:
-        invocation.console.data(str(sum(1 for _ in found)))
+        with invocation.console.watching(lambda: found.progress, _SEARCHING):
+            count = sum(1 for _ in found)
+        invocation.console.data(str(count))
         _explain_nothing(invocation, found, path, pairs)
         return ExitCode.OK
     # What is not too much is held, so that there is all or nothing on stdout.
     is_bounded = not (options["every"] or options["rows"])
-    code = _print(invocation, found, list(found) if is_bounded else found, options["form"], fields)
+    with invocation.console.watching(lambda: found.progress, _SEARCHING):
+        rows = list(found) if is_bounded else found
+        code = _print(invocation, found, rows, options["form"], fields)
     _explain_nothing(invocation, found, path, pairs)
     if found.has_more:
         invocation.console.line(

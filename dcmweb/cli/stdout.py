@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcmweb.cli import formats
 from dcmweb.cli.options import Invocation
+from dcmweb.cli.progress_words import Activity
 from dcmweb.cli.records import Record
 from dcmweb.dicom.resources import Level, Representation, Target
 from dcmweb.errors import ExitCode, UsageError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # Options of use only where files are written, and only where pictures are.
 _OF_FILES = ("as_json", "manifest", "failed_to", "dry_run", "skip_existing", "layout")
 _OF_PICTURES = ("viewport", "window", "quality")
+
+_RETRIEVING = Activity("Retrieving metadata", "instance", moves_bytes=False)
 
 Targets = Sequence[Target] | Iterator[Target | str]
 Save = Callable[[str, Record], Summary]
@@ -84,7 +87,8 @@ def print_metadata(
     else:
         found = client.metadata(targets, on_error=rule)
         pieces = formats.as_json(found)
-    invocation.console.stream(pieces)
+    with invocation.console.watching(lambda: found.progress, _RETRIEVING):
+        invocation.console.stream(pieces)
     return ExitCode.SOME_FAILED if found.failures else ExitCode.OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 _INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"])
 
@@ -42,6 +43,13 @@ def plural(count: int, noun: str) -> str:
     if count == 1:
         return f"1 {noun}"
     return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """Write names, of many only the first ones: a, b, c and 4 others."""
+    others = len(names) - most
+    more = f" and {plural(others, 'other')}" if others > 0 else ""
+    return ", ".join(names[:most]) + more
 
 
 def duration(seconds: float) -> str:

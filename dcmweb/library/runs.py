@@ -298,7 +298,7 @@ class _CountedRows(Run[T]):
     ) -> None:
         super().__init__(name, partial(_counted, begin, meter))
         self._meter = meter
-        meter.begin("", "result", most)
+        meter.begin("", "", most)
         self._made = time.monotonic()
 
     @property

@@ -71,7 +71,8 @@ class Outcome:
     `mtime_ns` is when a file was changed last, `attempts` how many requests it was in.
     `replaces` is the status of an earlier outcome of the item that this one replaces.
     `instances` is how many instances the outcome of a comparison stands for; 0 if that is unknown,
-    or if the item is not a study, series or instance.
+    or if the item is not a study, series or instance. `is_left_over` if nothing happened to the
+    item itself, but the run ended before its turn, or before it was answered for.
     """
 
     status: Status
@@ -86,6 +87,7 @@ class Outcome:
     attempts: int = 0
     replaces: Status | None = None
     instances: int = 0
+    is_left_over: bool = False
 
     @property
     def weight(self) -> int:

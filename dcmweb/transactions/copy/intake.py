@@ -154,7 +154,7 @@ class CopyIntake:
         for instance in self._waiting.batch:
             found = instance.identity.resource
             outcome = Outcome.of(found, Status.FAILED, instance.path, size=instance.size)
-            yield replace(outcome, reason=_NOT_SENT)
+            yield replace(outcome, reason=_NOT_SENT, is_left_over=True)
 
     def _send(self) -> Iterator[Outcome]:
         """Send what waits, and yield the outcome of each instance."""
