@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -86,7 +86,7 @@ def _fitting(parts: dict[_Place, tuple[str, str]], width: int) -> str:
     """Choose the parts that fit, in their long or their short form."""
     chosen: dict[_Place, str] = {}
     for place in _IMPORTANCE:
-        forms = parts.get(place, ())
+        forms: Sequence[str] = parts.get(place, ())
         if place is _Place.COUNT and _Place.TROUBLE in parts:
             forms = forms[1:]  # to have room for words about the trouble
         for form in forms:
