@@ -141,7 +141,8 @@ def _count(activity: Activity, progress: Progress) -> tuple[str, str]:
 def _bytes(progress: Progress, estimate: Estimate) -> Iterator[tuple[_Place, tuple[str, str]]]:
     moved = size(progress.bytes)
     known = f"{size(progress.done_bytes)} of {size(progress.expected_bytes or 0)}"
-    yield _Place.BYTES, (known if progress.expected_bytes else moved, moved)
+    if progress.bytes or progress.expected_bytes:
+        yield _Place.BYTES, (known if progress.expected_bytes else moved, moved)
     if estimate.rate >= 1:
         yield _Place.RATE, (f"{size(estimate.rate)}/s",) * 2
 

@@ -46,9 +46,9 @@ def test_the_bar_is_cleared_before_data_are_written_to_a_terminal(is_terminal: b
     hidden: list[bytes] = []
 
     class Bar:
-        def show(self, progress: object) -> None: ...
+        every = 0.1
 
-        def close(self) -> None: ...
+        def show(self, progress: object) -> None: ...
 
         def hide(self) -> None:
             hidden.append(written(out))
