@@ -12,6 +12,7 @@ from dcmweb.transfer.summary import Progress
 WINDOW = 30.0  # seconds that a rate is measured over
 FEW_STEPS = 5  # within the window; with fewer, the whole run is measured
 HELD = 1.0  # seconds for which a share stays, while bytes that arrived have no outcome yet
+NOT_ALL = 0.99  # the share while there is something that has no outcome
 ALMOST = 1.0  # seconds below which nothing is said about the time left
 
 
@@ -40,13 +41,16 @@ def share_of(progress: Progress) -> float | None:
 
     That is the share of bytes where these are known beforehand, otherwise that of items.
     """
+    most = 1.0
     if progress.phase is not None:
         done, expected = progress.phase.done, progress.phase.expected
     elif progress.expected_bytes:
         done, expected = progress.done_bytes, progress.expected_bytes
+        if progress.items < (progress.expected or 0):  # sent, and not answered for
+            most = NOT_ALL
     else:
         done, expected = progress.items, progress.expected
-    return min(1.0, max(0, done) / expected) if expected else None
+    return min(most, max(0, done) / expected) if expected else None
 
 
 class Estimator:

@@ -41,6 +41,8 @@ def watched(*looks: tuple[float, Progress]) -> Estimate:
         (items(25, 0), None),
         (items(120), 1.0),
         (Progress(counts={Status.STORED: 1}, expected=2, expected_bytes=100, done_bytes=10), 0.1),
+        (Progress(counts={Status.STORED: 1}, expected=2, expected_bytes=9, done_bytes=9), 0.99),
+        (Progress(counts={Status.STORED: 2}, expected=2, expected_bytes=9, done_bytes=9), 1.0),
         (Progress(counts={}, expected_bytes=100, done_bytes=-5), 0.0),
         (Progress(counts={Status.STORED: 9}, expected=9, phase=Phase("x", "y", 1, 4)), 0.25),
         (Progress(counts={Status.STORED: 9}, expected=9, phase=Phase("x", "y", 1)), None),
