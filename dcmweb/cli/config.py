@@ -19,7 +19,8 @@ from dcmweb.library import profile_file, profiles
 from dcmweb.library.profiles import URL, Profile
 from dcmweb.settings.base_url import parse_base_url
 from dcmweb.settings.credentials import SECRETS, is_reference
-from dcmweb.settings.options import BY_KEY, OPTIONS, PATHS, Kind, Option, pair_of
+from dcmweb.settings.from_options import pair_of
+from dcmweb.settings.options import BY_KEY, OPTIONS, PATHS, Kind, Option
 
 MASKED = "***"
 

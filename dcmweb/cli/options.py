@@ -20,7 +20,8 @@ from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.settings import AuthScheme, Settings
 from dcmweb.settings.base_url import parse_base_url
 from dcmweb.settings.credentials import SECRETS, VARIABLES
-from dcmweb.settings.options import BY_KEY, Kind, Option, settings_from
+from dcmweb.settings.from_options import settings_from
+from dcmweb.settings.options import BY_KEY, Kind, Option
 from dcmweb.transfer.stop import Stop
 
 if TYPE_CHECKING:

@@ -86,6 +86,8 @@ def written_whole(path: str) -> Iterator[BinaryIO]:
 
 def check_place(path: str) -> None:
     """Raise LocalError if no file can be made where this one is to be."""
+    if os.path.isdir(path):
+        created(path).close()
     if not is_stream(path):
         partial = beside(path)
         created(partial, path).close()

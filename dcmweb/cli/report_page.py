@@ -41,6 +41,11 @@ _MEANING = {
 }
 # What names a resource of the server, and so no file of this machine.
 _RESOURCE = re.compile(r"(?:studies|series|instances)/[0-9.]+(?:/[a-z]+(?:/[0-9.,-]+)?)*")
+# What names a file or folder of this machine in a reason; a layout makes folders of patients.
+_PLACE = re.compile(
+    r"(?<= into )(?!the file).+?(?=: |, where |$)|(?<=its copy is ).+"
+    r"|(?<![\w/:.])(?:~|\.{1,2})?[/\\][^\s:;,]+|\b[A-Za-z]:\\[^\s:;,]+"
+)
 _WITHOUT_NAMES = (
     "Names, numbers and other data of patients. Names of files are left out as well, since they "
     "may be made of those: what failed is named by its UIDs, or by its line in the manifest. "
@@ -119,7 +124,7 @@ def _verdict(summary: ManifestSummary) -> str:
         if count and (not status.is_good or status is Status.BEGUN)
     ]
     if summary.unfinished:
-        troubles.append(f"{plural(len(summary.unfinished), 'run')} ended early, or never")
+        troubles.append(f"{plural(len(summary.unfinished), 'run')} ended early or never")
     if summary.missing:
         troubles.append(f"{plural(len(summary.missing), 'part')} without a manifest")
     total = sum(summary.counts.values())
@@ -128,7 +133,7 @@ def _verdict(summary: ManifestSummary) -> str:
     elif not total:
         troubles.append("no item was recorded")
     if troubles:
-        words = f"<strong>Not complete.</strong> {escaped(', '.join(troubles))}."
+        words = f"<strong>Not complete.</strong> {escaped('; '.join(troubles))}."
         return f'<p class="verdict bad">{words}</p>'
     done = f"{plural(total, 'item')}, none of them failed; each run came to its end"
     if skipped := summary.counts.get(Status.SKIPPED):
@@ -194,12 +199,18 @@ def _reason(group: Group, known: Sequence[KnownItem], *, with_paths: bool) -> tu
     names = "<br>".join(escaped(_name(one, with_paths=with_paths)) for one in known)
     if group.count > len(known):
         names += f"<br>and {plural(group.count - len(known), 'other')}"
+    reason = group.reason if with_paths else without_places(group.reason)
     return (
         _row_head(group.status.value),
         _number(f"{group.count:,}"),
-        _cell(group.reason or "no reason is known"),
+        _cell(reason or "no reason is known"),
         f'<td class="paths">{names}</td>',
     )
+
+
+def without_places(reason: str) -> str:
+    """Take the paths of this machine out of a reason."""
+    return _PLACE.sub("...", reason)
 
 
 def _name(one: KnownItem, *, with_paths: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from dcmweb.errors import DcmwebError
 from dcmweb.transfer.stop import Stop
@@ -21,6 +21,7 @@ class Ahead:
 
     def __init__(self, count: Count) -> None:
         self._count = count
+        self._lock = Lock()
         self._thread: Thread | None = None
         self._stop = Stop()
         self._is_known = Event()
@@ -28,14 +29,16 @@ class Ahead:
         self._bytes: int | None = 0
 
     def begin(self) -> None:
-        """Begin to count, unless that was done before."""
-        if self._thread is None:
-            self._thread = Thread(target=self._add_up, name="dcmweb count", daemon=True)
-            self._thread.start()
+        """Begin to count, unless that was done before or the run is over."""
+        with self._lock:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = Thread(target=self._add_up, name="dcmweb count", daemon=True)
+                self._thread.start()
 
     def end(self) -> None:
         """Stop counting, as the run is over."""
-        self._stop.set()
+        with self._lock:
+            self._stop.set()
         if self._thread is not None:
             self._thread.join(_LONGEST_END)
 

@@ -165,7 +165,9 @@ class Manifests:
     def _failures(self, whole: Whole) -> Iterator[FailureGroup]:
         for group in self.known.groups(whole.key, _MOST_GROUPS, failed_only=True):
             examples = [one.item for one in self.known.items(whole.key, group, EXAMPLES)]
-            yield FailureGroup(group.status, group.reason, group.count, examples, group.count)
+            yield FailureGroup(
+                group.status, group.reason, group.count, examples, outcomes=group.count
+            )
 
 
 def _command(header: dict[str, Any]) -> str:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.settings.checks import check_number, check_range, check_seconds, read_size
 from dcmweb.settings.credentials import SECRETS, is_reference
-from dcmweb.settings.options import BY_KEY, PATHS, Kind, Option, pair_of, settings_from
+from dcmweb.settings.from_options import pair_of, settings_from
+from dcmweb.settings.options import BY_KEY, PATHS, Kind, Option
 from dcmweb.settings.settings import Settings
 from dcmweb.user_text import read_text
 
