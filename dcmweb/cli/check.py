@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.check_rows import FORMATS, PATHS, TABLE, UIDS, RowWriter
 from dcmweb.cli.command import Command
 from dcmweb.cli.console import ReaderGone
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.progress_words import Activity
 from dcmweb.cli.records import keeping
 from dcmweb.cli.targets import read_targets, target_options
 from dcmweb.cli.text import some_of

@@ -11,19 +11,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, TextIO
 
 from dcmweb.cli.left_over import LeftOver
-from dcmweb.cli.progress import Bar, Display, Heartbeat, Watch
 from dcmweb.cli.text import plural, size, visible
+from dcmweb.cli.watch import Display, Watch
 from dcmweb.errors import LocalError
 from dcmweb.transfer.marks import Marks
 from dcmweb.transfer.outcomes import Event, FailureGroup, Outcome, Status, exact
 from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
 
 if TYPE_CHECKING:
-    from dcmweb.cli.progress_words import Activity
+    from dcmweb.cli.activity import Activity
     from dcmweb.cli.run_log import RunLog
     from dcmweb.library.runs import Transfer
 
@@ -285,6 +286,21 @@ class Console:
         on_patience: Callable[[], None] = lambda: None,
     ) -> Iterator[None]:
         """Show progress for the time of a block; `on_patience` is called if that is not short."""
+        if self.quiet and not self.log:
+            yield
+            return
+        begin = partial(self._displays, activity)
+        watch = Watch(begin, progress, self._lock, on_patience=on_patience)
+        try:
+            yield
+        finally:
+            watch.close()
+            self._display = None
+
+    def _displays(self, activity: Activity) -> list[Display]:
+        """Make what shows progress; that is not needed for most runs, which are short."""
+        from dcmweb.cli.progress import Bar, Heartbeat
+
         displays: list[Display] = []
         if self.shows_bar:
             displays.append(Bar(self._stderr, activity, lambda: not self._is_line_begun))
@@ -292,16 +308,8 @@ class Console:
             displays.append(Heartbeat(self.show, activity))
         if self.log:
             displays.append(Heartbeat(self.log.line, activity))
-        if not displays:
-            yield
-            return
         self._display = displays[0]
-        watch = Watch(displays, progress, self._lock, on_patience=on_patience)
-        try:
-            yield
-        finally:
-            watch.close()
-            self._display = None
+        return displays
 
 
 def _utf8(stream: TextIO) -> TextIO:

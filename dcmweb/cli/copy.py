@@ -10,11 +10,11 @@ import click
 from click.core import ParameterSource
 
 from dcmweb.cli import table_options
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.destination import destination_options, of_profile, read_destination
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.progress_words import Activity
 from dcmweb.cli.records import keeping, record_options, shard_option
 from dcmweb.cli.store import STORAGE_CLASSES
 from dcmweb.cli.targets import read_targets, target_options

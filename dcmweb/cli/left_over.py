@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dcmweb.cli.text import plural
-from dcmweb.transfer.outcomes import Outcome
-from dcmweb.transfer.summary import Progress
+
+if TYPE_CHECKING:
+    from dcmweb.transfer.outcomes import Outcome
+    from dcmweb.transfer.summary import Progress
 
 FEW = 10  # items that have a line each
 

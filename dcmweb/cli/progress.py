@@ -1,36 +1,21 @@
-"""Shows progress: a bar in a terminal, elsewhere a line from time to time."""
+"""How progress is shown: as a bar in a terminal, elsewhere as a line from time to time."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from threading import Event, RLock, Thread
-from typing import Protocol, TextIO
+from collections.abc import Callable
+from typing import TextIO
 
 from dcmweb.cli import progress_words
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.estimate import Estimator
-from dcmweb.cli.progress_words import Activity
 from dcmweb.transfer.summary import Progress
 
-PATIENCE = 0.5  # seconds before a bar is shown at all
 REFRESH = 0.1  # seconds between two drawings of the bar
 HEARTBEAT = 30.0  # seconds between two lines of a log
 _LOOK = 1.0  # seconds between two looks at a run whose progress goes to a log
 _USUAL_WIDTH = 80  # columns of a terminal that does not say
-
-
-class Display(Protocol):
-    """A way to show the progress of a run."""
-
-    every: float  # seconds between two calls of `show`
-
-    def show(self, progress: Progress) -> None:
-        """Update the display if it is time to."""
-
-    def hide(self) -> None:
-        """Clear the display, so that a line can be written."""
 
 
 class Bar:
@@ -119,47 +104,3 @@ class Heartbeat:
 
     def hide(self) -> None:
         """Do nothing: lines do not disturb each other."""
-
-
-class Watch:
-    """Looks at a run from time to time, in a thread of its own, and shows how far it has come.
-
-    The lock is held while something is written, so that lines and the bar do not meet.
-    """
-
-    def __init__(
-        self,
-        displays: Sequence[Display],
-        progress: Callable[[], Progress],
-        lock: RLock,
-        *,
-        on_patience: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Begin to watch; `on_patience` is called once the run is not over in a moment."""
-        self._displays = displays
-        self._progress = progress
-        self._lock = lock
-        self._on_patience = on_patience
-        self._is_over = Event()
-        self._thread = Thread(target=self._look, name="dcmweb progress", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Watch no longer, and clear the display."""
-        self._is_over.set()
-        self._thread.join()
-        with self._lock, suppress(OSError):
-            for display in self._displays:
-                display.hide()
-
-    def _look(self) -> None:
-        if self._is_over.wait(PATIENCE):
-            return
-        self._on_patience()
-        every = min(display.every for display in self._displays)
-        while not self._is_over.is_set():
-            with self._lock, suppress(OSError):  # a terminal that is gone ends no run
-                progress = self._progress()
-                for display in self._displays:
-                    display.show(progress)
-            self._is_over.wait(every)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.estimate import ALMOST, Estimate
 from dcmweb.cli.text import duration, plural, size, visible
 from dcmweb.transfer.summary import Progress
@@ -14,15 +15,6 @@ STALLED = 5.0  # seconds without data that are worth a word
 SHORTEST_PAUSE = 1.0  # seconds
 NARROWEST_BAR, WIDEST_BAR = 8, 40  # columns
 WITH_BAR, WITH_TITLE = 56, 90  # columns of a terminal in which there is room for these
-
-
-@dataclass(frozen=True)
-class Activity:
-    """What a command does, and to what: "Storing", "file"."""
-
-    doing: str
-    noun: str
-    moves_bytes: bool = True
 
 
 class _Place(IntEnum):

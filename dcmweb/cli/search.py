@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli import formats
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.progress_words import Activity
 from dcmweb.cli.text import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import parse_search

@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from dcmweb.cli import table_options
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation
-from dcmweb.cli.progress_words import Activity
 from dcmweb.errors import AuthError, UsageError
 from dcmweb.local.windows import IS_WINDOWS
 from dcmweb.transfer.meter import Phase

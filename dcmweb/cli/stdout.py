@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dcmweb.cli import formats
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.options import Invocation
-from dcmweb.cli.progress_words import Activity
 from dcmweb.cli.records import Record
 from dcmweb.dicom.resources import Level, Representation, Target
 from dcmweb.errors import ExitCode, UsageError

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli import table_options
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, PathList, is_stream, listed_paths, read_some
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.progress_words import Activity
 from dcmweb.cli.records import keeping, record_options, shard_option
 from dcmweb.cli.text import plural, some_of
 from dcmweb.errors import UsageError

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, listed_paths
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.progress_words import Activity
 from dcmweb.cli.records import event_options, keeping
 from dcmweb.cli.text import some_of
 from dcmweb.errors import NothingMatched, UsageError

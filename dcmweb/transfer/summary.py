@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dcmweb.errors import ExitCode, ItemsFailed
-from dcmweb.transfer.meter import Pause, Phase
 from dcmweb.transfer.outcomes import FailureGroup, Status
+
+if TYPE_CHECKING:
+    from dcmweb.transfer.meter import Pause, Phase
 
 NOT_BEGUN = "not begun"  # the end of a run that nobody has begun, or whose records failed before it
 

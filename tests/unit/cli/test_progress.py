@@ -8,10 +8,11 @@ from threading import Event, RLock
 
 import pytest
 
-from dcmweb.cli import progress as module
-from dcmweb.cli.progress import Bar, Heartbeat, Watch
-from dcmweb.cli.progress_words import Activity
+from dcmweb.cli import watch as module
+from dcmweb.cli.activity import Activity
+from dcmweb.cli.progress import Bar, Heartbeat
 from dcmweb.cli.text import duration, some_of
+from dcmweb.cli.watch import Watch
 from dcmweb.transfer.outcomes import Status
 from dcmweb.transfer.summary import Progress
 
@@ -88,7 +89,7 @@ def test_a_run_is_looked_at_until_it_is_over_even_if_the_terminal_is_gone(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.01)
     seen, counted = Seen(), Event()
-    watch = Watch([seen], lambda: HALF, RLock(), on_patience=counted.set)
+    watch = Watch(lambda: [seen], lambda: HALF, RLock(), on_patience=counted.set)
     assert seen.was_shown.wait(LONG)
     assert counted.is_set()
     watch.close()
@@ -101,7 +102,7 @@ def test_a_run_is_looked_at_until_it_is_over_even_if_the_terminal_is_gone(
 def test_a_short_run_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", LONG)
     seen, counted = Seen(), Event()
-    Watch([seen], lambda: HALF, RLock(), on_patience=counted.set).close()
+    Watch(lambda: [seen], lambda: HALF, RLock(), on_patience=counted.set).close()
     assert (seen.shown, counted.is_set()) == ([], False)
 
 

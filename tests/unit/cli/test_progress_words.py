@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.estimate import Estimate
-from dcmweb.cli.progress_words import Activity, heartbeat, line
+from dcmweb.cli.progress_words import heartbeat, line
 from dcmweb.transfer.meter import Pause, Phase
 from dcmweb.transfer.outcomes import Status
 from dcmweb.transfer.summary import Progress

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command_line import without_keys
 from dcmweb.cli.log_file import LogFile
 from dcmweb.cli.progress import Heartbeat
-from dcmweb.cli.progress_words import Activity
 from dcmweb.cli.run_log import RunLog
 from dcmweb.transfer.outcomes import Outcome, Status
 from dcmweb.transfer.summary import Progress
