@@ -9,6 +9,7 @@ from dcmweb.cli import formats
 from dcmweb.cli.activity import Activity
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.records import Record
+from dcmweb.counted import plural
 from dcmweb.dicom.resources import Level, Representation, Target
 from dcmweb.errors import ExitCode, UsageError
 from dcmweb.temporary import temporary_folder
@@ -45,7 +46,9 @@ def print_item(
         summary = save(folder, lambda outcome: places.append(outcome.place))
         found = list(filter(None, places))
         if len(found) > 1:
-            raise UsageError(f"{targets[0]} has {len(found)} frames", "name one: .../frames/1")
+            raise UsageError(
+                f"{targets[0]} has {plural(len(found), 'frame')}", "name one: .../frames/1"
+            )
         for place in found:
             invocation.console.copy(place)
     return summary.exit_code

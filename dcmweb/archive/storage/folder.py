@@ -21,6 +21,7 @@ from werkzeug.exceptions import Forbidden
 from dcmweb.archive.storage.header import Header, read_header
 from dcmweb.archive.storage.index import DELETED, SERVED, Entry, Index
 from dcmweb.archive.storage.index_place import cache_folder, claim_index, is_writable
+from dcmweb.counted import plural
 from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
@@ -290,7 +291,7 @@ class Scan:
         if self._outside:
             self._notify(f"{self._outside} links are not served: they lead out of the folder")
         (served,) = connection.execute("SELECT COUNT(*) FROM instances").fetchone()
-        self._notify(f"Serving {served} instances in {self._storage.folder}")
+        self._notify(f"Serving {plural(served, 'instance')} in {self._storage.folder}")
 
     def _read_waiting(self, count: int) -> None:
         """Read the files that are new or have changed, some to a transaction."""
