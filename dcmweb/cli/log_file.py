@@ -12,7 +12,7 @@ from dcmweb.errors import LocalError, UsageError
 
 # Owner and group alone: file names in it may be those of patients.
 _MODE = 0o640
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 _DONT_WAIT = getattr(os, "O_NONBLOCK", 0)  # for the reader of a pipe, which may never come
 _HEAD = 4096
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-from dcmweb.cli.console import Console
+from dcmweb.cli.console import Console, ReaderGone
 from dcmweb.cli.own_files import check_page, check_place, written_whole
 from dcmweb.cli.report_page import page
 from dcmweb.errors import DcmwebError, ExitCode, Interrupted, LocalError, UsageError
@@ -26,22 +26,19 @@ class _Recorded:
         self._marks = console.marks
         self._began = console.marks.now()
         self._lines = 1
-        self._is_good = True
         self._trouble: LocalError | None = None
 
     def record(self, outcome: Outcome) -> None:
         """Take the outcome of an item."""
-        self._is_good &= outcome.status.is_good
         self._take(as_event(outcome))
 
     def end(self, error: BaseException | None) -> None:
         """Note how the run ended. Raises LocalError if anything of it is missing."""
-        code = ExitCode.OK if self._is_good else ExitCode.SOME_FAILED
-        how, number = "complete", int(code)
-        if error is not None:
-            how = "interrupted" if isinstance(error, Interrupted) else "stopped early"
-            number = error.exit_code if isinstance(error, DcmwebError) else ExitCode.DEFECT
-        self._take({"type": "end", "end": how, "exit_code": int(number), "started": self._began})
+        how, code = _ending(error) if error else ("complete", ExitCode.OK)
+        totals = self.manifests.known.totals(self._whole.key)
+        if error is None and not all(status.is_good for status, *_ in totals):
+            code = ExitCode.SOME_FAILED
+        self._take({"type": "end", "end": how, "exit_code": int(code), "started": self._began})
         self._whole.history.end_of_file()
         if self._trouble is not None:
             raise self._trouble
@@ -56,6 +53,14 @@ class _Recorded:
                 self.manifests.known.add([row])
         except (LocalError, sqlite3.Error) as error:
             self._trouble = error if isinstance(error, LocalError) else LocalError(str(error))
+
+
+def _ending(error: BaseException) -> tuple[str, int]:
+    """Return how a run ended, and the exit code, as the command line has it."""
+    if isinstance(error, DcmwebError):
+        how = "interrupted" if isinstance(error, Interrupted) else "stopped early"
+        return how, error.exit_code
+    return "stopped early", ExitCode.OK if isinstance(error, ReaderGone) else ExitCode.DEFECT
 
 
 @contextmanager

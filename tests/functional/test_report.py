@@ -306,6 +306,22 @@ def test_a_page_of_each_command(dcmweb: Dcmweb, tmp_path: Path) -> None:
         assert f"to {other.url}" in page(tmp_path / "copy.html").text
 
 
+def test_what_was_unknown_at_first_and_is_stored_is_good(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    write_files(tmp_path / "in", [make_instance()])
+    archive = Archive()
+
+    def silent(request: Request) -> Answer:
+        archive(request)
+        return Answer(202)
+
+    with serving(taking(archive, silent)) as origin:
+        result = dcmweb(origin.url, "store", "in", "--verify", "--report", "run.html")
+    assert result.code == 0, result.err
+    found = page(tmp_path / "run.html")
+    assert "Complete. 1 item" in found.text
+    assert found.row("Exit code of the last run")[1].startswith("0: ")
+
+
 def test_a_run_that_stopped_has_a_page_too(dcmweb: Dcmweb, tmp_path: Path) -> None:
     write_files(tmp_path / "in", [make_instance()])
     with serving(lambda _: Answer(401)) as origin:
