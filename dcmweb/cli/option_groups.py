@@ -28,7 +28,7 @@ _GROUPS = {
     Group.OUTPUT: ("fields", "format", "json", "keywords", "quality", "type", "viewport", "window"),
     Group.SAFETY: ("dry-run", "max", "no-wait", "skip-existing", "strict", "verify", "yes"),
     Group.RECORDS: ("failed-to", "manifest", "report"),
-    Group.LOGGING: ("debug", "quiet", "verbose"),
+    Group.LOGGING: ("brief", "debug", "quiet", "verbose"),
     Group.OTHER: ("help", "version"),
 }
 _BY_NAME = {name: group for group, names in _GROUPS.items() for name in names}

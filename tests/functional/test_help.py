@@ -237,7 +237,10 @@ def test_an_example_runs(command: str, line: str, folder: Path) -> None:
         ("config add --worker 3", "No such option: --worker; did you mean --workers?"),
         ("URL search --retrys 1", "No such option: --retrys; did you mean --retries?"),
         ("URL retrieve --verify", "No such option: --verify; it is an option of store and copy"),
-        ("--output x URL retrieve", "it is an option of retrieve; write it after the command"),
+        (
+            "--output x URL retrieve",
+            "it is an option of retrieve and report; write it after the command",
+        ),
         ("completion bsh", "'bsh' is not one of 'bash', 'zsh', 'fish', 'powershell'"),
     ],
 )
