@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
@@ -15,7 +16,7 @@ from dcmweb.cli.own_files import check_apart
 from dcmweb.cli.records import Record, keeping, record_options, shard_option
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
 from dcmweb.cli.targets import read_targets, target_options
-from dcmweb.cli.text import plural
+from dcmweb.cli.text import plural, some_of
 from dcmweb.dicom import json_model
 from dcmweb.dicom.resources import Representation, Target, parse_target
 from dcmweb.dicom.tags import NUMBER_OF_STUDY_RELATED_INSTANCES
@@ -38,6 +39,9 @@ _NOT_WITH_SHEET = {
     "manifest": "--manifest",
     "dry_run": "--dry-run",
 }
+_RETRIEVING = Activity("Retrieving", "file")
+_DRAWING = Activity("Drawing", "series", moves_bytes=False)
+_LISTING = Activity("Listing studies", "study", moves_bytes=False)
 
 
 @click.command(cls=Command)
@@ -84,15 +88,6 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
 
     Append /metadata, /rendered, /thumbnail or /bulkdata to a PATH for that representation.
     Metadata goes to stdout unless you give an --output folder.
-
-    \b
-    retrieve studies/1.2.3 --output ./data
-    retrieve studies/1.2.3/series/4.5.6 --type image/png
-    retrieve studies/1.2.3/series/4.5.6/instances/7.8.9/frames/1,5-7
-    retrieve studies/1.2.3/series/4.5.6/instances/7.8.9/rendered -o - > image.jpg
-    retrieve studies/1.2.3/metadata
-    retrieve studies/1.2.3 --contact-sheet sheet.html
-    retrieve - --output ./data < paths.txt
     """
     roots = client.settings.roots
     texts, source = read_targets(options)
@@ -112,6 +107,9 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
         return print_item(invocation, targets, options, save)
     folder = output or "./"
     if not options["dry_run"]:
+        what = some_of([*texts, *([f"what is listed in {source}"] if source else [])])
+        start = f"Retrieving {what or 'the whole store'} from {client.base_url}"
+        invocation.console.start(start)
         invocation.console.note(f"Saving files into {folder}")
         if not (named or listed):
             _announce_whole_store(invocation, client)
@@ -125,9 +123,11 @@ def _announce_whole_store(invocation: Invocation, client: Client) -> None:
     tag = NUMBER_OF_STUDY_RELATED_INSTANCES
     studies, instances = 0, 0
     try:
-        for row in client.search("studies", fields=[tag]):
-            studies += 1
-            instances += json_model.number(row, tag) or 0
+        found = client.search("studies", fields=[tag])
+        with invocation.console.watching(lambda: found.progress, _LISTING):
+            for row in found:
+                studies += 1
+                instances += json_model.number(row, tag) or 0
     except Interrupted:
         raise
     except DcmwebError:
@@ -178,7 +178,9 @@ def _save(
             dry_run=options["dry_run"],
             on_error=OnError.RAISE if is_one else OnError.OUTCOME,
         )
-        return invocation.console.follow(run, describe=_describe, records=(*records, *writers))
+        return invocation.console.follow(
+            run, _RETRIEVING, describe=_describe, records=(*records, *writers)
+        )
 
 
 def _make_sheet(
@@ -205,7 +207,7 @@ def _make_sheet(
             on_error=OnError.RAISE if is_one else OnError.OUTCOME,
         )
         invocation.console.note(f"Writing a contact sheet, with data of patients, to {file}")
-        return invocation.console.follow(run, describe=_describe, records=records)
+        return invocation.console.follow(run, _DRAWING, describe=_describe, records=records)
 
 
 def _describe(outcome: Outcome) -> str:

@@ -18,7 +18,7 @@ from dcmweb.http.auth.hosts import aws_region, is_aws
 from dcmweb.http.multipart import Body
 from dcmweb.settings import Credentials, Settings
 from dcmweb.transactions.store.request_body import Counted
-from dcmweb.transfer.engine import Meter
+from dcmweb.transfer.meter import Meter
 
 URL = "https://dicom-medical-imaging.us-east-1.amazonaws.com/datastore/abc"
 
@@ -76,7 +76,7 @@ def test_aws_credentials_go_to_aws_or_where_they_are_asked_for(
 def test_botocore_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "botocore.session", None)
     monkeypatch.setitem(sys.modules, "botocore", None)
-    with pytest.raises(UsageError, match=r"needs the Python package botocore.*dcmweb\[aws\]"):
+    with pytest.raises(UsageError, match=r"needs the Python package botocore.*\[aws\]"):
         AwsAuth(URL)
 
 
