@@ -1,6 +1,6 @@
 """Run many seeds, by hand.
 
-    python -m tests.faults --seeds 1-1000 [--server orthanc] [--jobs 8] [--command store]...
+    python -m tests.faults --seeds 1-1000 [--server orthanc|restarting] [--kill] [--jobs 8] [--command store]...
 
 Prints the seeds whose run was wrong, with what happened, and the faults that were injected.
 """
@@ -18,14 +18,18 @@ from pathlib import Path
 
 from tests import forks
 from tests.conftest import clean_environment
-from tests.faults.runs import Plan, archive_lab, orthanc_lab, run
+from tests.faults.runs import Plan, archive_lab, orthanc_lab, restarting_lab, run
+
+
+_LABS = {"archive": archive_lab, "orthanc": orthanc_lab, "restarting": restarting_lab}
 
 
 def main() -> int:
     """Read the command line, and run the seeds."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seeds", default="1-200", help="FIRST-LAST")
-    parser.add_argument("--server", choices=["archive", "orthanc"], default="archive")
+    parser.add_argument("--server", choices=sorted(_LABS), default="archive")
+    parser.add_argument("--kill", action="store_true", help="kill the command, and start it again")
     parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--command", action="append", default=[])
     parser.add_argument("--wrong", type=int, default=10, help="stop after so many wrong runs")
@@ -34,13 +38,13 @@ def main() -> int:
     seeds = range(int(first), int(last or first) + 1)
     folder = Path(tempfile.mkdtemp(prefix="dcmweb-faults-"))
     fork_server = forks.ForkServer(clean_environment())
-    make = orthanc_lab if asked.server == "orthanc" else archive_lab
+    make = _LABS[asked.server]
     wrong, done, began = [], 0, time.monotonic()
     with make(folder, fork_server) as lab, ThreadPoolExecutor(asked.jobs) as pool:
 
         def one(seed: int) -> None:
             if len(wrong) < asked.wrong:
-                run(lab, Plan.of(seed, commands=asked.command))
+                run(lab, Plan.of(seed, commands=asked.command), kills=asked.kill)
 
         jobs = {pool.submit(one, seed): seed for seed in seeds}
         for job in as_completed(jobs):

@@ -21,16 +21,22 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import signal
 import ssl
+import subprocess
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import requests
 import trustme
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from dcmweb.transfer.outcomes import Status
 from tests import forks
@@ -51,6 +57,8 @@ GOOD = ("stored", "exists", "done_before", "retrieved", "skipped", "deleted")
 _MODES: tuple[tuple[str, ...], ...] = ((), ("-m",), ("-j", "3"))
 _SIZES = (64, 64, 600, 20_000, 1_300_000)
 _WEIGHTS = {"store": 4, "retrieve": 4, "copy": 2, "delete": 2}
+
+_PATIENCE = Retry(40, backoff_factor=0.05, backoff_max=0.5, allowed_methods=None)  # with restarts
 
 Key = tuple[str, str, str]
 Files = dict[Key, bytes]
@@ -157,13 +165,21 @@ class Lab:
         authority.cert_pem.write_to_path(str(self.bundle))
         self.faults: Counter[str] = Counter()
 
-    def run(self, args: Sequence[str], cwd: Path) -> tuple[int, list[dict[str, Any]], str]:
+    def kill(self, args: Sequence[str], cwd: Path, after: float) -> bool:
+        """Run the command, and kill it after so many seconds unless it has ended."""
+        try:
+            self.run(args, cwd, after)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def run(self, args: Sequence[str], cwd: Path, most: float = LONG) -> tuple[int, list[dict[str, Any]], str]:
         """Run the command; its exit code, its events and what it wrote to stderr."""
         (cwd / "tmp").mkdir(exist_ok=True)
         (cwd / "home").mkdir(exist_ok=True)
         changed = {"HOME": str(cwd / "home"), "TMPDIR": str(cwd / "tmp")}
         environment = {**clean_environment(), **changed}
-        code, out, err = self._forks.run(list(args), cwd, environment, b"", LONG)
+        code, out, err = self._forks.run(list(args), cwd, environment, b"", most)
         text = err.decode()
         check("Traceback" not in text, f"a traceback: {text}")
         check(all(c == "\n" or c.isprintable() for c in text), f"control characters: {text!r}")
@@ -187,15 +203,16 @@ def check(is_true: bool, words: str) -> None:
         raise Wrong(words)
 
 
-def run(lab: Lab, plan: Plan) -> str:
+def run(lab: Lab, plan: Plan, *, kills: bool = False) -> object:
     """Run what a seed asks for. Raises Wrong."""
     cwd = lab.folder / f"run-{plan.seed}"
     cwd.mkdir()
     with requests.Session() as session:
         session.trust_env = False
+        session.mount("http://", HTTPAdapter(max_retries=_PATIENCE))
         session.headers["Connection"] = "close"  # Orthanc closes idle ones after a second
         case = _CASES[plan.command](lab, plan, cwd, session)
-        return case.run()
+        return case.run_killed() if kills else case.run()
 
 
 class Case:
@@ -239,7 +256,7 @@ class Case:
                     return err
                 proxy.rate = 0.0
                 sent = len(proxy.exchanges)
-                again = ["--timeout", "60", "--retries", "5", *common]
+                again = ["--timeout", "60", "--retries", "12", *common]
                 code, later, err_later = lab.run(
                     [*again, *self.arguments(url), "--json", *self.goes_on(), *manifest], self.cwd
                 )
@@ -254,6 +271,44 @@ class Case:
                     f"{plan}: {wrong}\ncode {code}\n" + "\n".join([*kinds, *said, err])
                 ) from None
         return err
+
+    def run_killed(self) -> bool:
+        """Kill the command, and start it again until it is done; return True if it was killed."""
+        plan, lab = self.plan, self.lab
+        chance = random.Random(plan.seed)
+        manifest = ["--manifest", "manifest"] if plan.has_manifest else []
+        common = ["--ca-bundle", str(lab.bundle)] if plan.has_tls else []
+        was_killed = False
+        with self.proxying(self.place, replace(plan, corrupts=False, rate=0.2)) as proxy:
+            arguments = self.arguments(f"{proxy.root}/{self.place.path}")
+            again = ["--timeout", "60", "--retries", "20", *common, *plan.mode, *arguments, "--json"]
+            for _ in range(3):
+                after = chance.random()
+                killed = lab.kill([*again, *self.goes_on(), *manifest], self.cwd, after)
+                was_killed |= killed
+                self.check_files()
+            proxy.rate = 0.0
+            done = self.recorded() if manifest else []
+            sent = len(proxy.exchanges)
+            code, events, err = lab.run([*again, *self.goes_on(), *manifest], self.cwd)
+            is_left = {"tmp": tree(self.cwd / "tmp")}
+            shutil.rmtree(self.cwd / "tmp")  # of processes that were killed
+            (self.cwd / "tmp").mkdir()
+            try:
+                self.check_again(proxy, sent, done, code, events, err)
+            except Wrong as wrong:
+                raise Wrong(f"{plan}: {wrong}\n{is_left}\n{err}") from None
+        return was_killed
+
+    def recorded(self) -> list[dict[str, Any]]:
+        """Read what the manifest records as done."""
+        path = self.cwd / "manifest"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        events = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        return [event for event in events if event["type"] in GOOD]
+
+    def check_files(self) -> None:
+        """Check that what has its final name is whole."""
 
     @contextmanager
     def proxying(self, place: Place, plan: Plan) -> Iterator[Proxy]:
@@ -414,6 +469,11 @@ class Retrieve(Case):
             check(has == (path in good), f"{path}: on disk {has}, said {path in good}")
             check(has or above or is_stopped, f"{path} is not named")
 
+    def check_files(self) -> None:
+        wanted = {"/".join(key) + ".dcm": data for key, data in self.there.items()}
+        found = {n: data for n, data in self.on_disk().items() if n.endswith(".dcm")}
+        check(found.items() <= wanted.items(), "a file is not whole")
+
     def check_end(self) -> None:
         wanted = {"/".join(key) + ".dcm": data for key, data in self.there.items()}
         check(self.on_disk() == wanted, "the folder does not have what the server has")
@@ -535,6 +595,33 @@ def archive_lab(folder: Path, fork_server: forks.ForkServer) -> Iterator[Lab]:
     with archives.running(folder / "one") as one, archives.running(folder / "two") as two:
         places = [Place(server.port, archives.STANDARD) for server in (one, two)]
         yield Lab(folder, fork_server, *places)
+
+
+@contextmanager
+def restarting_lab(folder: Path, fork_server: forks.ForkServer) -> Iterator[Lab]:
+    """Make a lab whose first archive is killed every few seconds, and started again."""
+    (folder / "one").mkdir()
+    log = folder / "one.log"
+    first = archives.start(folder / "one", log=log)
+    over = threading.Event()
+
+    def restart() -> None:
+        server, chance = first, random.Random(1)
+        while not over.wait(4 + 10 * chance.random()):
+            archives.stop(server, signal.SIGKILL)
+            server = archives.start(folder / "one", "--port", str(first.port), log=log)
+        archives.stop(server)
+
+    thread = threading.Thread(target=restart)
+    with archives.running(folder / "two") as two:
+        places = [Place(server.port, archives.STANDARD) for server in (first, two)]
+        thread.start()
+        try:
+            yield Lab(folder, fork_server, *places)
+        finally:
+            over.set()
+            thread.join()
+    assert "Traceback" not in log.read_text()
 
 
 @contextmanager
