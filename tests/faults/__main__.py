@@ -1,6 +1,6 @@
 """Run many seeds, by hand.
 
-    python -m tests.faults --seeds 1-1000 [--server orthanc|restarting] [--kill] [--jobs 8] [--command store]...
+    python -m tests.faults --seeds 1-1000 [--server orthanc|restarting] [--kill] [--command store]
 
 Prints the seeds whose run was wrong, with what happened, and the faults that were injected.
 """
@@ -19,7 +19,6 @@ from pathlib import Path
 from tests import forks
 from tests.conftest import clean_environment
 from tests.faults.runs import Plan, archive_lab, orthanc_lab, restarting_lab, run
-
 
 _LABS = {"archive": archive_lab, "orthanc": orthanc_lab, "restarting": restarting_lab}
 

@@ -173,7 +173,9 @@ class Lab:
             return True
         return False
 
-    def run(self, args: Sequence[str], cwd: Path, most: float = LONG) -> tuple[int, list[dict[str, Any]], str]:
+    def run(
+        self, args: Sequence[str], cwd: Path, most: float = LONG
+    ) -> tuple[int, list[dict[str, Any]], str]:
         """Run the command; its exit code, its events and what it wrote to stderr."""
         (cwd / "tmp").mkdir(exist_ok=True)
         (cwd / "home").mkdir(exist_ok=True)
@@ -281,7 +283,16 @@ class Case:
         was_killed = False
         with self.proxying(self.place, replace(plan, corrupts=False, rate=0.2)) as proxy:
             arguments = self.arguments(f"{proxy.root}/{self.place.path}")
-            again = ["--timeout", "60", "--retries", "20", *common, *plan.mode, *arguments, "--json"]
+            again = [
+                "--timeout",
+                "60",
+                "--retries",
+                "20",
+                *common,
+                *plan.mode,
+                *arguments,
+                "--json",
+            ]
             for _ in range(3):
                 after = chance.random()
                 killed = lab.kill([*again, *self.goes_on(), *manifest], self.cwd, after)
