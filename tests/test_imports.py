@@ -7,7 +7,7 @@ import sys
 
 from tests.conftest import clean_environment
 
-# Every event of the interpreter that a connection, or a look at a name, begins with. To bind is none:
+# Events of the interpreter with which a connection or a look at a name begins. To bind is not one:
 # urllib3 2.7 binds to loopback to find out whether there is IPv6.
 _WATCHED = """
 import importlib, pkgutil, sys
