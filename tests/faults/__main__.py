@@ -38,7 +38,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="dcmweb-faults-"))
     fork_server = forks.ForkServer(clean_environment())
     make = _LABS[asked.server]
-    wrong, done, began = [], 0, time.monotonic()
+    wrong: list[int] = []
+    done, began = 0, time.monotonic()
     with make(folder, fork_server) as lab, ThreadPoolExecutor(asked.jobs) as pool:
 
         def one(seed: int) -> None:

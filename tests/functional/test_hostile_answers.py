@@ -164,7 +164,7 @@ def test_commands_end_in_words(
     assert left == []
 
 
-BOMBS = {
+BOMBS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "gzip": (gzip.compress, "gzip"),
     "deflate": (zlib.compress, "deflate"),
     "gzip twice": (lambda data: gzip.compress(gzip.compress(data)), "gzip, gzip"),
