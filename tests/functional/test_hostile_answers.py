@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,13 @@ BOMBS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "deflate": (zlib.compress, "deflate"),
     "gzip twice": (lambda data: gzip.compress(gzip.compress(data)), "gzip, gzip"),
 }
+
+
+@cache
+def made(bomb: str) -> bytes:
+    return BOMBS[bomb][0](b"[" + b" " * (300 << 20) + b"]")
+
+
 _LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
@@ -179,13 +187,12 @@ main()
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited as Linux does it")
 @pytest.mark.parametrize("bomb", BOMBS)
-@pytest.mark.parametrize("kind", ["application/dicom+json", "application/json", "text/plain"])
+@pytest.mark.parametrize("kind", ["application/dicom+json", "text/plain"])
 @pytest.mark.parametrize("command", ["search", "metadata", "retrieve", "store"])
 def test_a_bomb_stays_small(tmp_path: Path, bomb: str, kind: str, command: str) -> None:
     """It would be 300 MB, where less than that may be used."""
-    compress, coding = BOMBS[bomb]
     status = 400 if kind == "text/plain" else 200
-    body = compress(b"[" + b" " * (300 << 20) + b"]")
+    body, coding = made(bomb), BOMBS[bomb][1]
     head = {"Content-Type": kind, "Content-Encoding": coding}
     write_files(tmp_path / "in", make_series(1))
     with serving(lambda _: Answer(status, body, head)) as origin:
