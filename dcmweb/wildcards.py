@@ -27,6 +27,7 @@ class Pattern:
         heads = parts[: recursive[0]] if recursive else parts[:-1]
         self._recursive = bool(recursive)
         self._names_hidden = any(part.startswith(".") for part in parts)
+        self._only_names_count = not self._names_hidden and _ends_in_a_name(parts[len(heads) :])
         flags = re.DOTALL | (re.IGNORECASE if ignores_case else 0)
         self._heads = [matcher(part, flags) for part in heads]
         self._whole = matcher("/".join(parts), flags)
@@ -38,9 +39,20 @@ class Pattern:
             return self._heads[depth - 1](parts[-1])
         return self._recursive and (self._names_hidden or not parts[-1].startswith("."))
 
+    def only_names_count(self, parts: tuple[str, ...]) -> bool:
+        """Return True if files below a folder match by their names, whatever the folder is."""
+        return self._only_names_count and len(parts) >= len(self._heads)
+
     def accepts(self, parts: tuple[str, ...]) -> bool:
         """Return True if a file matches."""
         return self._whole("/".join(parts))
+
+
+def _ends_in_a_name(parts: list[str]) -> bool:
+    """Return True for `**.dcm`, `**` and `**/*.dcm`: below any folders, a name decides."""
+    if len(parts) == 1 and parts[0].startswith("**"):
+        return "**" not in parts[0][2:]
+    return parts[:-1] == ["**"] and "**" not in parts[-1]
 
 
 _MOST_IN_REGEX = 2  # wildcards

@@ -14,6 +14,7 @@ from dcmweb.errors import DcmwebError, LocalError, NotDicom
 from dcmweb.sources import Content, Keeper, Source, Stamp
 
 PIECE = 256 * 1024
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 Chunk = bytes | Source
@@ -167,8 +168,11 @@ def _not_regular(path: str) -> FileNotFoundError:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; a named pipe would otherwise wait for a writer for ever."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    """Open a file; a named pipe would otherwise wait for a writer for ever.
+
+    A terminal is not taken as that of this process.
+    """
+    return os.open(path, flags | _NO_WAITING)
 
 
 def fingerprint(file: str | int) -> tuple[int, int]:

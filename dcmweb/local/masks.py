@@ -46,7 +46,7 @@ def find_listed(paths: Iterable[str]) -> Iterator[Found]:
             yield Found(path, named=True, error=cause)
             continue
         if is_folder:
-            yield from _walk(path, None)
+            yield from _Walk(None).files(path)
         else:
             yield Found(path, named=True, file=LocalFile(path))
 
@@ -76,16 +76,16 @@ def _find_one(mask: str) -> Iterator[Found]:
         mode = os.stat(windows.long_path(mask)).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
         if parts:
-            yield from _walk(base, Pattern(parts, ignores_case=windows.IS_WINDOWS))
+            yield from _Walk(Pattern(parts, ignores_case=windows.IS_WINDOWS)).files(base)
         return
     except OSError as error:
         if parts and windows.IS_WINDOWS:  # which does not take wildcards for a name
-            yield from _walk(base, Pattern(parts, ignores_case=windows.IS_WINDOWS))
+            yield from _Walk(Pattern(parts, ignores_case=windows.IS_WINDOWS)).files(base)
         else:
             yield Found(mask, named=True, error=error)
         return
     if stat.S_ISDIR(mode):
-        yield from _walk(mask, None)
+        yield from _Walk(None).files(mask)
     else:
         yield Found(mask, named=True, file=LocalFile(mask))
 
@@ -104,34 +104,63 @@ def _split(mask: str) -> tuple[str, list[str]]:
     return base, [part for part in parts[wild:] if part not in ("", ".")]
 
 
-def _walk(
-    folder: str,
-    pattern: Pattern | None,
-    below: tuple[str, ...] = (),
-    ancestors: tuple[tuple[int, int], ...] = (),
-) -> Iterator[Found]:
-    try:
-        status = os.stat(folder or ".")
-        identity = (status.st_dev, status.st_ino)
-        if identity in ancestors:  # a symbolic link that leads back up
-            return
-        for name, is_folder in _entries(folder or "."):
-            path = windows.long_path(os.path.join(folder, name))
-            parts = (*below, name)
-            if is_folder:
-                if pattern is None or pattern.enters(parts):
-                    yield from _walk(path, pattern, parts, (*ancestors, identity))
-            elif pattern is None or pattern.accepts(parts):
-                yield Found(path, file=LocalFile(path))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if below:
+_Identity = tuple[int, int]  # of a folder: its device and its number there
+
+
+class _Walk:
+    """A walk through a folder and those below it.
+
+    Symbolic links are followed, but not back up, and to each folder once: otherwise a few folders
+    that link to each other have more paths than anyone can visit.
+    """
+
+    def __init__(self, pattern: Pattern | None) -> None:
+        self._pattern = pattern
+        self._linked: set[_Identity] = set()  # folders that a link led to
+
+    def files(
+        self, folder: str, below: tuple[str, ...] = (), above: tuple[_Identity, ...] = ()
+    ) -> Iterator[Found]:
+        """Yield the files below a folder; `below` are the names from the top of the walk."""
+        is_begun = bool(below)
+        try:
+            status = os.stat(folder or ".")
+            identity = (status.st_dev, status.st_ino)
+            if identity in above:  # a symbolic link that leads back up
+                return
+            for name, is_folder, is_link in _entries(folder or "."):
+                is_begun = True
+                path = windows.long_path(os.path.join(folder, name))
+                parts = (*below, name)
+                if not is_folder:
+                    if self._pattern is None or self._pattern.accepts(parts):
+                        yield Found(path, file=LocalFile(path))
+                elif self._enters(path, parts, is_link):
+                    yield from self.files(path, parts, (*above, identity))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if is_begun:  # otherwise the mask matches nothing
+                yield Found(folder, error=error)
+        except OSError as error:
             yield Found(folder, error=error)
-    except OSError as error:
-        yield Found(folder, error=error)
+
+    def _enters(self, path: str, parts: tuple[str, ...], is_link: bool) -> bool:
+        """Return True if a folder has to be walked through."""
+        if self._pattern is not None and not self._pattern.enters(parts):
+            return False
+        if not is_link or not (self._pattern is None or self._pattern.only_names_count(parts)):
+            return True
+        try:
+            status = os.stat(path)
+        except OSError:  # which the walk meets again, and names
+            return True
+        identity = (status.st_dev, status.st_ino)
+        is_new = identity not in self._linked
+        self._linked.add(identity)
+        return is_new
 
 
-def _entries(folder: str) -> Iterator[tuple[str, bool]]:
-    """Yield the names in a folder in sorted order, and whether each is a folder itself.
+def _entries(folder: str) -> Iterator[tuple[str, bool, bool]]:
+    """Yield the names in a folder in sorted order; whether each is a folder, and by a link.
 
     What an interrupted run left behind is none of them.
 
@@ -141,9 +170,7 @@ def _entries(folder: str) -> Iterator[tuple[str, bool]]:
     while True:
         with os.scandir(folder) as entries:
             later = (
-                (e.name, _is_folder(e))
-                for e in entries
-                if e.name > last and not is_internal(e.name)
+                (e.name, *_kind(e)) for e in entries if e.name > last and not is_internal(e.name)
             )
             names = heapq.nsmallest(NAMES_AT_ONCE, later)
         yield from names
@@ -152,9 +179,12 @@ def _entries(folder: str) -> Iterator[tuple[str, bool]]:
         last = names[-1][0]
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return True if an entry is a folder; if that cannot be found out, it is treated as a file."""
+def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Return whether an entry is a folder, and one that a symbolic link leads to.
+
+    If that cannot be found out, it is treated as a file.
+    """
     try:
-        return entry.is_dir()
+        return (True, entry.is_symlink()) if entry.is_dir() else (False, False)
     except OSError:
-        return False
+        return False, False

@@ -7,6 +7,7 @@ the next start finds complete files and updates the index.
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import io
 import os
@@ -41,6 +42,7 @@ from dcmweb.local.windows import IS_WINDOWS
 from dcmweb.locks import Locking, try_lock
 
 _INDEX, _LOCK = "index.sqlite3", "lock"
+_GONE = (errno.ENOENT, errno.ELOOP)  # a link that leads nowhere, or a file that was just removed
 _TOGETHER = 1000  # files to a transaction when indexing
 
 Notify = Callable[[str], None]
@@ -330,19 +332,22 @@ class Scan:
             with os.scandir(os.path.join(self._storage.folder, below)) as entries:
                 ordered = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            self._notify(f"{below} cannot be read: {error.strerror}")
+            self._notify(f"{below or self._storage.folder} cannot be read: {error.strerror}")
             return
         for found in ordered:
             path = os.path.join(below, found.name)
             if is_internal(found.name) or found.path == self._storage.index_folder:
                 continue
-            if found.is_dir(follow_symlinks=False):
+            try:
+                is_folder = found.is_dir(follow_symlinks=False)
+                status = found.stat()
+            except OSError as error:
+                if error.errno not in _GONE:
+                    self._notify(f"{path} is not served: {error.strerror}")
+                continue
+            if is_folder:
                 yield from self._files(path)
                 continue
-            try:
-                status = found.stat()
-            except OSError:
-                continue  # a dangling link, or a file that was just removed
             if found.is_symlink() and leads_out(found.path, self._storage.folder):
                 self._outside += 1
                 continue

@@ -418,3 +418,63 @@ def test_elsewhere_a_backslash_is_a_character_like_others() -> None:
     make("a\\b.dcm")
     assert paths("a\\*.dcm") == ["a\\b.dcm"]
     assert [one.missing for one in find(["a\\c*"])] == [True]
+
+
+@needs_links
+@pytest.mark.parametrize("mask", [".", "**", "**.dcm", "**/*.dcm", "folder*/**"])
+def test_folders_that_link_to_each_other_are_visited_once_by_a_link(tree: Path, mask: str) -> None:
+    """Twelve of them have more than 12! paths."""
+    names = [f"folder{number}" for number in range(12)]
+    for name in names:
+        make(f"{name}/{name}.dcm")
+        for other in names:
+            if other != name:
+                Path(name, other).symlink_to(Path("..", other))
+    found = [os.path.basename(path) for path in paths(mask) if "folder" in path]
+    assert {name for name in found if name} == {f"{name}.dcm" for name in names}
+    assert len(found) <= 2 * len(names)
+
+
+@needs_links
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        ("b*/*.dcm", "b_link/1.dcm"),
+        ("**/b*/*.dcm", "b_link/1.dcm"),
+        ("b**.dcm", "b_link/1.dcm"),
+        ("**/b_link/**", "b_link/1.dcm"),
+        ("**/.x", "b_link/.x"),
+        ("b*/**", "b_link/1.dcm"),
+        (".hidden/**", ".hidden/link/1.dcm"),
+    ],
+)
+def test_a_link_that_a_mask_leaves_out_hides_none_that_it_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make("target/1.dcm", "target/.x", ".hidden/0.dcm")
+    for link in (".hidden/link", "a_link", "b_link"):
+        Path(link).symlink_to(tmp_path / "target")
+    assert expected in paths(mask)
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "gone"), OSError(116, "stale")])
+def test_a_folder_that_goes_while_it_is_read_is_named(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large folder is read in passes, of which the second fails."""
+    make(*(f"top/{number}" for number in range(5)))
+    scandir, calls = os.scandir, 0
+
+    def failing(folder: str) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise error
+        return scandir(folder)
+
+    monkeypatch.setattr("dcmweb.local.masks.NAMES_AT_ONCE", 3)
+    monkeypatch.setattr("os.scandir", failing)
+    found = list(find(["top"]))
+    assert [one.path for one in found if not one.error] == ["top/0", "top/1", "top/2"]
+    assert [(one.path, one.error) for one in found if one.error] == [("top", error)]
