@@ -207,9 +207,9 @@ class FramedResponse(http.client.HTTPResponse):
     def _chunk_size(self) -> int:
         if self._failure is not None:
             raise self._failure
-        line = self.fp.readline(LONGEST_CHUNK_LINE + 1)
+        line = self.fp.readline(LONGEST_CHUNK_LINE)
         match = _CHUNK_LINE.fullmatch(line)
-        if not match or len(line) > LONGEST_CHUNK_LINE:
+        if not match:
             raise FramingError("a chunk does not begin with its size" if line else "it broke off")
         return int(match[1], 16)
 

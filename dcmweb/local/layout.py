@@ -80,7 +80,9 @@ class Layout:
             self._names.append([_Part("", SOP_INSTANCE_UID)])
         used = {part.tag for name in self._names for part in name if part.tag}
         self.tags = tuple(sorted(used - _UID_TAGS.keys()))
-        self.tells_all_apart = used >= _UID_TAGS.keys()
+        # Two UIDs in one name may join to the same text as two others: 1.2 and 3.4, 1.23 and .4.
+        alone = [[part.tag for part in name if part.tag] for name in self._names]
+        self.tells_all_apart = {tags[0] for tags in alone if len(tags) == 1} >= _UID_TAGS.keys()
 
     @property
     def is_default(self) -> bool:

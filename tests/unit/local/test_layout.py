@@ -134,3 +134,9 @@ def test_what_a_layout_has_to_know_beside_uids() -> None:
     assert Layout("{PatientID}/{StudyInstanceUID}").tags == ("00100020",)
     assert Layout().tells_all_apart
     assert not Layout("{PatientID}").tells_all_apart
+
+
+def test_uids_that_share_a_name_with_others_do_not_tell_instances_apart() -> None:
+    assert Layout("{StudyInstanceUID}/{SeriesInstanceUID}/i{SOPInstanceUID}").tells_all_apart
+    assert not Layout("{StudyInstanceUID}/{SeriesInstanceUID}.{SOPInstanceUID}").tells_all_apart
+    assert not Layout("{StudyInstanceUID}{PatientID}/{SeriesInstanceUID}").tells_all_apart

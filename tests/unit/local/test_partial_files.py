@@ -467,3 +467,23 @@ def test_macos_has_to_empty_the_cache_of_its_disk(
     with open(tmp_path / "x", "wb") as file:
         partial_files.sync_file(file)
     assert done == ([51] if is_known else ["fsync"])
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="which closes files before it moves them")
+def test_a_file_has_no_name_if_its_writes_fail_at_a_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on network file systems whose quota is used up."""
+
+    def failing(descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    def move(partial: PartialFile) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr("os.close", failing)
+            partial.move_to("final")
+
+    with pytest.raises(LocalError) as caught, partial_file(str(tmp_path)) as partial:
+        move(partial)
+    assert caught.value.fatal
+    assert tree(tmp_path) == {}
