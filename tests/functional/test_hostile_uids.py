@@ -17,10 +17,10 @@ from tests.functional.origin import Answer, Request, serving
 UIDS = ("0020000D", "0020000E", "00080018")
 # fmt: off
 NAMES = (
-    "C:", "C:\\x", "c:x", "\\\\host\\share", "\\\\?\\C:\\x", "//host/share", "x:stream", "~",
-    "~root", "CON", "con.dcm", "NUL", "nul ", "COM1", "LPT9.x", "CONIN$", "AUX.", "1.2.", "1.2 ", "1.2. .",
-    "1.2.aB", "1.2.Ab", "1.2.AB", "1.2.ab", "..", "../x", "..\\x", "/etc/x", "a/../../x", ".dcmweb",
-    ".dcmweb-00000000-1-00000000-1.part", "-rf", "$HOME", "`x`", "%TEMP%", "*", "1" * 128,
+    "C:", "C:\\x", "c:x", "\\\\host\\share", "\\\\?\\C:\\x", "//host/share", "x:stream",
+    "~", "~root", "CON", "con.dcm", "NUL", "nul ", "COM1", "LPT9.x", "CONIN$", "AUX.", "1.2.",
+    "1.2 ", "1.2. .", "1.2.aB", "1.2.Ab", "1.2.AB", "1.2.ab", "..", "../x", "..\\x", "/etc/x", "a/../../x",
+    ".dcmweb", ".dcmweb-00000000-1-00000000-1.part", "-rf", "$HOME", "`x`", "%TEMP%", "*", "1" * 128,
 )
 # fmt: on
 TOO_LONG = "1." * 5000 + "1"

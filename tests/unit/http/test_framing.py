@@ -233,7 +233,10 @@ def test_a_head_without_end_is_given_up_soon(head: bytes) -> None:
 
 @pytest.mark.parametrize(
     "endless",
-    [CHUNKED + b"5;" + b"x" * 1_000_000, CHUNKED + b"0\r\nA: " + b"x" * 1_000_000],
+    [
+        CHUNKED + b"5;" + b"x" * 1_000_000 + b"\r\nhello\r\n0\r\n\r\n",
+        CHUNKED + b"0\r\nA: " + b"x" * 1_000_000 + b"\r\n\r\n",
+    ],
     ids=["a chunk extension", "trailers"],
 )
 def test_lines_of_a_body_without_end_are_given_up(endless: bytes) -> None:
