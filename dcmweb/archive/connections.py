@@ -14,6 +14,7 @@ from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.workers.threadpool import ThreadPool
 from cheroot.wsgi import Gateway_10, Server
 
+from dcmweb.archive.request_fields import FieldReader, why_no_end
 from dcmweb.archive.slow_clients import CROWDED, USUAL, Progress, WatchedReader, WatchedWriter
 
 _FIRST_WORKERS = 32  # threads, each of which answers a request
@@ -72,8 +73,11 @@ class ChunkedBody:
 
     def _skip_trailers(self) -> None:
         for _ in range(100):
-            if self._file.readline(_LONGEST_LINE) in (b"\r\n", b"\n", b""):
+            line = self._file.readline(_LONGEST_LINE)
+            if line in (b"\r\n", b""):
                 return
+            if not line.endswith(b"\r\n"):
+                raise ValueError("a trailer field is malformed")
         raise ValueError("the body has too many trailer fields")
 
 
@@ -112,6 +116,8 @@ class Gateway(Gateway_10):
 class _Request(HTTPRequest):
     """A request whose header fields have to arrive in time."""
 
+    header_reader = FieldReader()
+
     def parse_request(self) -> None:
         """Read the request line and header fields."""
         self.conn.socket.settimeout(_HEADER_TIMEOUT)
@@ -120,20 +126,14 @@ class _Request(HTTPRequest):
         self.conn.socket.settimeout(_IDLE_TIMEOUT)
 
     def read_request_headers(self) -> bool:
-        """Read the header fields; reject two different lengths (RFC 9112 section 6.1)."""
-        try:
-            if not super().read_request_headers():  # type: ignore[no-untyped-call]
-                return False
-        except NameError:  # of cheroot 11.1, for a first field that begins with white space
-            self.close_connection = True
-            self.simple_response("400 Bad Request", "The header fields are malformed")
+        """Read the header fields; reject those that leave the end of the body in doubt."""
+        if not super().read_request_headers():  # type: ignore[no-untyped-call]
             return False
-        fields = self.inheaders
-        if b"Content-Length" in fields and b"Transfer-Encoding" in fields:
+        doubt = why_no_end(self.inheaders, self.request_protocol)
+        if doubt:
             self.close_connection = True
-            self.simple_response("400 Bad Request", "Content-Length with Transfer-Encoding")
-            return False
-        return True
+            self.simple_response("400 Bad Request", doubt)
+        return not doubt
 
     def simple_response(self, status: Any, msg: str = "") -> None:
         """Answer a request that is not handed on; cheroot 11.1 has no status 431."""

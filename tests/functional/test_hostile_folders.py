@@ -42,7 +42,7 @@ def fill(folder: Path) -> list[bytes]:
     instances = make_series(len(NAMES) + 1)
     folder.mkdir()
     for name, data in zip(NAMES.values(), instances, strict=False):
-        (Path(os.fsdecode(os.path.join(os.fsencode(folder), name)))).write_bytes(data)
+        (folder / os.fsdecode(name)).write_bytes(data)
     put_pipe(folder / "pipe.dcm")
     put_socket(folder / "socket.dcm")
     for name, target in {
@@ -178,7 +178,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shim")
     (folder / "shim.c").write_text(SHIM)
     library = folder / "shim.so"
-    command = [compiler, "-shared", "-fPIC", "-o", library, folder / "shim.c", "-ldl"]
+    command = [compiler, "-shared", "-fPIC", "-o", str(library), str(folder / "shim.c"), "-ldl"]
     built = subprocess.run(command, capture_output=True, check=False)
     if built.returncode:
         pytest.skip(f"a library cannot be built here: {built.stderr.decode()[:200]}")
