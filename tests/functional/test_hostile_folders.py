@@ -41,8 +41,8 @@ def fill(folder: Path) -> list[bytes]:
     """Put an instance under each name into a folder, and all that is not a file beside them."""
     instances = make_series(len(NAMES) + 1)
     folder.mkdir()
-    for name, data in zip(NAMES.values(), instances, strict=False):
-        (folder / os.fsdecode(name)).write_bytes(data)
+    for raw, data in zip(NAMES.values(), instances, strict=False):
+        (folder / os.fsdecode(raw)).write_bytes(data)
     put_pipe(folder / "pipe.dcm")
     put_socket(folder / "socket.dcm")
     for name, target in {

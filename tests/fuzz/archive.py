@@ -54,6 +54,14 @@ def ask(
     method: str, target: str, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[int, bytes]:
     """Ask the application, and return status and body; whatever a defect raises comes through."""
+    status, _, content = ask_with_fields(method, target, body, headers)
+    return status, content
+
+
+def ask_with_fields(
+    method: str, target: str, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})
+) -> tuple[int, dict[str, str], bytes]:
+    """Ask the application, and return status, header fields and body."""
     path, _, query = target.partition("?")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
@@ -74,9 +82,11 @@ def ask(
         },
     }
     statuses: list[str] = []
+    said: dict[str, str] = {}
 
     def start(status: str, fields: list[tuple[str, str]], _error: Any = None) -> None:
         statuses.append(status)
+        said.update(fields)
         for name, value in fields:
             assert not re.search(r"[\r\n\0]", name + value)
             (name + value).encode("latin-1")
@@ -93,7 +103,7 @@ def ask(
     status = int(statuses[0].split()[0])
     assert status != 500, complaint.getvalue()
     assert "Traceback" not in complaint.getvalue(), complaint.getvalue()
-    return status, content
+    return status, said, content
 
 
 def _latin(data: bytes) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.fuzz import archive, client
+from tests.fuzz import archive, client, routes
 
-TARGETS = {**client.TARGETS, **archive.TARGETS}
+TARGETS = {**client.TARGETS, **archive.TARGETS, **routes.TARGETS}
