@@ -105,6 +105,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
                 stop=invocation.stop,
             )
         ) as client:
+            client.profile = invocation.profile.name if invocation.profile else ""
             try:
                 return function(invocation, client, **options)
             except DcmwebError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli import table_options
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
@@ -59,6 +60,7 @@ STDOUT = "-"
 @click.option("--window", metavar="CENTER,WIDTH", help="VOI window of rendered images.")
 @click.option("--quality", type=int, metavar="N", help="Quality of rendered images, 1 to 100.")
 @click.option("--skip-existing", is_flag=True, help="Skip instances whose file exists.")
+@table_options.named("on")
 @shard_option
 @record_options
 @with_client
@@ -82,6 +84,9 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
     listed = listed_paths(source, invocation.stop, null=options["null"]) if source else None
     first, targets = _targets(named, listed, roots)
     output = options["output"]
+    is_printed = output is None and first.representation is Representation.METADATA
+    if options["on"] and (output == STDOUT or is_printed):
+        raise UsageError("--on does not go with output to stdout", "give a folder to -o")
     if output in (None, STDOUT) and first.representation is Representation.METADATA:
         return print_metadata(invocation, client, targets, options)
 
@@ -147,7 +152,7 @@ def _save(
 ) -> Summary:
     """Retrieve into a folder, and follow that."""
     is_one = isinstance(targets, Sequence) and len(targets) == 1
-    names = ("media_type", "layout", "viewport", "window", "shard", "manifest")
+    names = ("media_type", "layout", "viewport", "window", "shard", "manifest", "on")
     with keeping(invocation, options, [options["paths_from"]]) as records:
         run = client.retrieve(
             targets,

@@ -54,6 +54,7 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
     type=click.Choice(STORAGE_CLASSES, case_sensitive=False),
     help="Google only: storage class of the instances; by default that of the DICOM store.",
 )
+@table_options.named("on")
 @table_options.named("if-exists")
 @table_options.named("orthanc-api")
 @table_options.named("batch-size")
@@ -91,7 +92,9 @@ def store(
     if metadata == STDIN and (files_from == STDIN or options["manifest"]):
         which = "--files-from -" if files_from == STDIN else "--manifest"
         raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
-    begin = partial(client.store, shard=options["shard"] or "")
+    if metadata and options["on"]:
+        raise UsageError("--on does not go with --metadata", "leave it out")
+    begin = partial(client.store, shard=options["shard"] or "", on=options["on"] or "")
     if metadata:
         begin = partial(client.store_metadata, _read(metadata, invocation.stop))
     with keeping(invocation, options, [files_from, metadata]) as records:

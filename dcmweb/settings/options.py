@@ -156,6 +156,15 @@ OPTIONS: tuple[Option, ...] = (
         commands=("store",),
     ),
     _transfer(
+        "on",
+        Kind.TEXT,
+        "WHERE",
+        "Have worker processes do it: local or local:N for N of this machine, tls://HOST:PORT, "
+        "tcp://HOST:PORT or a scheduler file for a Dask cluster.",
+        commands=("store", "retrieve"),
+        field="",
+    ),
+    _transfer(
         "if-exists",
         Kind.TEXT,
         "RULE",
@@ -368,7 +377,11 @@ def settings_from(base_url: str, values: Mapping[str, Any]) -> Settings:
     adapts = bool(values.get("parallel")) and not values.get("workers")
     settings["workers"] = ADAPTIVE_WORKERS if adapts else values.get("workers") or 1
     return Settings(
-        base_url=base_url, credentials=Credentials(**credentials), adapts=adapts, **settings
+        base_url=base_url,
+        credentials=Credentials(**credentials),
+        adapts=adapts,
+        limits_all=bool(values.get("workers")),
+        **settings,
     )
 
 

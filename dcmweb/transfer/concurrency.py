@@ -64,6 +64,13 @@ class ConcurrencyLimit:
                 self._review()
                 self._condition.notify_all()
 
+    def allow(self, limit: int) -> None:
+        """Set how many jobs may run at a time, as worker processes come and go."""
+        limit = max(1, min(limit, self._most))
+        if limit != self.limit:
+            with self._condition:
+                self._set(limit)
+
     def back_off(self) -> None:
         """Halve the limit for a while, since the server is overloaded."""
         if not self._adapts:

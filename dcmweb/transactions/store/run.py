@@ -58,9 +58,14 @@ def store(
     all, and what stopped the run otherwise.
     """
     sender = _sender(context, options)
-    files = Files(masks, listed, options.on_error, Shard.parse(options.shard))
+    files = files_of(masks, listed, options)
     jobs = FileJobs(context, files, is_done, sender, identifies_all=_verifies(options))
     yield from _run(context, iter(jobs), options)
+
+
+def files_of(masks: Sequence[str], listed: Iterable[str], options: StoreOptions) -> Files:
+    """Return what finds the files of a run."""
+    return Files(masks, listed, options.on_error, Shard.parse(options.shard))
 
 
 def store_metadata(
@@ -94,10 +99,14 @@ def store_metadata(
 
 
 def _sender(context: RunContext, options: StoreOptions) -> Sender | Planner:
+    return Planner(context) if options.dry_run else sender_of(context, options)
+
+
+def sender_of(context: RunContext, options: StoreOptions, *, is_again: bool = False) -> Sender:
+    """Make what sends instances; `is_again`: some may be stored by a run that was lost."""
     headers = {"Storage-Class": options.storage_class} if options.storage_class else None
-    if options.dry_run:
-        return Planner(context)
-    return Sender(context, headers, options.if_exists, options.orthanc_api)
+    rule, api = options.if_exists, options.orthanc_api
+    return Sender(context, headers, rule, api, is_again=is_again)
 
 
 def _run(context: RunContext, jobs: Iterator[Job], options: StoreOptions) -> Iterator[Outcome]:

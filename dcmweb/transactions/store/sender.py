@@ -25,15 +25,19 @@ class Sender:
         headers: dict[str, str] | None = None,
         if_exists: IfExists = IfExists.SKIP,
         orthanc_api: str = "",
+        *,
+        is_again: bool = False,
     ) -> None:
         self._context = context
         self._dialect = Dialect(context.settings, context.notify, context.server)
         self._exchange = StoreExchange(context, self._dialect, headers)
         self._existing: ExistingInstances | None = None
-        if if_exists is not IfExists.SKIP:
+        if if_exists is not IfExists.SKIP or is_again:
             make_way = partial(way_to_delete, orthanc_api=orthanc_api)
             replacer = Replacer(context, self._dialect, headers, make_way)
-            self._existing = ExistingInstances(context, if_exists, self._send, replacer)
+            self._existing = ExistingInstances(
+                context, if_exists, self._send, replacer, is_again=is_again
+            )
 
     @property
     def batch_bytes(self) -> int:
