@@ -29,6 +29,7 @@ FLOORS = {
     "transfer": 2,
     "transactions": 3,
     "archive": 3,
+    "executors": 3,
     "library": 4,
     "cli": 5,
     "__main__": 6,
@@ -57,6 +58,7 @@ KNOWN_IN = {
     "obstore": ["buckets"],
     "boto3": ["buckets"],
     "tomlkit": ["library"],
+    "distributed": ["executors"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.
 SHARED_WITH_THE_ARCHIVE = ("dcmweb.http.multipart", "dcmweb.http.media_types")

@@ -16,6 +16,7 @@ _LOCAL = re.compile(r"local(?::([0-9]{1,4}))?")
 _DASK = ("tcp", "tls")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 MOST_PROCESSES = 256
+_PRELOADED = ("dcmweb.library.worker",)  # in worker processes
 
 
 def read_on(on: str) -> Callable[[], Executor]:
@@ -46,7 +47,7 @@ def _processes(text: str | None) -> int:
 def _local(count: int) -> Executor:
     from dcmweb.executors.local import LocalExecutor
 
-    return LocalExecutor(count)
+    return LocalExecutor(count, _PRELOADED)
 
 
 def _dask(address: str) -> Executor:

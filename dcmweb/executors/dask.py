@@ -282,7 +282,7 @@ class DaskExecutor:
     def _settle(
         self, unit: _Unit, *, value: object = None, error: BaseException | None = None
     ) -> None:
-        """Say once what became of a unit, and let go of its task."""
+        """Settle the future of a unit, once, and let go of its task."""
         with self._changed:
             if unit in unit.worker.units:
                 unit.worker.units.remove(unit)

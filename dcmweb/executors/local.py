@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -20,18 +20,20 @@ from typing import Any, BinaryIO, cast
 import dcmweb
 from dcmweb.errors import LocalError
 from dcmweb.executors.base import Check, Checked, ExecutorGone, Sealed, WorkerLost
-from dcmweb.executors.local_process import read_message, write_message
+from dcmweb.executors.local_process import READY, read_message, write_message
 
 IS_WINDOWS = os.name == "nt"
 _MODULE = "dcmweb.executors.local_process"
 _TIME_TO_END = 5.0  # seconds after their stdin ended
-_MOST_AT_ONCE_DEAD = 5  # processes in a row that end before they answered anything
+_TIMES_TO_CHECK = 5
+_MOST_DEAD_AT_ONCE = 20  # processes in a row that end before they had begun
+_NONE_LIVES = "worker processes end as soon as they begin"
 
 
 class _Process:
     """A worker process, and the pipes to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, preloaded: Sequence[str]) -> None:
         package = Path(dcmweb.__file__).parents[1]
         paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
         # Ctrl-C in a terminal goes to all processes of a group: this one alone decides.
@@ -39,7 +41,7 @@ class _Process:
         if IS_WINDOWS:
             own_group = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         self._process = subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, "-m", _MODULE],
+            [sys.executable, "-m", _MODULE, *preloaded],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -56,6 +58,13 @@ class _Process:
     def answer(self) -> tuple[bool, Any]:
         """Read the answer to an order. Raises EOFError if the process ended."""
         return cast("tuple[bool, Any]", read_message(cast("BinaryIO", self._process.stdout)))
+
+    def is_ready(self) -> bool:
+        """Wait until the process has begun; return False if it ended before."""
+        try:
+            return bool(read_message(cast("BinaryIO", self._process.stdout)) == READY)
+        except (EOFError, OSError):
+            return False
 
     def end(self) -> None:
         """Let the process end: it does once its stdin ended."""
@@ -78,7 +87,8 @@ class LocalExecutor:
     is_private = True  # pipes
     queue = 1
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, preloaded: Sequence[str] = ()) -> None:
+        self._preloaded = preloaded
         self.slots = self.most_slots = processes
         self._orders: deque[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = deque()
         self._changed = Condition()
@@ -95,11 +105,14 @@ class LocalExecutor:
         self, check: Check, order: Sealed, _notify: Callable[[str], None] = lambda _: None
     ) -> None:
         """Have one process check: all are of the same program on the same machine."""
-        try:
-            said: Checked = self.submit(check, order).result()
-        except WorkerLost as lost:
-            raise LocalError(f"{lost.worker} of --on local ended as it began", fatal=True) from None
-        said.raise_error()
+        for _ in range(_TIMES_TO_CHECK):
+            try:
+                said: Checked = self.submit(check, order).result()
+            except (WorkerLost, ExecutorGone):
+                continue
+            said.raise_error()
+            return
+        raise LocalError(f"--on local: {_NONE_LIVES}", fatal=True)
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Future[Any]:
         """Run a function in the next process that is free."""
@@ -108,8 +121,8 @@ class LocalExecutor:
             if self._is_ending or self._is_stopped:
                 future.cancel()
                 future.set_running_or_notify_cancel()
-            elif self._dead_at_once >= _MOST_AT_ONCE_DEAD:
-                future.set_exception(ExecutorGone("worker processes end as soon as they begin"))
+            elif self._dead_at_once >= _MOST_DEAD_AT_ONCE:
+                raise ExecutorGone(_NONE_LIVES)
             else:
                 self._orders.append((future, function, args))
                 self._changed.notify()
@@ -124,6 +137,9 @@ class LocalExecutor:
                 continue
             try:
                 process = process or self._begin()
+                if process is None:
+                    future.set_exception(ExecutorGone(_NONE_LIVES))
+                    continue
                 process.tell((function, args))
                 fine, value = process.answer()
             except (OSError, EOFError) as error:
@@ -132,7 +148,6 @@ class LocalExecutor:
                 process = None
                 future.set_exception(WorkerLost(name))
                 continue
-            self._dead_at_once = 0
             if fine:
                 future.set_result(value)
             else:
@@ -145,12 +160,18 @@ class LocalExecutor:
                 self._changed.wait()
             return self._orders.popleft() if self._orders else None
 
-    def _begin(self) -> _Process:
-        self._dead_at_once += 1  # until it answers
-        process = _Process()
-        with self._changed:
-            self._processes.add(process)
-        return process
+    def _begin(self) -> _Process | None:
+        """Start a process; None if too many have ended before they had begun."""
+        while self._dead_at_once < _MOST_DEAD_AT_ONCE:
+            process = _Process(self._preloaded)
+            with self._changed:
+                self._processes.add(process)
+            if process.is_ready():
+                self._dead_at_once = 0
+                return process
+            self._dead_at_once += 1
+            self._forget(process)
+        return None
 
     def _forget(self, process: _Process | None) -> None:
         if process is not None:

@@ -11,6 +11,7 @@ import signal
 import struct
 import sys
 from contextlib import suppress
+from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, BinaryIO
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 from dcmweb.executors.cancelling import end_all
 
 SIZE = struct.Struct(">Q")
+READY = "ready"  # the first message of a process
 GRACE = 3.0  # seconds for a unit to end after nobody wants its result any more
 
 
@@ -48,6 +50,9 @@ def main() -> None:
     stdin = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     stdout = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing but results goes there
+    for module in sys.argv[1:]:  # what units need, before there is one
+        import_module(module)
+    write_message(stdout, READY)
     orders: SimpleQueue[Any] = SimpleQueue()
     Thread(target=_read, args=(stdin, orders), daemon=True).start()
     while (order := orders.get()) is not None:

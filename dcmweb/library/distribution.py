@@ -198,7 +198,7 @@ class Distribution:
         self._context.engine.meter.retry()
         again = list(unit.after_loss(was_running=lost.was_running))
         if not again:
-            count = max(unit.losses + lost.was_running, 1)
+            count = unit.tries + 1
             words = f"{count} workers were lost while they had it, the last one {lost.worker}"
             yield from _unknown(unit, words)
         return again
@@ -247,9 +247,7 @@ class Distribution:
             elif self._order.command == "retrieve":
                 yield Outcome(Status.FAILED, item, reason=refused or "it was listed, but not sent")
             else:
-                yield Outcome(
-                    Status.UNKNOWN, item, reason="its worker did not say what became of it"
-                )
+                yield Outcome(Status.UNKNOWN, item, reason="its worker did not name it")
 
 
 def _unknown(unit: Unit, words: str) -> Iterator[Outcome]:

@@ -60,7 +60,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitDone:
-    """What became of a unit: outcomes by the names of items there, and what ended it early.
+    """The result of a unit: outcomes by the names of items there, and what ended it early.
 
     `begun` is None if all of its items were; `defect` is a fault of dcmweb's own.
     """

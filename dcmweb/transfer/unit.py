@@ -20,7 +20,7 @@ class Unit:
     `names` are what the worker calls them, if that is something else. `target` is the resource
     that has just these items, or whose items are not known: then there are none. `named` says
     whether the user named each of them. `is_again`: a worker that had it was lost, so some of it
-    may be done; `losses` counts those that did not only have it waiting.
+    may be done; `losses` counts those that it may itself have ended.
     """
 
     items: tuple[str, ...] = ()
@@ -29,6 +29,7 @@ class Unit:
     named: bool = True
     raises: bool = False
     is_again: bool = False
+    is_whole: bool = True  # as it was made, rather than a part
     losses: int = 0
     tries: int = 0
 
@@ -54,17 +55,17 @@ class Unit:
 
         It goes in smaller units, so that what ends workers does not take others with it.
         """
-        again = replace(self, is_again=True, losses=self.losses + was_running, tries=self.tries + 1)
+        again = replace(self, is_again=True, tries=self.tries + 1)
         if again.tries >= MOST_TRIES:
             return
         if not was_running:
             yield again
         elif len(self.items) > 1:
-            step = math.isqrt(len(self.items) - 1) + 1 if self.losses == 0 else 1
+            step = math.isqrt(len(self.items) - 1) + 1 if self.is_whole else 1
             for start in range(0, len(self.items), step):
-                yield again.only(self.items[start : start + step])
-        elif again.losses < MOST_LOSSES:
-            yield again
+                yield replace(again.only(self.items[start : start + step]), is_whole=False)
+        elif self.losses + 1 < MOST_LOSSES:
+            yield replace(again, losses=self.losses + 1)
 
 
 class Growing:
