@@ -210,7 +210,7 @@ class Distribution:
             self._context.engine.meter.retry()
         for note in done.notes:
             self._context.notify_once(note)
-        here = dict(zip(unit.names, unit.items, strict=True))
+        here = dict(zip(unit.names, unit.items, strict=True)) if unit.names else {}
         left = dict.fromkeys(unit.items)
         refused = ""
         for outcome in done.outcomes:
