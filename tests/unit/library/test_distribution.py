@@ -93,7 +93,7 @@ def run(
     outcomes: list[Outcome] = []
     try:
         for outcome in Distribution(context, executor, order, lambda _: None).run(units):
-            outcomes.append(outcome)  # noqa: PERF402 - what came before an error counts
+            outcomes.append(outcome)
     except (DcmwebError, RuntimeError) as error:
         return outcomes, error
     finally:
