@@ -53,19 +53,22 @@ class Unit:
     def after_loss(self, *, was_running: bool) -> Iterator[Unit]:
         """Yield what to try after a worker was lost; nothing if it was tried enough.
 
-        It goes in smaller units, so that what ends workers does not take others with it.
+        The second time it goes in smaller units, so that what ends workers does not take others
+        with it.
         """
         again = replace(self, is_again=True, tries=self.tries + 1)
+        losses = self.losses + was_running
         if again.tries >= MOST_TRIES:
             return
-        if not was_running:
-            yield again
+        if not was_running or (self.is_whole and losses == 1):
+            yield replace(again, losses=losses)  # most workers are not lost by what they do
         elif len(self.items) > 1:
             step = math.isqrt(len(self.items) - 1) + 1 if self.is_whole else 1
             for start in range(0, len(self.items), step):
-                yield replace(again.only(self.items[start : start + step]), is_whole=False)
-        elif self.losses + 1 < MOST_LOSSES:
-            yield replace(again, losses=self.losses + 1)
+                part = again.only(self.items[start : start + step])
+                yield replace(part, is_whole=False, losses=0)
+        elif losses < (MOST_LOSSES if self.is_whole else MOST_LOSSES - 1):
+            yield replace(again, losses=losses)
 
 
 class Growing:

@@ -24,7 +24,9 @@ def test_a_target_whose_items_are_not_known_is_tried_as_a_whole() -> None:
 def test_a_series_that_is_lost_goes_on_as_instances() -> None:
     unit = Unit(items=("i/1", "i/2", "i/3"), target="series/1")
     assert unit.items_to_do == ("series/1",)
-    parts = list(unit.after_loss(was_running=True))
+    (again,) = unit.after_loss(was_running=True)
+    assert again.items_to_do == ("series/1",)
+    parts = list(again.after_loss(was_running=True))
     assert [part.items_to_do for part in parts] == [("i/1", "i/2"), ("i/3",)]
 
 
