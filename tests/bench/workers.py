@@ -5,8 +5,8 @@
 
 `spread` stores files into a sink, plain and with `--on local:4`, and prints the CPU time of each
 process. With enough processors, a run takes as long as its busiest process: the ratio says how many
-times faster four workers are. `kills` stores files over a LocalCluster of Dask with 4 workers of
-one thread, kills one of them every SECONDS, and compares what the command says with what came.
+times faster four workers are. `kills` stores files over a cluster of Dask with 4 workers of one
+thread, kills one of them every SECONDS, and compares what the command says with what came.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pathlib import Path
 
 from tests.bench.__main__ import DCMWEB, make_corpus
 from tests.bench.sink import Sink
+from tests.live.servers.dask import running_dask
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -127,37 +128,29 @@ def spread(folder: Path, count: int, size: int) -> None:
 
 
 def kills(folder: Path, count: int, size: int, seconds: float) -> None:
-    import distributed
-
     corpus = make_corpus(folder, count, size)
     files = {path.stem for path in corpus.glob("*.dcm")}
-    with (
-        counting() as sink,
-        distributed.LocalCluster(
-            n_workers=4,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            silence_logs=50,
-        ) as cluster,
-    ):
-        out = folder / "events"
+    out = folder / "events"
+    with counting() as sink, running_dask(folder / "dask", 4, nanny=True) as cluster:
         command = [*DCMWEB, "-q", sink.url, "store", str(corpus), "--json"]
-        command += ["--on", cluster.scheduler_address, "--manifest", str(folder / "manifest")]
+        command += ["--on", cluster.address, "--manifest", str(folder / "manifest")]
         began, killed = time.monotonic(), 0
         with out.open("w") as events:
             process = subprocess.Popen(command, stdout=events)
+        due = time.monotonic() + seconds
+        while process.poll() is None:
+            time.sleep(0.05)
+            if time.monotonic() < due or not sink.came:
+                continue
             due = time.monotonic() + seconds
-            while process.poll() is None:
-                time.sleep(0.05)
-                if time.monotonic() < due or not sink.came:
-                    continue
-                due = time.monotonic() + seconds
-                nanny = random.choice(list(cluster.workers.values()))
-                if nanny.process is not None and nanny.process.pid:
-                    with suppress(OSError):
-                        os.kill(nanny.process.pid, 9)
-                        killed += 1
+            nannies = [worker for worker in cluster.workers if worker.poll() is None]
+            for _ in range(4 - len(nannies)):
+                cluster.add_worker(nanny=True, waits=False)
+            nanny = random.choice(nannies)
+            for pid in children(nanny.pid):
+                with suppress(OSError):
+                    os.kill(pid, 9)
+                    killed += 1
         took = time.monotonic() - began
     said = [json.loads(line) for line in out.read_text().splitlines()]
     named = Counter(event["item"] for event in said if "item" in event)
