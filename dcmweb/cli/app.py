@@ -107,7 +107,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     invocation = Invocation(console)
     _install_signal_handlers(invocation)
     code = _exit_code(sys.argv[1:] if args is None else args, invocation)
-    console.close()
+    console.close(code)
     _drop_unwritten()
     sys.exit(code)
 

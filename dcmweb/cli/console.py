@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, TextIO
 from dcmweb.cli.progress import Bar, Display, PlainLines, Share, share_of_items
 from dcmweb.cli.text import plural, size, visible
 from dcmweb.errors import LocalError
-from dcmweb.transfer.outcomes import FailureGroup, Outcome, Status
-from dcmweb.transfer.summary import Progress, Summary
+from dcmweb.transfer.marks import Marks
+from dcmweb.transfer.outcomes import Event, FailureGroup, Outcome, Status, exact
+from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
 
 if TYPE_CHECKING:
+    from dcmweb.cli.run_log import RunLog
     from dcmweb.library.runs import Transfer
 
 
@@ -40,6 +42,9 @@ class Console:
         self._lines: deque[str] = deque()  # that wait to be written; workers add to them
         self._next_write: float | None = None  # when it is time to; None is at once
         self._summary: list[str] = []
+        self._last_event: Event = {"type": "end", "end": NOT_BEGUN}
+        self.marks = Marks()  # of events, and of the log
+        self.log: RunLog | None = None  # a file beside stderr
         self.prints_events = False
         self.quiet = False  # only what went wrong
 
@@ -52,6 +57,10 @@ class Console:
         with self._writing():
             self._stdout.write(text + "\n")
             self._stdout.flush()
+
+    def event(self, event: Event) -> None:
+        """Write an event to stdout, with its time and the run; errors as of `data`."""
+        self.data(json.dumps(self.marks.on(event)))
 
     def raw(self, data: bytes) -> None:
         """Write bytes to stdout as they are; errors as of `data`."""
@@ -107,10 +116,16 @@ class Console:
         return self._stdout.isatty()
 
     def line(self, message: str) -> None:
-        """Write a line with the time to stderr.
+        """Write a line with the time to stderr, and to the log.
 
-        The run goes on if a log cannot be written: its disk is full, or its reader is gone.
+        The run goes on if neither can be written: the disk is full, or the reader is gone.
         """
+        if self.log:
+            self.log.line(message)
+        self.show(message)
+
+    def show(self, message: str) -> None:
+        """Write a line with the time to stderr alone."""
         now = time.time()
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
         self._lines.append(f"{stamp},{int(now % 1 * 1000):03d} -- {visible(message)}\n")
@@ -134,15 +149,17 @@ class Console:
 
     def note(self, message: str) -> None:
         """Write a line that a user who wants quiet need not see."""
+        if self.log:
+            self.log.line(message)
         if not self.quiet:
-            self.line(message)
+            self.show(message)
 
     def show_log(self, level: str) -> None:
         """Write what the library logs, from a level on."""
         import logging
 
-        handler = logging.Handler()
-        handler.emit = lambda record: self.line(record.getMessage())  # type: ignore[method-assign]
+        handler = logging.Handler(level)
+        handler.emit = lambda record: self.show(record.getMessage())  # type: ignore[method-assign]
         logger = logging.getLogger("dcmweb")
         logger.addHandler(handler)
         logger.setLevel(level)
@@ -170,6 +187,8 @@ class Console:
             self._next_write = now + TOGETHER
         if self._display:
             self._display.show(progress)
+        if self.log:
+            self.log.tick(progress)
 
     def follow(
         self,
@@ -189,41 +208,36 @@ class Console:
                     for record in records:
                         record(outcome)
                     words = describe(outcome)
+                    if self.log:
+                        self.log.outcome(outcome, words)
                     if words and not (self.quiet and outcome.status.is_good):
-                        self.line(words)
+                        self.show(words)
         finally:
             if run.summary.is_begun:
                 self._sum_up(run.summary)
-                self._print_summary(run.summary)
+                self._last_event = summary_event(run.summary)
         return run.summary
 
     def _sum_up(self, summary: Summary) -> None:
         """Keep the summary in words for the end; with -q only if something went wrong."""
-        if self.quiet and summary.is_good:
-            return
-        self._summary = [failed_in_words(group) for group in summary.failures]
-        self._summary.append("; ".join(filter(None, [_in_words(summary), summary.end])))
+        lines = [failed_in_words(group) for group in summary.failures]
+        lines.append("; ".join(filter(None, [_in_words(summary), summary.end])))
+        if self.log:
+            self.log.sum_up(lines, is_good=summary.is_good)
+        self._summary = [] if self.quiet and summary.is_good else lines
 
-    def _print_summary(self, summary: Summary) -> None:
-        """Print the summary as an event, if events are wanted."""
+    def close(self, code: int) -> None:
+        """Sum up the run, whatever ended it, with its exit code.
+
+        The last event has the code; the last line counts all, below what failed by reason.
+        """
         if self.prints_events:
-            counts = {
-                status.name.lower(): summary.counts.get(status, 0) for status in _shown(summary)
-            }
-            event = {
-                "type": "summary",
-                **counts,
-                "bytes": summary.bytes,
-                "seconds": summary.seconds,
-            }
-            event |= {"workers": summary.workers, "retries": summary.retries}
             with suppress(ReaderGone, LocalError):  # which the events before have told
-                self.data(json.dumps(event | ({"end": summary.end} if summary.end else {})))
-
-    def close(self) -> None:
-        """Sum up the run, whatever ended it: what failed by reason; the last line counts all."""
+                self.event({**self._last_event, "exit_code": code})
         for line in self._summary:
-            self.line(line)
+            self.show(line)
+        if self.log:
+            self.log.end(code)
 
     @contextmanager
     def _gathering_lines(self) -> Iterator[None]:
@@ -240,7 +254,7 @@ class Console:
         if self.quiet:
             yield
             return
-        self._display = Bar(self._stderr, share) if self.shows_bar else PlainLines(self.line)
+        self._display = Bar(self._stderr, share) if self.shows_bar else PlainLines(self.show)
         try:
             yield
         finally:
@@ -273,6 +287,15 @@ def failed_in_words(group: FailureGroup) -> str:
     more = f" and {plural(others, 'other')}" if others else ""
     examples = ", ".join(group.examples)
     return f"{group.status.value} {group.count:,}: {group.reason}: {examples}{more}"
+
+
+def summary_event(summary: Summary) -> Event:
+    """Make the event that sums up a run."""
+    counts = {status.name.lower(): summary.counts.get(status, 0) for status in _shown(summary)}
+    moved = {"bytes": exact(summary.bytes), "seconds": summary.seconds}
+    how = {"workers": summary.workers, "retries": summary.retries}
+    event: Event = {"type": "summary", **counts, **moved, **how}
+    return event | ({"end": summary.end} if summary.end else {})
 
 
 def _in_words(summary: Summary) -> str:

@@ -70,7 +70,7 @@ def copy(ctx: click.Context, /, invocation: Invocation, client: Client, **option
     targets = _targets(texts, listed, client.settings.roots)
     is_one = isinstance(targets, list) and len(targets) == 1
     names = ("media_type", "storage_class", "shard", "manifest")
-    with keeping(invocation, options, [source]) as records:
+    with keeping(invocation, options, [source], destination.base_url) as records:
         run = client.copy(
             targets,
             destination,

@@ -20,7 +20,8 @@ from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.settings import AuthScheme, Settings
 from dcmweb.settings.base_url import parse_base_url
 from dcmweb.settings.credentials import SECRETS, VARIABLES
-from dcmweb.settings.options import BY_KEY, Kind, Option, settings_from
+from dcmweb.settings.from_options import settings_from
+from dcmweb.settings.options import BY_KEY, Kind, Option
 from dcmweb.transfer.stop import Stop
 
 if TYPE_CHECKING:
@@ -85,10 +86,15 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
             raise UsageError("-q cannot be combined with -v or --debug", "choose one")
         console = invocation.console
         console.quiet = quiet
+        level = "DEBUG" if debug else "INFO" if verbose else ""
+        if path := options.get("log_file"):
+            from dcmweb.cli.run_log import start_log
+
+            start_log(ctx, path, level=level)
         if invocation.profile:
             _warn_of_readers(console, invocation.profile)
-        if verbose or debug:
-            console.show_log("DEBUG" if debug else "INFO")
+        if level:
+            console.show_log(level)
         shared = {key: options.pop(key) for key in _OF_SETTINGS if key in options}
         if not invocation.base_url:
             raise UsageError(
@@ -103,6 +109,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
                 on_note=console.note,
                 on_progress=console.tick,
                 stop=invocation.stop,
+                run_id=console.marks.run,
             )
         ) as client:
             client.profile = invocation.profile.name if invocation.profile else ""

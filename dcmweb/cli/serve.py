@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from dcmweb.cli import table_options
 from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation
 from dcmweb.errors import AuthError, UsageError
@@ -79,6 +80,7 @@ class ServeCommand(Command):
     is_flag=True,
     help="Refuse in the Google dialect what Google refuses.",
 )
+@table_options.named("log-file")
 @click.option("-v", "--verbose", is_flag=True, help="Log every request to stderr.")
 @click.pass_context
 def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
@@ -93,6 +95,10 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
     serve ./images --port 0 -- sh -c 'dcmweb "$DCMWEB_URL" search studies'
     """
     invocation: Invocation = ctx.obj
+    if options["log_file"]:
+        from dcmweb.cli.run_log import start_log
+
+        start_log(ctx, options["log_file"], level="INFO" if options["verbose"] else "")
     server = archive_module("server")
     access = archive_module("access").Access(
         *_user(options["user"]),

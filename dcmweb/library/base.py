@@ -41,13 +41,16 @@ class ClientBase:
         on_note: Callable[[str], None] | None = None,
         on_progress: OnProgress | None = None,
         stop: Stop | None = None,
+        run_id: str = "",
     ) -> _Self:
         """Make a client of settings, which another process may have handed over.
 
-        A signal that `stop` is told of ends all runs of the client.
+        A signal that `stop` is told of ends all runs of the client. `run_id` is in what its runs
+        write to manifests; without it, each run has an id of its own.
         """
         client = cls.__new__(cls)
         client._set_up(settings, on_note, on_progress, stop)
+        client._run_id = run_id
         return client
 
     @classmethod
@@ -80,6 +83,7 @@ class ClientBase:
         self._on_note = on_note or log.info
         self._on_progress = on_progress
         self._stop = stop
+        self._run_id = ""
         from dcmweb.http.transport import Transport
 
         self._transport = Transport(settings)
@@ -159,7 +163,7 @@ class ClientBase:
 
         # Files keep their name in the manifest wherever a run is started.
         name = record_name if command == "store" else str
-        bound = {"shard": shard, "destination": destination}
+        bound = {"shard": shard, "destination": destination, "run_id": self._run_id}
         return partial(Manifest, file, self.base_url, command, name, writes=writes, **bound)
 
 

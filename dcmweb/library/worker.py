@@ -186,7 +186,7 @@ def do_unit(sealed: Sealed) -> bytes:
     except Exception as raised:
         defect = f"{type(raised).__name__}: {raised}"
     if error is not None or defect:
-        forget(order.run, threading.get_ident())
+        forget(threading.get_ident())
     return pickle.dumps(
         UnitDone(
             worker=worker_name(),
@@ -242,12 +242,13 @@ _lock = threading.Lock()
 
 def _client(order: Order, notes: list[str]) -> Client:
     """Return the client of this thread, with the limits of this unit."""
-    key = order.run, threading.get_ident()
+    thread = threading.get_ident()
+    key = order.run, thread
     lasting = replace(order.settings, requests_per_second=None, rate_limit=None)
     with _lock:
         known, client = _clients.get(key, (None, None))
     if client is None or known != lasting:
-        forget(*key)
+        forget(thread)  # that of an earlier run as well: the process may live long
         client = Client.of(order.full_settings())
         with _lock:
             _clients[key] = lasting, client
@@ -256,10 +257,10 @@ def _client(order: Order, notes: list[str]) -> Client:
     return client
 
 
-def forget(run: str, thread: int | None = None) -> None:
-    """Close the connections of a run, or of one of its threads."""
+def forget(thread: int) -> None:
+    """Close the connections of a thread."""
     with _lock:
-        keys = [key for key in _clients if key[0] == run and thread in (None, key[1])]
+        keys = [key for key in _clients if key[1] == thread]
         found = [_clients.pop(key)[1] for key in keys]
     for client in found:
         client.close()

@@ -132,19 +132,30 @@ def nothing_is_done(_item: str, _size: int, _mtime_ns: int) -> bool:
 
 Event = dict[str, Any]
 _LAST_FIELDS = ("instances", "place", "reason", "attempts")
+MOST_EXACT = 2**53  # above it, jq before 1.7 and JavaScript round whole numbers
 
 
 def as_event(outcome: Outcome) -> Event:
     """Convert an outcome to an event; unknown values are left out.
 
     `type` is the status; `item` a path on this machine or a resource of the server; `size` is in
-    bytes, `mtime_ns` in nanoseconds; `place` is where the item is now.
+    bytes, `mtime_ns` in nanoseconds; `place` is where the item is now. `mtime_ns` is text, since it
+    is above 2^53 for all but the oldest files, and a size is text if it is above that.
     """
     event: Event = {"type": outcome.status.name.lower(), "item": outcome.item}
     for name in ("size", "mtime_ns", "study", "series", "instance", *_LAST_FIELDS):
         if value := getattr(outcome, name):
             event[name] = value
+    if outcome.mtime_ns:
+        event["mtime_ns"] = str(outcome.mtime_ns)
+    if outcome.size > MOST_EXACT:
+        event["size"] = exact(outcome.size)
     return event
+
+
+def exact(number: int) -> int | str:
+    """Return a number as text if jq or JavaScript would round it."""
+    return number if number <= MOST_EXACT else str(number)
 
 
 MOST_REASONS, EXAMPLES = 50, 3
@@ -166,6 +177,11 @@ class FailureGroup:
         self.outcomes += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append(item)
+
+
+def kind_of(reason: str) -> str:
+    """Return what reasons that differ in numbers alone, such as UIDs, have in common."""
+    return re.sub(r"[0-9][0-9.]*", "0", reason)
 
 
 class Tally:
@@ -193,7 +209,7 @@ class Tally:
 
     def _problem(self, status: Status, reason: str) -> FailureGroup:
         """Find the group of a reason; numbers in it, such as UIDs, are ignored."""
-        key = status, re.sub(r"[0-9][0-9.]*", "0", reason)
+        key = status, kind_of(reason)
         if key not in self._problems and len(self._problems) >= MOST_REASONS:
             key, reason = (status, ""), "other reasons"
         return self._problems.setdefault(key, FailureGroup(status, reason))
