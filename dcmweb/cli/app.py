@@ -132,7 +132,7 @@ def _exit_code(args: Sequence[str], invocation: Invocation) -> int:
         invocation.console.problem(f"cannot write to stdout: {error.strerror}")
         code = ExitCode.LOCAL_IO
     except Interrupted as error:
-        invocation.console.problem(str(error))
+        invocation.console.interruption(str(error))
         code = error.exit_code
     except DcmwebError as error:
         invocation.console.problem(str(error))

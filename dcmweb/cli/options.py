@@ -56,6 +56,12 @@ _LOGGING = [
     click.option(
         "-q", "--quiet", is_flag=True, help="Print only what went wrong; nothing if all went well."
     ),
+    click.option(
+        "--brief",
+        is_flag=True,
+        help="Print no line for each item that went well: only the start, what failed, how far the "
+        "run is, and the summary.",
+    ),
     click.option("-v", "--verbose", is_flag=True, help="Print every request and retry."),
     click.option(
         "--debug",
@@ -81,11 +87,12 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(function)
     def command(ctx: click.Context, /, **options: Any) -> int:
         invocation: Invocation = ctx.obj
-        quiet, verbose, debug = (options.pop(name) for name in ("quiet", "verbose", "debug"))
-        if quiet and (verbose or debug):
-            raise UsageError("-q cannot be combined with -v or --debug", "choose one")
+        names = ("quiet", "brief", "verbose", "debug")
+        quiet, brief, verbose, debug = (options.pop(name) for name in names)
+        if quiet and (brief or verbose or debug):
+            raise UsageError("-q cannot be combined with --brief, -v or --debug", "choose one")
         console = invocation.console
-        console.quiet = quiet
+        console.quiet, console.brief = quiet, brief
         level = "DEBUG" if debug else "INFO" if verbose else ""
         if path := options.get("log_file"):
             from dcmweb.cli.run_log import start_log

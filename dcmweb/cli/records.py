@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, TypeVar
 import click
 
 from dcmweb.cli.command import OptionAlone
+from dcmweb.cli.left_over import way_on
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.own_files import beside, check_apart, created, is_stream
 from dcmweb.errors import LocalError, UsageError
@@ -86,6 +87,7 @@ def keeping(
     `reads` are the files that the command reads, which no record may take the place of.
     """
     writers: list[Record] = []
+    invocation.console.way_on = way_on(options)
     reads = list(reads)
     failed_to, manifest, report = (
         options["failed_to"],

@@ -16,12 +16,10 @@ from dcmweb.cli.command_line import command_line, in_force_besides
 from dcmweb.cli.log_file import LogFile
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.own_files import check_not_used
-from dcmweb.cli.text import duration, plural, size, visible
+from dcmweb.cli.text import visible
 from dcmweb.errors import Interrupted
 from dcmweb.transfer.outcomes import Outcome, Status
-from dcmweb.transfer.summary import Progress
 
-HEARTBEAT = 60.0  # seconds between two lines that say how far the run is
 _MARKS = {"Error: ": "ERROR", "Please note: ": "WARNING"}  # at the beginning of messages
 _DONE = (Status.STORED, Status.RETRIEVED, Status.DELETED, Status.FINISHED)
 _REQUESTS = "dcmweb.http.exchange_log"  # whose lines are for -v only
@@ -38,7 +36,6 @@ class RunLog:
         self._run = run
         self._is_verbose = is_verbose
         self._began = time.monotonic()
-        self._next = self._began + HEARTBEAT
         self._second: tuple[int, str, str] = (-1, "", "")  # with its text, and the offset
 
     def line(self, message: str, level: str = "") -> None:
@@ -69,17 +66,6 @@ class RunLog:
         if level != "INFO" or self._is_verbose:
             reason = f": {outcome.reason}" if outcome.reason else ""
             self.line(words or f"{outcome.item} {outcome.status.value}{reason}", level)
-
-    def tick(self, progress: Progress) -> None:
-        """Write how far the run is, if it is time to."""
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + HEARTBEAT
-        said = [size(progress.bytes), plural(progress.items, "item")]
-        if progress.expected:
-            said[-1] += f" of {progress.expected:,}"
-        said += [f"{progress.failed:,} failed", plural(progress.retries, "retry")]
-        self.line(f"So far: {', '.join(said)}; {duration(progress.seconds)}")
 
     def sum_up(self, lines: Iterable[str], *, is_good: bool) -> None:
         """Write what failed by reason, and the counts."""

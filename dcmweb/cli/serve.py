@@ -7,18 +7,22 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import click
 
 from dcmweb.cli import table_options
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation
 from dcmweb.errors import AuthError, UsageError
 from dcmweb.local.windows import IS_WINDOWS
+from dcmweb.transfer.meter import Phase
 from dcmweb.transfer.stop import Stop
+from dcmweb.transfer.summary import Progress
 
+_INDEXING = Activity("Indexing", "file", moves_bytes=False)
 _BETWEEN_LOOKS = 0.1  # seconds
 _GRACE = 10  # seconds for which a command may go on after a signal
 
@@ -113,7 +117,11 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
         logs_requests=options["verbose"],
     )
     command: Sequence[str] = ctx.meta["command"]
-    with server.serving(folder, how, access, invocation.console.line) as urls:
+    console, indexing = invocation.console, _Indexing()
+    with ExitStack() as stack:
+        with console.watching(lambda: indexing.progress, _INDEXING):
+            serving = server.serving(folder, how, access, console.line, indexing.note)
+            urls = stack.enter_context(serving)
         invocation.stop.is_watched = True  # from here on, signals are looked for by this thread
         if command:
             invocation.console.line(f"The base URL is {urls.standard}")
@@ -134,6 +142,18 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
         while invocation.stop.cause is None:
             time.sleep(_BETWEEN_LOOKS)
         return invocation.stop.cause.exit_code
+
+
+class _Indexing:
+    """How many files have been indexed."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(counts={})
+
+    def note(self, done: int, expected: int | None) -> None:
+        """Take note of files that were indexed, of so many."""
+        phase = Phase("", "", done, expected)
+        self.progress = Progress(counts={}, phase=phase, is_counting=expected is None)
 
 
 def _exit_code_of(command: Sequence[str], environment: dict[str, str], stop: Stop) -> int:

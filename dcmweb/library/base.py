@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from dcmweb.errors import DcmwebError, UsageError
+from dcmweb.library.ahead import Ahead
 from dcmweb.library.arguments import AnyPath, read_path
 from dcmweb.library.runs import Account, OnProgress, OpenManifest, Run, Transfer
 from dcmweb.settings import Settings
@@ -131,8 +132,11 @@ class ClientBase:
         begin: Callable[[RunContext, IsDone], Outcomes],
         purpose: Status,
         manifest: OpenManifest | None = None,
+        count: Callable[[RunContext], Iterator[tuple[int, int | None] | None]] | None = None,
     ) -> Transfer:
-        account = Account(purpose, self._on_progress)
+        """Make a run; `count` finds out beside it how much there is to do."""
+        ahead = Ahead(lambda stop: count(self._beside(stop))) if count else None
+        account = Account(purpose, self._on_progress, ahead)
         context = self._context(account.report)
         follow = partial(account.follow, context.engine, partial(begin, context), manifest)
         return self._begun_later(Transfer(name, follow, account), context)
@@ -144,6 +148,12 @@ class ClientBase:
         if self._is_closed:
             raise UsageError("the client is closed", "make another one")
         return RunContext(self._transport, stop=self._stop, notify=self._on_note, tick=tick)
+
+    def _beside(self, stop: Stop) -> RunContext:
+        """Make the context of what is asked beside a run, which ends with the run."""
+        context = self._context()
+        stop.on_set(context.stop.set)
+        return context
 
     def _begun_later(self, run: _R, context: RunContext) -> _R:
         """Remember a run until it is begun, or closed on purpose."""

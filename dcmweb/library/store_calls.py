@@ -13,6 +13,7 @@ from dcmweb.library.arguments import (
     Paths,
     member,
     read_listed,
+    read_listed_again,
     read_metadata,
     read_paths,
 )
@@ -63,6 +64,7 @@ class StoreCalls(ClientBase):
 
         The run raises NothingMatched if no files are found.
         """
+        from dcmweb.transactions.store.count_ahead import count_files
         from dcmweb.transactions.store.existing import IfExists
         from dcmweb.transactions.store.run import StoreOptions, files_of, store
 
@@ -94,6 +96,7 @@ class StoreCalls(ClientBase):
             begin,
             Status.PLANNED if dry_run else Status.STORED,
             self._manifest("store", manifest, writes=not dry_run, shard=shard),
+            lambda context: count_files(context, masks, read_listed_again(listed), shard),
         )
 
     def store_metadata(

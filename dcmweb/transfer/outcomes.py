@@ -71,7 +71,8 @@ class Outcome:
     `mtime_ns` is when a file was changed last, `attempts` how many requests it was in.
     `replaces` is the status of an earlier outcome of the item that this one replaces.
     `instances` is how many instances the outcome of a comparison stands for; 0 if that is unknown,
-    or if the item is not a study, series or instance.
+    or if the item is not a study, series or instance. `is_left_over` if nothing happened to the
+    item itself, but the run ended before its turn, or before it was answered for.
     """
 
     status: Status
@@ -86,6 +87,7 @@ class Outcome:
     attempts: int = 0
     replaces: Status | None = None
     instances: int = 0
+    is_left_over: bool = False
 
     @property
     def weight(self) -> int:
@@ -192,6 +194,7 @@ class Tally:
         self.counts: Counter[Status] = Counter()
         self.bytes = 0
         self.passed_over = 0  # bytes that did not need to be moved
+        self.settled = 0  # bytes of items that have an outcome, whatever it is
         self._problems: dict[tuple[Status, str], FailureGroup] = {}
 
     def add(self, outcome: Outcome) -> None:
@@ -201,6 +204,8 @@ class Tally:
             self.bytes += outcome.size
         if outcome.status in (Status.DONE_BEFORE, Status.SKIPPED):
             self.passed_over += outcome.size
+        if not outcome.replaces:
+            self.settled += outcome.size
         if outcome.replaces:
             self.counts[outcome.replaces] -= 1
             self.bytes -= outcome.size if outcome.replaces in _MOVED else 0

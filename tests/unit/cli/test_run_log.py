@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dcmweb.cli import run_log
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command_line import without_keys
 from dcmweb.cli.log_file import LogFile
+from dcmweb.cli.progress import Heartbeat
 from dcmweb.cli.run_log import RunLog
 from dcmweb.transfer.outcomes import Outcome, Status
 from dcmweb.transfer.summary import Progress
@@ -77,22 +78,17 @@ def test_names_and_texts_of_servers_cannot_add_lines(file: LogFile) -> None:
     assert r"a\x0d\x0ab\xff failed: x\x0a2026" in text(file)
 
 
-def test_how_far_the_run_is_from_time_to_time(
-    file: LogFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_far_the_run_is_from_time_to_time(file: LogFile) -> None:
     log = RunLog(file, "0123", is_verbose=False)
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    progress = Progress(
-        counts={Status.STORED: 9, Status.FAILED: 1}, bytes=2048, expected=50, retries=3, seconds=61
-    )
-    for seconds in (1, 59, 61, 62, 120, 122):
-        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: now + seconds)
-        log.tick(progress)
+    now = 0.0
+    heart = Heartbeat(log.line, Activity("Storing", "file"), lambda: now)
+    counts = {Status.STORED: 9, Status.FAILED: 1}
+    for second in (1, 29, 31, 32, 60, 62):
+        now = float(second)
+        heart.show(Progress(counts=counts, bytes=2048, expected=50, retries=3))
     found = text(file).splitlines()
     assert len(found) == 2
-    assert found[0].endswith("So far: 2.0K, 10 items of 50, 1 failed, 3 retries; 61 s")
-    assert run_log.HEARTBEAT == 60
+    assert " INFO    0123 So far: 20% 10 of 50 files, 2.0K, 1 failed, 3 retries" in found[0]
 
 
 def test_lines_that_were_lost_are_counted(
