@@ -16,6 +16,7 @@ PACKAGE = Path(dcmweb.__file__).parent
 FLOORS = {
     "errors": 0,
     "sources": 0,
+    "extras": 0,
     "folders": 1,
     "locks": 1,
     "settings": 1,
@@ -38,6 +39,7 @@ FLOORS = {
 # Every library that is imported, and the only rooms that may know it.
 KNOWN_IN = {
     "click": ["cli"],
+    "cloup": ["cli"],
     "tqdm": ["cli"],
     "wcwidth": ["cli"],
     "requests": ["http"],

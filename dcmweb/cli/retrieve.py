@@ -72,14 +72,6 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
 
     Append /metadata, /rendered, /thumbnail or /bulkdata to a PATH for that representation.
     Metadata goes to stdout unless you give an --output folder.
-
-    \b
-    retrieve studies/1.2.3 --output ./data
-    retrieve studies/1.2.3/series/4.5.6 --type image/png
-    retrieve studies/1.2.3/series/4.5.6/instances/7.8.9/frames/1,5-7
-    retrieve studies/1.2.3/series/4.5.6/instances/7.8.9/rendered -o - > image.jpg
-    retrieve studies/1.2.3/metadata
-    retrieve - --output ./data < paths.txt
     """
     roots = client.settings.roots
     texts, source = read_targets(options)

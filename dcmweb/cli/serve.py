@@ -92,11 +92,6 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
 
     With a COMMAND, serve only while it runs. It finds the base URLs in DCMWEB_URL and
     DCMWEB_GOOGLE_URL, and its exit code is that of `serve`.
-
-    \b
-    serve ./images
-    serve ./images --port 0 --user demo:secret
-    serve ./images --port 0 -- sh -c 'dcmweb "$DCMWEB_URL" search studies'
     """
     invocation: Invocation = ctx.obj
     if options["log_file"]:
@@ -189,9 +184,11 @@ def archive_module(name: str) -> Any:
         importlib.import_module("dcmweb.archive.server")
         return importlib.import_module(f"dcmweb.archive.{name}")
     except ModuleNotFoundError as error:
+        from dcmweb.extras import how_to_install
+
         raise UsageError(
             f"the archive is not installed: there is no {error.name}",
-            "run: pip install 'dcmweb[archive]'",
+            f"run: {how_to_install('archive')}",
         ) from None
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.executors.base import Executor, adapted
+from dcmweb.extras import how_to_install
 
 GROUP = "dcmweb.executors"  # of entry points: each is a function that gets what `--on` names
 LOCAL = "local"
@@ -57,8 +58,8 @@ def _dask(address: str) -> Executor:
         if (error.name or "").partition(".")[0] not in ("dask", "distributed"):
             raise
         raise UsageError(
-            f"--on {address} needs Dask, which is not installed",
-            "install it with: pip install 'dcmweb[dask]'",
+            f"--on {address} needs the package distributed, of Dask",
+            f"run: {how_to_install('dask')}",
         ) from None
     return DaskExecutor(address)
 
