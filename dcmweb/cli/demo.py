@@ -41,7 +41,7 @@ def demo(invocation: Invocation, /) -> int:
         with demonstration.archive() as base_url:
             demonstration.walk_through(base_url)
     invocation.console.data("All is well: what came back is what was stored, byte for byte.")
-    invocation.console.data("An archive to keep: dcmweb serve FOLDER")
+    invocation.console.data("An archive to keep, with a page to look at: dcmweb serve FOLDER")
     return ExitCode.OK
 
 

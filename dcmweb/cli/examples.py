@@ -82,6 +82,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = _with_server(
             ),
             ("dcmweb URL retrieve studies/1.2.3/metadata", "Print metadata"),
             (
+                "dcmweb URL retrieve --contact-sheet sheet.html",
+                "Look at one picture of each series; save nothing else",
+            ),
+            (
                 "dcmweb URL search studies ModalitiesInStudy=CT --format uids | "
                 "dcmweb URL retrieve - --output ./found",
                 "Retrieve what a search found",

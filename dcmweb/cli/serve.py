@@ -84,11 +84,18 @@ class ServeCommand(Command):
     is_flag=True,
     help="Refuse in the Google dialect what Google refuses.",
 )
+@click.option(
+    "--page-can-delete",
+    is_flag=True,
+    help="Let the page in a browser delete; otherwise it only reads. Clients can delete anyway.",
+)
 @table_options.named("log-file")
 @click.option("-v", "--verbose", is_flag=True, help="Log every request to stderr.")
 @click.pass_context
 def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
     """Serve a folder as a small DICOMweb archive; the first line on stdout is its base URL.
+
+    A browser gets a page at the root of the same address, to search, look and download.
 
     With a COMMAND, serve only while it runs. It finds the base URLs in DCMWEB_URL and
     DCMWEB_GOOGLE_URL, and its exit code is that of `serve`.
@@ -110,6 +117,7 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
         index=options["index"] or "",
         is_strict=options["strict"],
         logs_requests=options["verbose"],
+        pages_can_delete=options["page_can_delete"],
     )
     command: Sequence[str] = ctx.meta["command"]
     console, indexing = invocation.console, _Indexing()
@@ -121,6 +129,7 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
         if command:
             invocation.console.line(f"The base URL is {urls.standard}")
         else:
+            invocation.console.line(f"A page for people is at {urls.page}")
             invocation.console.data(urls.standard)
         if IS_WINDOWS:
             invocation.console.line("Please note: on Windows the archive is not tested regularly")
