@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, BinaryIO, TypeVar
@@ -15,7 +14,6 @@ from dcmweb.cli.command import OptionAlone
 from dcmweb.cli.lists import STDIN
 from dcmweb.cli.options import Invocation
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.local.partial_files import PARTIAL_PREFIX, PARTIAL_SUFFIX, writing_into
 from dcmweb.transfer.outcomes import Outcome
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -116,6 +114,10 @@ def _is_same(one: str, other: str) -> bool:
 @contextmanager
 def _failures_to(path: str, end: bytes) -> Iterator[Record]:
     """Write a list of what failed beside its place, and put it there when the run is over."""
+    import secrets
+
+    from dcmweb.local.partial_files import PARTIAL_PREFIX, PARTIAL_SUFFIX, writing_into
+
     if os.path.lexists(path) and not os.path.isfile(path):  # a pipe, a terminal; a folder fails
         with _created(path) as file:
             yield _writer(file, path, end)
@@ -143,6 +145,8 @@ def _created(path: str, named: str = "") -> BinaryIO:
 
 
 def _writer(file: BinaryIO, path: str, end: bytes) -> Record:
+    from dcmweb.local.partial_files import writing_into
+
     def write(outcome: Outcome) -> None:
         if not outcome.status.is_good:
             with writing_into(path):

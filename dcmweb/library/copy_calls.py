@@ -51,7 +51,7 @@ class CopyCalls(ClientBase):
         from dcmweb.library.other_side import connected
         from dcmweb.transactions.copy.options import CopyOptions
         from dcmweb.transactions.copy.run import check_target, copy
-        from dcmweb.transactions.store.existing import IfExists
+        from dcmweb.transactions.store.options import IfExists
 
         options = CopyOptions(
             media_type=media_type,

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_variants import as_datasets
-from dcmweb.dicom.native_xml import parse_native_xml
 from dcmweb.dicom.resources import Level, Resource, is_usable_uid
 from dcmweb.dicom.tags import (
     RETRIEVE_URL,
@@ -130,6 +129,8 @@ def _rows(response: Response, keeps_empty: bool) -> list[Dataset]:
 
 def _rows_of_xml(response: Response) -> list[Dataset]:
     """Read search results in the Native DICOM Model, a document for each."""
+    from dcmweb.dicom.native_xml import parse_native_xml  # rarely needed
+
     if not response.media_type.is_multipart:
         return [parse_native_xml(response.content())]
     try:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from enum import Enum
 from threading import Lock
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.store.inquiry import FEW, Inquiry, Presence
+from dcmweb.transactions.store.inquiry import FEW, Inquiry
 from dcmweb.transactions.store.ledger import Ledger
+from dcmweb.transactions.store.options import IfExists
+from dcmweb.transactions.store.presence import Presence
 from dcmweb.transactions.store.replacement import Replacer
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.outcomes import Outcome, Status
@@ -26,14 +27,6 @@ MOST_REMEMBERED = 100_000  # instances of series that were listed; larger ones a
 _EXISTS = "the server has an instance of this UID"
 _UNCLEAR = "not sent: the server cannot be asked whether it has it"
 _OWN = "an earlier request of this run had stored it"
-
-
-class IfExists(str, Enum):
-    """What to do with an instance that the server has."""
-
-    SKIP = "skip"
-    REPLACE = "replace"
-    FAIL = "fail"
 
 
 class ExistingInstances:
