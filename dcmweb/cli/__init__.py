@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import NoReturn
 
-_GARBAGE = 10_000  # new objects before Python looks for garbage; imports make many that stay
+_GARBAGE = 50_000  # new objects before Python looks for garbage; imports make many that stay
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
