@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcmweb.dicom.json_model import parse_json
@@ -23,12 +23,14 @@ _DATASETS = st.dictionaries(st.text(), _VALUES, max_size=4)
 ODD = ["0.1234567890123456789", "1e400", "-1e400", "0.50", "1E2", "1.0", "12345678901234567890"]
 
 
+@settings(deadline=None)
 @given(_DATASETS)
 def test_it_is_what_json_writes(dataset: dict[str, Any]) -> None:
     assert as_line(dataset) == json.dumps(dataset, sort_keys=True)
     assert f"[\n  {indented(dataset)}\n]" == json.dumps([dataset], indent=2, sort_keys=True)
 
 
+@settings(deadline=None)
 @given(_DATASETS)
 def test_so_it_is_after_an_odd_number_came(dataset: dict[str, Any]) -> None:
     parse_json(b'{"00101030": {"vr": "DS", "Value": [0.50]}}')
