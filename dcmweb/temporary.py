@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO
 
+from dcmweb.counted import plural
 from dcmweb.errors import LocalError
 from dcmweb.sources import RandomReader, Stamp
 
@@ -49,7 +50,7 @@ def check_room(size: int) -> None:
         folder = tempfile.gettempdir()
         free = shutil.disk_usage(folder).free
     if size > free:
-        words = f"{size:,} bytes are to come into {folder}, where {free:,} are free"
+        words = f"{plural(size, 'byte')} are to come into {folder}, where {free:,} are free"
         raise LocalError(words, _HINT, path=folder, fatal=True)
 
 

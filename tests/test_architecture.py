@@ -22,6 +22,7 @@ FLOORS = {
     "temporary": 1,
     "user_text": 1,
     "wildcards": 1,
+    "counted": 0,
     "dicom": 1,
     "local": 2,
     "buckets": 2,

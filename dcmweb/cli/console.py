@@ -287,7 +287,7 @@ def _in_words(summary: Summary) -> str:
         plural(summary.workers, "worker"),
         plural(summary.retries, "retry"),
     ]
-    transferred = f"Transferred {size(summary.bytes)} in {moved} files: "
+    transferred = f"Transferred {size(summary.bytes)} in {plural(moved, 'file')}: "
     if summary.purpose in (Status.DELETED, Status.FINISHED):
         transferred, how[1:2] = "", []
     if summary.purpose is Status.EQUAL:

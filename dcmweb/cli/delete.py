@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +16,7 @@ from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping, record_options
 from dcmweb.cli.targets import read_targets, target_options
 from dcmweb.cli.text import plural
-from dcmweb.dicom.resources import Resource, outermost, parse_resource
+from dcmweb.dicom.resources import Level, Resource, outermost, parse_resource
 from dcmweb.errors import UsageError
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome, Status
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 # In a list from a pipe, where a search that found too much may be at the other end. Enough for the
 # studies of a day, too few for an archive.
 MOST_LISTED = 1000
+MOST_NAMED = 3  # resources in the question whether to delete them
+_NOUNS = {Level.STUDIES: "study", Level.SERIES: "series", Level.INSTANCES: "instance"}
 
 
 @click.command(cls=Command)
@@ -69,7 +73,7 @@ def delete(invocation: Invocation, client: Client, is_sure: bool, **options: Any
             f"check the list; to delete all of them, give --max {len(resources)}",
         )
     if len(resources) > 1 and not (is_sure or dry_run):
-        _ask(len(resources), reads_stdin=reads_stdin)
+        _ask(resources, reads_stdin=reads_stdin)
 
     def print_operation(outcome: Outcome) -> None:
         if outcome.status is Status.BEGUN and not options["as_json"]:
@@ -107,15 +111,26 @@ def _resources(
     return resources
 
 
-def _ask(count: int, *, reads_stdin: bool) -> None:
-    """Ask whether so many resources are to go; raises UsageError where nobody is there to ask."""
+def _ask(resources: Sequence[Resource], *, reads_stdin: bool) -> None:
+    """Ask whether resources are to go. Raises UsageError where nobody is there to ask."""
     if reads_stdin or not sys.stdin.isatty():
         raise UsageError(
-            f"{plural(count, 'resource')} would be deleted, and there is no terminal to ask in",
+            f"{_counted(resources)} would be deleted, and there is no terminal to ask in",
             "give --yes, or --dry-run to see what would go",
         )
-    if not click.confirm(f"Delete {plural(count, 'resource')}?", err=True):
+    names = ", ".join(str(one) for one in resources[:MOST_NAMED])
+    if len(resources) > MOST_NAMED:
+        names += f" and {plural(len(resources) - MOST_NAMED, 'other')}"
+    if not click.confirm(f"Delete {_counted(resources)} ({names})?", err=True):
         raise UsageError("nothing was deleted")
+
+
+def _counted(resources: Sequence[Resource]) -> str:
+    """Say how many studies, series and instances there are: 2 studies and 1 series."""
+    counts = Counter(one.level for one in resources)
+    return " and ".join(
+        plural(counts[level], noun) for level, noun in _NOUNS.items() if counts[level]
+    )
 
 
 def _describe(outcome: Outcome) -> str:

@@ -15,6 +15,7 @@ import click
 
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.serve import archive_module
+from dcmweb.counted import plural
 from dcmweb.dicom.part10 import identify_file
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, ExitCode, ProtocolError
@@ -125,13 +126,14 @@ class Demonstration:
         stored = sorted(path.read_bytes() for path in self._images.iterdir())
         retrieved = sorted(path.read_bytes() for path in (self._folder / "data").rglob("*.dcm"))
         _check(stored == retrieved, "what was retrieved is not what was stored")
-        self._say(f"# {len(stored)} files stored, {len(retrieved)} retrieved: all the same bytes")
+        files = plural(len(stored), "file")
+        self._say(f"# {files} stored, {len(retrieved)} retrieved: all the same bytes")
 
     def _look_at_pictures(self) -> None:
         pictures = list((self._folder / "pictures").rglob("*.png"))
         _check(len(pictures) == 1, "there is not one picture of the instance")
         _check(pictures[0].read_bytes().startswith(_PNG), "the picture is not a PNG")
-        self._say(f"# {pictures[0].name} is a PNG of {pictures[0].stat().st_size} bytes")
+        self._say(f"# {pictures[0].name} is a PNG of {plural(pictures[0].stat().st_size, 'byte')}")
 
 
 def _shown(arguments: list[str]) -> str:

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from dcmweb.cli import table_options
 from dcmweb.cli.options import ask_for_passwords, check_file, take_password_of_user
+from dcmweb.errors import UsageError
 from dcmweb.settings import Settings
 from dcmweb.settings.base_url import PROFILE_MARK
 from dcmweb.settings.credentials import SECRETS, VARIABLES_OF_DESTINATION
@@ -50,7 +51,8 @@ def read_destination(
     orthanc_api = values.get("orthanc_api") or profile.get("orthanc_api", "")
     if not profile:
         values = ask_for_passwords(given, values, VARIABLES_OF_DESTINATION)
-    return destination.read_destination(given, first, values), str(orthanc_api)
+    with destination.named():
+        return destination.read_destination(given, first, values), str(orthanc_api)
 
 
 def of_profile(given: str) -> dict[str, Any]:
@@ -71,7 +73,5 @@ def _drop_variables(ctx: click.Context, name: str, values: dict[str, Any]) -> No
             if sources[key] is not ParameterSource.COMMANDLINE:
                 del values[key]
     elif keys and f"{VARIABLES_OF_DESTINATION}{name.upper()}" in os.environ:
-        from dcmweb.errors import UsageError
-
         words = name.replace("_", " ")
         raise UsageError(f"variables give the {words} in two ways", "set one of them only")

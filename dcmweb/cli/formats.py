@@ -10,11 +10,13 @@ from itertools import chain, islice
 from typing import Any
 
 from dcmweb.cli.fields import Field
-from dcmweb.cli.text import visible
-from dcmweb.cli.values import readable
+from dcmweb.cli.text import visible, width_of
+from dcmweb.dicom.dictionary import attribute_of
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_text import as_line, indented
+from dcmweb.dicom.readable import readable
 
+_TAG = re.compile("[0-9A-Fa-f]{8}")
 MEASURED = 1000  # rows that decide the widths of the columns of a table
 
 Rows = Iterable[Dataset]
@@ -45,23 +47,40 @@ def as_xml(documents: Iterable[bytes]) -> Iterator[str]:
     yield "</NativeDicomModels>\n"
 
 
+def with_keywords(rows: Rows) -> Iterator[Dataset]:
+    """Name the attributes of data sets by their keywords, where PS3.6 has one; also in sequences.
+
+    This is for people: it is not the DICOM JSON model any more, which has tags.
+    """
+    return map(_with_keywords, rows)
+
+
+def _with_keywords(dataset: Dataset) -> Dataset:
+    named: Dataset = {}
+    waiting = [(dataset, named)]
+    while waiting:  # not by recursion: sequences may be nested deeply
+        given, made = waiting.pop()
+        for tag, element in given.items():
+            name = attribute_of(tag).name if _TAG.fullmatch(tag) else tag
+            made[name] = element
+            values = element.get("Value") if isinstance(element, dict) else None
+            if isinstance(values, list) and element.get("vr") == "SQ":
+                items = [{} if isinstance(value, dict) else value for value in values]
+                made[name] = {**element, "Value": items}
+                waiting += [
+                    (v, m) for v, m in zip(values, items, strict=True) if isinstance(v, dict)
+                ]
+    return named
+
+
 def as_table(rows: Rows, fields: Sequence[Field]) -> Iterator[str]:
     """Write columns that are wide enough for the first rows; wider values later stick out."""
     lines = _lines(rows, fields, visible, names_uids=True)
     measured = list(islice(lines, MEASURED + 1))
-    widths = [max(map(_width, column)) for column in zip(*measured, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*measured, strict=True)]
     for line in chain(measured, lines):
-        cells = (cell + " " * (w - _width(cell)) for cell, w in zip(line, widths, strict=True))
+        cells = (cell + " " * (w - width_of(cell)) for cell, w in zip(line, widths, strict=True))
         yield "  ".join(cells).rstrip() + "\n"
-
-
-def _width(text: str) -> int:
-    """Return the number of terminal columns that a text takes."""
-    if text.isascii():
-        return len(text)
-    from wcwidth import wcswidth
-
-    return max(0, wcswidth(text))
 
 
 def as_csv(rows: Rows, fields: Sequence[Field]) -> Iterator[str]:
@@ -107,11 +126,13 @@ def as_xml_rows(rows: Rows) -> Iterator[str]:
 
 
 # Formats with a column for each field, and formats that write whole data sets.
-WITH_COLUMNS: Mapping[str, Writer] = {"table": as_table, "csv": as_csv, "tsv": as_tsv}
+TABLE = "table"
+WITH_COLUMNS: Mapping[str, Writer] = {TABLE: as_table, "csv": as_csv, "tsv": as_tsv}
 OF_DATASETS: Mapping[str, Callable[[Rows], Iterator[str]]] = {
     "json": as_json,
     "ndjson": as_ndjson,
     "xml": as_xml_rows,
 }
+WITH_KEYWORDS = ("json", "ndjson")
 UIDS = "uids"
 FORMATS = ("json", "ndjson", "table", "csv", "tsv", "xml", UIDS)

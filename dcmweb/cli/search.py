@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,6 +52,11 @@ if TYPE_CHECKING:
     metavar="NAMES",
     help="Request and print these attributes, by keyword or tag: PatientID,StudyDate.",
 )
+@click.option(
+    "--keywords",
+    is_flag=True,
+    help="Name attributes by keyword rather than by tag, in JSON for people: PatientID.",
+)
 @click.option("--unchecked", is_flag=True, help="Send parameters as they are, without checks.")
 @with_client
 def search(invocation: Invocation, client: Client, words: tuple[str, ...], **options: Any) -> int:
@@ -69,6 +76,7 @@ def search(invocation: Invocation, client: Client, words: tuple[str, ...], **opt
     fields = parse_fields(options["fields"])
     _check(options, fields)
     _check_empty_keys(invocation, pairs, options)
+    has_default_fields = not fields
     if options["form"] in formats.WITH_COLUMNS and not options["count"]:
         fields = fields or default_fields(parse_search(path)[1])
     is_whole = options["every"] or options["count"] or options["rows"] is not None
@@ -82,12 +90,19 @@ def search(invocation: Invocation, client: Client, words: tuple[str, ...], **opt
     )
     if options["count"]:
         invocation.console.data(str(sum(1 for _ in found)))
-        _explain_nothing(invocation, found, path, pairs)
+        _explain_nothing(invocation, found, path, pairs, options["form"])
         return ExitCode.OK
     # What is not too much is held, so that there is all or nothing on stdout.
     is_bounded = not (options["every"] or options["rows"])
-    code = _print(invocation, found, list(found) if is_bounded else found, options["form"], fields)
-    _explain_nothing(invocation, found, path, pairs)
+    rows: Iterable[Dataset] = list(found) if is_bounded else found
+    if options["form"] == formats.TABLE and invocation.console.has_terminal_for_data:
+        _show_table(invocation, rows, fields, may_leave_out=has_default_fields)
+        code: int = ExitCode.OK
+    else:
+        code = _print(
+            invocation, found, rows, options["form"], fields, keywords=options["keywords"]
+        )
+    _explain_nothing(invocation, found, path, pairs, options["form"])
     if found.has_more:
         invocation.console.line(
             f"Please note: these are the first {plural(found.found, 'result')}; "
@@ -102,6 +117,9 @@ def _check(options: dict[str, Any], fields: list[Field]) -> None:
         raise UsageError("--all and --limit are given", "choose one")
     if options["count"] and (fields or options["rows"] or options["form"] != "json"):
         raise UsageError("--count prints a number alone", "leave out --limit, --format, --fields")
+    if options["keywords"] and options["form"] not in formats.WITH_KEYWORDS:
+        forms = " or ".join(formats.WITH_KEYWORDS)
+        raise UsageError("--keywords is for JSON", f"use --format {forms}")
     if fields and options["form"] == formats.UIDS:
         raise UsageError("--format uids prints paths alone", "leave out --fields")
 
@@ -124,13 +142,45 @@ def _check_empty_keys(
 
 
 def _explain_nothing(
-    invocation: Invocation, found: SearchRows, path: str, pairs: Sequence[tuple[str, str]]
+    invocation: Invocation,
+    found: SearchRows,
+    path: str,
+    pairs: Sequence[tuple[str, str]],
+    form: str,
 ) -> None:
-    """Write a hint if nothing was found, where the parameters suggest one."""
+    """Say that nothing was found: below a table always, otherwise if there is a hint."""
     from dcmweb.transactions.search.hints import hint_for_nothing
 
-    if not found.found and (hint := hint_for_nothing(path, pairs)):
+    if found.found:
+        return
+    hint = hint_for_nothing(path, pairs)
+    if form == formats.TABLE:
+        invocation.console.note(f"0 {found.level.value}{f': {hint}' if hint else ''}")
+    elif hint:
         invocation.console.note(f"Nothing was found: {hint}")
+
+
+def _show_table(
+    invocation: Invocation, rows: Iterable[Dataset], fields: list[Field], *, may_leave_out: bool
+) -> None:
+    """Print a table that fits the terminal; what is longer than that goes through a pager."""
+    from dcmweb.cli.console import ReaderGone
+    from dcmweb.cli.pager import page
+    from dcmweb.cli.terminal_table import as_fitted_table
+
+    width, height = shutil.get_terminal_size()
+    cut: list[str] = []
+    lines = as_fitted_table(
+        rows,
+        fields,
+        width,
+        may_leave_out=may_leave_out,
+        on_cut=lambda: cut.append("the table is cut to fit; --format csv prints all of it"),
+    )
+    with suppress(ReaderGone):
+        page(invocation.console, lines, height)
+    for words in cut:
+        invocation.console.note(f"Please note: {words}")
 
 
 def _print(
@@ -139,6 +189,8 @@ def _print(
     rows: Iterable[Dataset],
     form: str,
     fields: list[Field],
+    *,
+    keywords: bool,
 ) -> int:
     """Print results in a form; return the exit code."""
     if form == formats.UIDS:
@@ -147,6 +199,7 @@ def _print(
         invocation.console.stream(formats.WITH_COLUMNS[form](rows, fields))
     else:
         rows = (only(row, fields) for row in rows) if fields else rows
+        rows = formats.with_keywords(rows) if keywords else rows
         invocation.console.stream(formats.OF_DATASETS[form](rows))
     return ExitCode.OK
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dcmweb.cli import formats
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.records import Record
+from dcmweb.counted import plural
 from dcmweb.dicom.resources import Level, Representation, Target
 from dcmweb.errors import ExitCode, UsageError
 from dcmweb.temporary import temporary_folder
@@ -42,7 +43,9 @@ def print_item(
         summary = save(folder, lambda outcome: places.append(outcome.place))
         found = list(filter(None, places))
         if len(found) > 1:
-            raise UsageError(f"{targets[0]} has {len(found)} frames", "name one: .../frames/1")
+            raise UsageError(
+                f"{targets[0]} has {plural(len(found), 'frame')}", "name one: .../frames/1"
+            )
         for place in found:
             invocation.console.copy(place)
     return summary.exit_code

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 
+from dcmweb import counted
+
+plural = counted.plural
+
 _INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"])
 
 
@@ -28,6 +32,15 @@ def _escaped(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def width_of(text: str) -> int:
+    """Return the number of terminal columns that a text takes."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth
+
+    return max(0, wcswidth(text))
+
+
 def size(count: float) -> str:
     """Write a number of bytes with a binary suffix: 512B, 1.5K, 2.0G."""
     for suffix in ("B", "K", "M", "G", "T"):
@@ -35,13 +48,6 @@ def size(count: float) -> str:
             break
         count /= 1024
     return f"{count:.0f}{suffix}" if suffix == "B" else f"{count:.1f}{suffix}"
-
-
-def plural(count: int, noun: str) -> str:
-    """Write a number with its noun: 1 retry, 2 retries."""
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"
 
 
 def duration(seconds: float) -> str:

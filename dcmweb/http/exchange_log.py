@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 
+from dcmweb.counted import plural
 from dcmweb.http.redaction import Redaction, without_values
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ _SECRET = re.compile(r"auth|cookie|token|secret|api-?key|password", re.IGNORECAS
 
 def log_answer(method: str, url: str, size: int, status: int, seconds: float) -> None:
     """Log an exchange in one line: what was sent, what was answered, after how long."""
-    sent = f", {size:,} bytes" if size else ""
+    sent = f", {plural(size, 'byte')}" if size else ""
     log.info("%s %s%s: %d after %.3f s", method, without_values(url), sent, status, seconds)
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from dcmweb.counted import plural
+
 LONGEST_HEAD = 256 * 1024  # bytes
 MOST_LINES = 1000  # of a head
 LONGEST_CHUNK_LINE = 16 * 1024
@@ -157,7 +159,7 @@ class FramedResponse(http.client.HTTPResponse):
         self._received += len(data)
         if self.length is not None:
             if not data:
-                raise FramingError(f"it broke off, {self.length} bytes before its end")
+                raise FramingError(f"it broke off, {plural(self.length, 'byte')} before its end")
             self.length -= len(data)
             if not self.length:
                 self._end()
@@ -216,7 +218,9 @@ class FramedResponse(http.client.HTTPResponse):
         if self.fp.peek(1):
             _read_fields(_Lines(self.fp))
         if self._announced not in (None, self._received):
-            raise FramingError(f"it has {self._received} bytes, and says {self._announced}")
+            raise FramingError(
+                f"it has {plural(self._received, 'byte')}, and says {self._announced}"
+            )
         self._end()
 
     def _end(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dcmweb.dicom.resources import Target
@@ -47,7 +48,7 @@ class CopyCalls(ClientBase):
         `media_type` and `shard` are those of `retrieve`, all others those of `store`. What the file
         `manifest` says is done is not retrieved again.
         """
-        from dcmweb.library.destination import read_destination
+        from dcmweb.library.destination import named, read_destination
         from dcmweb.library.other_side import connected
         from dcmweb.transactions.copy.options import CopyOptions
         from dcmweb.transactions.copy.run import check_target, copy
@@ -72,7 +73,9 @@ class CopyCalls(ClientBase):
             self._note_insecure(other)
 
         def begin(context: RunContext, is_done: IsDone) -> Outcomes:
-            with connected(other, context) as there:
+            with ExitStack() as stack:
+                with named():
+                    there = stack.enter_context(connected(other, context))
                 yield from copy(context, there, targets, is_done if manifest else None, options)
 
         return self._transfer(

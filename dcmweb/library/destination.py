@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from dcmweb.errors import UsageError
+from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.library.other_side import is_server
 from dcmweb.library.profiles import URL, read_profile
 from dcmweb.settings import Settings
 from dcmweb.settings.base_url import PROFILE_MARK
 from dcmweb.settings.credentials import SECRETS, VARIABLES_OF_DESTINATION
-from dcmweb.settings.options import settings_from
+from dcmweb.settings.options import settings_from, to_destination
 
 # What both servers share, unless the destination has a profile.
 _SHARED = ("retries", "retry_time", "connect_timeout", "idle_timeout", "operation_time")
 _SHARED_LIMITS = ("requests_per_second", "rate_limit", "batch_bytes", "batch_count")
 _CONNECTION = ("ca_bundle", "insecure", "proxy")  # unless the destination has its own
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """Let errors name the options of the destination, not those of the source."""
+    try:
+        yield
+    except DcmwebError as error:
+        error.message, error.hint = to_destination(error.message), to_destination(error.hint)
+        raise
 
 
 def read_destination(

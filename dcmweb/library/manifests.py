@@ -144,7 +144,7 @@ class Manifests:
                 [_run(run), status, reason, EXAMPLES],
             )
             named = [str(json.loads(item)) for (item,) in examples]
-            yield FailureGroup(_STATUSES[status], reason, count, named)
+            yield FailureGroup(_STATUSES[status], reason, count, named, outcomes=count)
 
 
 def _command(header: dict[str, Any]) -> str:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import string
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.dictionary import attribute
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.person_names import groups_of
 from dcmweb.dicom.resources import Resource
-from dcmweb.dicom.tags import SERIES_INSTANCE_UID, SOP_INSTANCE_UID, STUDY_INSTANCE_UID
+from dcmweb.dicom.tags import (
+    INSTANCE_NUMBER,
+    SERIES_INSTANCE_UID,
+    SOP_INSTANCE_UID,
+    STUDY_INSTANCE_UID,
+)
 from dcmweb.errors import UsageError
 from dcmweb.local import windows
 from dcmweb.local.partial_files import distinguishing_suffix, instance_path, uid_name
@@ -30,14 +37,31 @@ _SAFE_PUNCTUATION = "_.,^+=@() -"
 _NON_JOINER, _JOINER = "\u200c", "\u200d"
 _MARKS = ("Mn", "Mc")  # signs for vowels, accents: what they follow would be another word without
 _VIRAMA = 9  # the combining class of the signs that join consonants
+_OF_FILES = (SOP_INSTANCE_UID, INSTANCE_NUMBER)
+_PADDED = re.compile("0[1-9][0-9]?")
+_INTEGER = re.compile("[+-]?[0-9]{1,18}", re.ASCII)
 _WRITE_IT = "write it like {PatientID}/{StudyDate}/{SOPInstanceUID}"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a name: a text, and the tag of the attribute that follows it, or "".
+
+    A whole number is written with so many digits at least.
+    """
+
+    text: str
+    tag: str
+    digits: int = 0
 
 
 class Layout:
     """A template of paths: attributes in braces, by keyword or tag, with text between them.
 
-    If the last name has no SOP Instance UID, that becomes the name of the file, in a folder of
-    the template. The value of an attribute can only be part of a name, never lead elsewhere.
+    If the last name has neither the SOP Instance UID nor the Instance Number, the UID becomes the
+    name of the file, in a folder of the template. A whole number can be padded with zeros, so that
+    names sort as numbers do: {InstanceNumber:04}. The value of an attribute can only be part of a
+    name, never lead elsewhere.
     """
 
     def __init__(self, template: str = DEFAULT_TEMPLATE) -> None:
@@ -52,9 +76,9 @@ class Layout:
         if path.startswith("/") or not all(names) or ".." in names or "\0" in template:
             raise UsageError(f"layout {template!r} is not a path below a folder", _WRITE_IT)
         self._names = [_parse(name, template) for name in names]
-        if not any(tag == SOP_INSTANCE_UID for _, tag in self._names[-1]):
-            self._names.append([("", SOP_INSTANCE_UID)])
-        used = {tag for name in self._names for _, tag in name if tag}
+        if not any(part.tag in _OF_FILES for part in self._names[-1]):
+            self._names.append([_Part("", SOP_INSTANCE_UID)])
+        used = {part.tag for name in self._names for part in name if part.tag}
         self.tags = tuple(sorted(used - _UID_TAGS.keys()))
         self.tells_all_apart = used >= _UID_TAGS.keys()
 
@@ -72,9 +96,19 @@ class Layout:
             return instance_path(instance)
         return os.path.join(*(self._name(name, instance, attributes) for name in self._names))
 
+    def own_place(self, instance: Resource, attributes: Dataset) -> str:
+        """Return a path that no other instance has; a digest is added where there might be one.
+
+        It is for what is not an instance itself, and so does not say which one it is of.
+        """
+        place = self.place(instance, attributes)
+        if self._is_default or any(part.tag == SOP_INSTANCE_UID for part in self._names[-1]):
+            return place
+        return place + distinguishing_suffix(str(instance))
+
     @staticmethod
-    def _name(parts: list[tuple[str, str]], instance: Resource, attributes: Dataset) -> str:
-        name = "".join(text + _value(tag, instance, attributes) for text, tag in parts)
+    def _name(parts: list[_Part], instance: Resource, attributes: Dataset) -> str:
+        name = "".join(part.text + _value(part, instance, attributes) for part in parts)
         if name.startswith("."):
             name = f"_{name[1:]}"
         if windows.is_device(name):
@@ -86,43 +120,56 @@ class Layout:
         return name
 
 
-def _parse(name: str, template: str) -> list[tuple[str, str]]:
-    """Read one name of a template: texts, each with the tag that follows it, or ""."""
+def _parse(name: str, template: str) -> list[_Part]:
+    """Read one name of a template."""
     try:
         fields = list(string.Formatter().parse(name))
     except ValueError as error:
         raise UsageError(f"layout {template!r} is malformed: {error}", _WRITE_IT) from None
     parts = []
     for text, field, spec, conversion in fields:
-        if spec or conversion or field == "":
+        if conversion or field == "":
             raise UsageError(f"layout {template!r} is malformed", _WRITE_IT)
-        parts.append((text, "" if field is None else attribute(field).tag))
+        if spec and not _PADDED.fullmatch(spec):
+            raise UsageError(
+                f"layout {template!r} has {spec!r} behind a colon",
+                "give a number of digits that begins with 0, as in {InstanceNumber:04}",
+            )
+        tag = "" if field is None else attribute(field).tag
+        parts.append(_Part(text, tag, int(spec or 0)))
     if windows.IS_WINDOWS:
         _check_for_windows(parts)
     return parts
 
 
-def _check_for_windows(parts: list[tuple[str, str]]) -> None:
+def _check_for_windows(parts: list[_Part]) -> None:
     """Raise UsageError for text between attributes that Windows does not allow in names."""
-    for text, tag in parts:
+    for part in parts:
+        text = part.text
         if forbidden := windows.forbidden_in(text):
             raise UsageError(f"Windows allows no {forbidden} in names, as layout {text!r} has")
-        if not tag and windows.loses_its_end(text):
+        if not part.tag and windows.loses_its_end(text):
             raise UsageError(f"Windows drops the dot or space at the end of layout {text!r}")
 
 
-def _value(tag: str, instance: Resource, attributes: Dataset) -> str:
+def _value(part: _Part, instance: Resource, attributes: Dataset) -> str:
+    tag = part.tag
     if not tag:
         return ""
     if tag in _UID_TAGS:
         return uid_name(getattr(instance, _UID_TAGS[tag]))
     texts = [_text(value) for value in json_model.values(attributes, tag)]
-    return readable_name("+".join(filter(None, texts)) or MISSING)
+    text = "+".join(filter(None, texts)) or MISSING
+    if part.digits and _INTEGER.fullmatch(text):
+        text = f"{int(text):0{part.digits}d}"
+    return readable_name(text)
 
 
 def _text(value: object) -> str:
     if isinstance(value, dict):  # a person's name
         value = next(filter(None, groups_of(value).values()), "")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as files have it
     return str(value).strip("\0 ") if isinstance(value, (str, int, float)) else ""
 
 

@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from typing import BinaryIO
 
+from dcmweb.counted import plural
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import LocalError
 from dcmweb.local import windows
@@ -188,7 +189,7 @@ def check_space(folder: str, size: int) -> None:
         free = shutil.disk_usage(folder).free
     if size > free:
         raise LocalError(
-            f"{size:,} bytes are to come into {folder}, where {free:,} are free",
+            f"{plural(size, 'byte')} are to come into {folder}, where {free:,} are free",
             "free some space and start again",
             path=folder,
             fatal=True,

@@ -334,7 +334,8 @@ TO = "to-"  # before the names of these
 
 def to_destination(text: str) -> str:
     """Name the options and variables of the server that is copied to in their place."""
-    return re.sub(r"--(?=[a-z])", f"--{TO}", text).replace(VARIABLES, VARIABLES_OF_DESTINATION)
+    options = re.sub(rf"--(?!{TO})(?=[a-z])", f"--{TO}", text)
+    return re.sub(rf"{VARIABLES}(?!TO_)", VARIABLES_OF_DESTINATION, options)
 
 
 DESTINATION_OPTIONS = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dcmweb.counted import plural
 from dcmweb.errors import ExitCode, ItemsFailed
 from dcmweb.transfer.outcomes import FailureGroup, Status
 
@@ -88,5 +89,5 @@ class Summary(_Counted):
         why = f": {first.reason}" if first and first.reason else ""
         what = "are not equal" if self.purpose is Status.EQUAL else "failed"
         raise ItemsFailed(
-            f"{self.failed} of {self.items} items {what}{why}", self.end, summary=self
+            f"{self.failed:,} of {plural(self.items, 'item')} {what}{why}", self.end, summary=self
         )

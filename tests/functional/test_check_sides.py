@@ -291,6 +291,21 @@ def test_the_manifest_of_a_retrieval_is_compared(dcmweb: Dcmweb, tmp_path: Path)
     assert (bad.code, rows(bad.out)) == (1, ["extra 4 studies/1.4"])
 
 
+def test_the_manifest_of_a_copy_is_compared(dcmweb: Dcmweb) -> None:
+    archive = Archive(*flat(FIVE[:3]))
+    with serving(archive) as old, serving(Archive()) as new:
+        dcmweb(old.url, "copy", new.url, "--manifest", "m")
+        good = dcmweb(new.url, "check", "m")
+        contents = dcmweb(new.url, "check", "m", "--bytes")
+        dcmweb(new.url, "delete", "studies/1.2")
+        bad = dcmweb(new.url, "check", "m", "--show", "missing", "--format", "uids")
+    assert (good.code, bad.code) == (0, 1)
+    assert "equal 6," in good.last
+    assert "studies/1.2" in bad.out
+    assert contents.code == 1
+    assert "the manifest names no file of it" in contents.out
+
+
 def test_the_last_line_of_a_file_counts(dcmweb: Dcmweb, tmp_path: Path) -> None:
     header = {"type": "manifest", "version": 1, "base_url": "http://x", "command": "store"}
     uids = {"study": "1.1", "series": "1.1.1", "instance": "1.1.1.1"}

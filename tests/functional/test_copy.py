@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Dcmweb, Result, make_instance, make_series, write_files
 from tests.functional.archive import Archive, Scripted, sent_parts
 from tests.functional.archives import GOOGLE, running
-from tests.functional.origin import Answer, Request, serving
+from tests.functional.origin import Answer, Handler, Origin, Request, serving
 from tests.functional.storing import posts, taking
 
 SERIES = [make_series(n, f"1.{n}", f"1.{n}.1") for n in range(1, 6)]  # n instances in study 1.n
@@ -80,6 +80,67 @@ def test_what_is_there_already_is_said(dcmweb: Dcmweb) -> None:
     assert set(statuses(fail).values()) == {"failed"}
     assert (skip.code, fail.code, replace.code) == (0, 1, 0)
     assert there.files == source.files
+
+
+def retrieved(origin: Origin) -> list[str]:
+    """The paths of the streams and instances that a source was asked for."""
+    paths = [request.path.removeprefix("/dicomweb/") for request in origin.requests]
+    return [path for path in paths if path.rsplit("/", 1)[-1][0].isdigit()]
+
+
+def without_search(archive: Archive) -> Handler:
+    """The archive, with no search."""
+    return lambda request: archive(request) if request.method == "POST" else Answer(501)
+
+
+@pytest.mark.parametrize("mode", [[], ["-m"]])
+def test_what_the_destination_has_is_not_retrieved(dcmweb: Dcmweb, mode: list[str]) -> None:
+    """1.1, 1.2 and 1.3 are there; four of five of 1.5, and another series of 1.4."""
+    elsewhere = make_series(4, "1.4", "1.4.9")
+    there = Archive(*ALL[:6], *SERIES[4][:4], *elsewhere)
+    with serving(Archive(*ALL)) as old, serving(there) as new:
+        result = dcmweb(*mode, old.url, "copy", new.url, "--json")
+    named = statuses(result)
+    assert result.code == 0
+    assert list(named.values()).count("exists") == 10
+    assert sorted(key for key, said in named.items() if said == "stored") == [
+        *(f"studies/1.4/series/1.4.1/instances/1.4.1.{n}" for n in range(1, 5)),
+        "studies/1.5/series/1.5.1/instances/1.5.1.5",
+    ]
+    asked = retrieved(old)
+    assert not [path for path in asked if path.startswith(("studies/1.1", "studies/1.2"))]
+    assert [path for path in asked if path.startswith("studies/1.5")] == [
+        "studies/1.5/series/1.5.1/instances/1.5.1.5"
+    ]
+    assert set(Archive(*ALL).files) <= set(there.files)
+
+
+def test_instances_that_are_named_are_not_retrieved_where_they_are_there(dcmweb: Dcmweb) -> None:
+    """The destination lists their series once, rather than each instance of it."""
+    big = make_series(12)
+    paths = [f"studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.{n}" for n in range(1, 13)]
+    with serving(Archive(*big)) as old, serving(Archive(*big)) as new:
+        result = dcmweb(old.url, "copy", *paths, new.url)
+    assert (result.code, retrieved(old)) == (0, [])
+    assert "already there 12" in result.last
+    assert len(new.requests) < 10
+
+
+def test_a_destination_that_cannot_be_searched_gets_everything(dcmweb: Dcmweb) -> None:
+    source, there = Archive(*ALL), Archive(*SERIES[1])
+    with serving(source) as old, serving(without_search(there)) as new:
+        result = dcmweb(old.url, "copy", new.url, "--json")
+    assert (result.code, there.files == source.files) == (0, True)
+    assert set(statuses(result).values()) == {"stored"}
+    searches = {one.target for one in new.requests if one.method == "GET"}
+    assert len(searches) == 3  # then no more, though there are five studies
+
+
+def test_a_dry_run_says_what_the_destination_has(dcmweb: Dcmweb) -> None:
+    with serving(Archive(*ALL)) as old, serving(Archive(*SERIES[2])) as new:
+        result = dcmweb(old.url, "copy", new.url, "--dry-run", "--json")
+    named = list(statuses(result).values())
+    assert (result.code, named.count("exists"), named.count("planned")) == (0, 3, 12)
 
 
 def test_a_dry_run_names_what_would_be_copied(dcmweb: Dcmweb, tmp_path: Path) -> None:
@@ -152,13 +213,14 @@ def test_only_what_is_not_done_is_sent(dcmweb: Dcmweb, tmp_path: Path, lost: int
     """One by one or, where much is missing, as a stream of which the rest is dropped."""
     big = make_series(15)
     source, there = Archive(*big), Archive()
-    with serving(source) as old, serving(there) as new:
+    with serving(source) as old, serving(without_search(there)) as new:
         dcmweb(old.url, "copy", new.url, "--manifest", "m")
         lines = (tmp_path / "m").read_text().splitlines(keepends=True)
         (tmp_path / "m").write_text("".join(lines[:-1][: len(lines) - 1 - lost]))
         before = len(new.requests)
         result = dcmweb(old.url, "copy", new.url, "--manifest", "m")
-        sent = [part for one in new.requests[before:] for part in sent_parts(one)]
+        requests = [one for one in new.requests[before:] if one.method == "POST"]
+    sent = [part for one in requests for part in sent_parts(one)]
     assert (result.code, len(sent)) == (0, lost)
     assert f"already there {lost}," in result.last or f"stored {lost}," in result.last
     assert f"done before {15 - lost}," in result.last

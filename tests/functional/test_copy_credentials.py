@@ -102,6 +102,26 @@ def test_a_user_of_the_destination_does_not_get_the_password_of_the_source(
     assert SOURCE not in seen(new)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--to-header", "bad"], "--to-header lacks a name or a value"),
+        (["--to-query", "bad"], "--to-query lacks a name or a value"),
+        (["--to-key", "key"], "--to-key needs --to-cert"),
+        (["--to-auth", "bearer"], "--to-auth bearer needs a token; give --to-token-file"),
+        (["--to-token-file", "nothing"], "--to-token-file: there is no file nothing"),
+    ],
+)
+def test_errors_name_the_options_of_the_destination(
+    dcmweb: Dcmweb, tmp_path: Path, options: list[str], words: str
+) -> None:
+    (tmp_path / "key").write_text("x")
+    with serving(Archive(*FILES)) as old, serving(Archive()) as new:
+        result = dcmweb(old.url, "copy", new.url, *options)
+    assert (result.code, new.requests) == (2, [])
+    assert words in result.err
+
+
 def test_a_password_in_the_url_is_for_that_server(dcmweb: Dcmweb) -> None:
     source, there = Archive(*FILES), Archive()
     with (

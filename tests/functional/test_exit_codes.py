@@ -87,7 +87,7 @@ STUDY = "studies/1.2.3"
 
 SCENARIOS: list[tuple[ExitCode, str, Scenario]] = [
     (ExitCode.OK, "", against(Archive(), "search")),
-    (ExitCode.OK, "in 1 files", against(Archive(*make_series(1)), "retrieve")),
+    (ExitCode.OK, "in 1 file:", against(Archive(*make_series(1)), "retrieve")),
     (ExitCode.SOME_FAILED, "2.dcm", store_of_two_files_one_of_them_junk),
     (ExitCode.SOME_FAILED, "studies/1.9", against(one_study_short, "retrieve")),
     (ExitCode.USAGE, "patients", against(Archive(), "search", "patients")),

@@ -132,3 +132,63 @@ def test_pictures_options_are_of_no_use_for_metadata(dcmweb: Dcmweb) -> None:
         result = dcmweb(origin.url, "retrieve", "studies/1/metadata", "--quality", "5")
     assert result.code == 2
     assert not origin.requests
+
+
+# Names by the Instance Number.
+
+
+NUMBERED = ("--layout", "{SeriesInstanceUID}/{InstanceNumber:03}")
+
+
+def numbered(count: int, *numbers: str) -> list[bytes]:
+    """Make instances of one series with these numbers, or those from 1 on."""
+    files = []
+    for index in range(count):
+        number = numbers[index % len(numbers)] if numbers else str(index + 1)
+        data = make_instance("1.2", "1.2.3", f"1.2.3.{index}")
+        files.append(changed(data, InstanceNumber=number))
+    return files
+
+
+def test_slices_sort_as_slices_do(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    made = numbered(12)
+    with serving(Archive(*made)) as origin:
+        assert dcmweb(origin.url, "retrieve", "-o", "out", *NUMBERED).code == 0
+    found = tree(tmp_path / "out")
+    assert sorted(found) == [f"1.2.3/{n:03}.dcm" for n in range(1, 13)]
+    assert [found[name] for name in sorted(found)] == made
+
+
+@pytest.mark.parametrize("mode", [(), ("-j", "4")])
+@pytest.mark.parametrize("option", [(), ("--skip-existing",), ("--manifest", "m")])
+@pytest.mark.parametrize("numbers", [("7",), ("",), ("1", "2", "1")])
+def test_instances_of_one_number_are_all_there_and_stay(
+    dcmweb: Dcmweb,
+    tmp_path: Path,
+    mode: tuple[str, ...],
+    option: tuple[str, ...],
+    numbers: tuple[str, ...],
+) -> None:
+    """Also where a run goes on: a file that is there may be another instance's."""
+    made = numbered(6, *numbers)
+    with serving(Archive(*made)) as origin:
+        arguments = (*mode, origin.url, "retrieve", "-o", "out", *NUMBERED, *option)
+        assert dcmweb(*arguments).code == 0
+        assert sorted(tree(tmp_path / "out").values()) == sorted(made)
+        for name in files(tmp_path / "out")[1:4]:
+            (tmp_path / "out" / name).unlink()
+        assert dcmweb(*arguments).code == 0
+        assert sorted(tree(tmp_path / "out").values()) == sorted(made)
+        again = dcmweb(*arguments)
+    assert sorted(tree(tmp_path / "out").values()) == sorted(made)
+    if option:
+        assert "retrieved 0, " in again.last
+
+
+@pytest.mark.parametrize("form", ["metadata", "rendered"])
+def test_other_forms_of_one_number_are_all_there(dcmweb: Dcmweb, tmp_path: Path, form: str) -> None:
+    with serving(Archive(*numbered(4, "7"))) as origin:
+        paths = [f"studies/1.2/series/1.2.3/instances/1.2.3.{n}/{form}" for n in range(4)]
+        result = dcmweb(origin.url, "retrieve", *paths, "-o", "out", *NUMBERED)
+    assert result.code == 0
+    assert len(files(tmp_path / "out")) == 4

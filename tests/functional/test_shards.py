@@ -212,6 +212,20 @@ class TestManifests:
         assert dcmweb("manifest", "none").code == 7
         assert dcmweb("manifest").code == 2
 
+    @pytest.mark.parametrize(
+        ("count", "more"), [(3, ""), (4, " and 1 other"), (9, " and 6 others")]
+    )
+    def test_what_failed_is_named_and_the_rest_counted(
+        self, dcmweb: Dcmweb, tmp_path: Path, count: int, more: str
+    ) -> None:
+        header = {"type": "manifest", "version": 1, "base_url": "http://x", "command": "store"}
+        failed = [{"type": "failed", "item": f"/{n}", "reason": "bad"} for n in range(count)]
+        lines = [header, *failed, {"type": "end", "end": "complete", "exit_code": 1}]
+        (tmp_path / "m").write_text("".join(json.dumps(one) + "\n" for one in lines))
+        result = dcmweb("manifest", "m")
+        assert result.code == 1
+        assert f"failed {count}: bad: /0, /1, /2{more}\n" in result.out
+
     def test_what_one_says_was_done_is_done(self, dcmweb: Dcmweb, tmp_path: Path) -> None:
         header = '{"type": "manifest", "base_url": "http://h", "command": "store"}\n'
         end = '{"type": "end", "end": "complete"}\n'

@@ -258,7 +258,7 @@ def test_uncompressed_pixel_data_goes_with_metadata_that_describes_it(
     assert np.array_equal(found.pixel_array, np.asarray(picture()))
     result, found_now = made(dcmweb, tmp_path, metadata, "pixels.raw", pixels__raw=data[:-2])
     assert (result.code, found_now) == (2, [])
-    assert "pixels.raw failed: it has 6142 bytes" in result.err
+    assert "pixels.raw failed: it has 6,142 bytes" in result.err
 
 
 def test_metadata_can_come_on_stdin(dcmweb: Dcmweb, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ WRONG: dict[str, tuple[Any, dict[str, Any], list[str]]] = {
         ["NumberOfFrames differs from the files given: it should be 2"],
     ),
     "one UID": (uids(), {"a__jpg": jpeg(), "b__jpg": jpeg(1)}, ["one SOPInstanceUID"]),
-    "counts": ([{}, {}], {"a__jpg": jpeg()}, ["2 data sets", "1 files"]),
+    "counts": ([{}, {}], {"a__jpg": jpeg()}, ["2 data sets", "1 file"]),
     "no file": (whole(), {}, ["refers to 'jpeg-image'"]),
     "same UID": (
         [whole("a"), whole("b")],

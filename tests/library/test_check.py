@@ -116,7 +116,7 @@ def test_how_far_it_has_come_is_said_before_there_are_outcomes(
         Client(origin.url, on_note=notes.append) as client,
     ):
         client.check(tmp_path).wait()
-    assert notes[:2] == ["So far: 1 files found", "So far: 1 studies listed by the server"]
+    assert notes[:2] == ["So far: 1 file found", "So far: 1 study listed by the server"]
 
 
 @pytest.mark.parametrize(

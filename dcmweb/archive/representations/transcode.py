@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException, NotAcceptable
 
 from dcmweb.archive.representations.byte_ranges import FileRanges, Swapped, open_plain, walk_items
 from dcmweb.archive.representations.frames import TAGS, VIDEO, Frames, PixelElement
+from dcmweb.counted import plural
 from dcmweb.dicom.byte_ranges import PIECE
 from dcmweb.dicom.element_walk import (
     EXPLICIT_VR_BIG_ENDIAN,
@@ -222,7 +223,9 @@ def _each_frame(frames: Frames, size: int) -> Iterator[bytes]:
     for number in range(1, frames.count + 1):
         frame = frames.native(number)
         if len(frame) != size:
-            raise NotAcceptable(f"frame {number} has {len(frame)} bytes instead of {size}")
+            raise NotAcceptable(
+                f"frame {number} has {plural(len(frame), 'byte')} instead of {size}"
+            )
         yield frame
 
 

@@ -21,6 +21,7 @@ from werkzeug.exceptions import Forbidden
 from dcmweb.archive.storage.header import Header, read_header
 from dcmweb.archive.storage.index import DELETED, SERVED, Entry, Index
 from dcmweb.archive.storage.index_place import cache_folder, claim_index, is_writable
+from dcmweb.counted import plural
 from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
@@ -277,7 +278,7 @@ class Scan:
         if self._outside:
             self._notify(f"{self._outside} links are not served: they lead out of the folder")
         (served,) = connection.execute("SELECT COUNT(*) FROM instances").fetchone()
-        self._notify(f"Serving {served} instances in {self._storage.folder}")
+        self._notify(f"Serving {plural(served, 'instance')} in {self._storage.folder}")
 
     def _read_waiting(self) -> None:
         if not self._waiting:
@@ -291,7 +292,7 @@ class Scan:
         self._read += len(self._waiting)
         self._waiting.clear()
         if self._read % (10 * _TOGETHER) == 0:
-            self._notify(f"{self._read} files indexed")
+            self._notify(f"{plural(self._read, 'file')} indexed")
 
     def _note(self, path: str, size: int, mtime_ns: int) -> str:
         """Read and index a file; returns the reason if it is not served."""

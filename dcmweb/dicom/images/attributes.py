@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dcmweb.counted import plural
 from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.images.codestreams import Pixels
 from dcmweb.dicom.images.content import Kind, MediaFile
@@ -309,4 +310,4 @@ def _wrong_length(dataset: Dataset, contents: Sequence[MediaFile]) -> Iterator[s
         return
     size, told = contents[0].size, -(-bits // 8)
     if size not in (told, told + told % 2):
-        yield f"it has {size} bytes, but by the metadata it should have {told}"
+        yield f"it has {plural(size, 'byte')}, but by the metadata it should have {told:,}"

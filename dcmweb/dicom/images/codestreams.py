@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from dcmweb.counted import plural
+
 _TAIL = 64 * 1024  # bytes at the end of a JPEG file in which its end is looked for
 
 _SOI, _EOI, _SOS, _JPEG_LS_FRAME, _APP0, _APP1, _APP14 = 0xD8, 0xD9, 0xDA, 0xF7, 0xE0, 0xE1, 0xEE
@@ -47,7 +49,7 @@ class Pixels:
 
     def __post_init__(self) -> None:
         if not (0 < self.rows <= 0xFFFF and 0 < self.columns <= 0xFFFF):
-            size = f"{self.rows} rows of {self.columns} columns"
+            size = f"{plural(self.rows, 'row')} of {plural(self.columns, 'column')}"
             raise BadImage(f"it has {size}, but Rows and Columns can be 1 to 65535")
 
 

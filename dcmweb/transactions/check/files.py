@@ -38,7 +38,7 @@ class Files:
         yield from context.engine.run(self._jobs(context, inventory))
 
     def _jobs(self, context: RunContext, inventory: Inventory) -> Iterator[Job]:
-        engine, so_far = context.engine, SoFar(context.notify, "files found")
+        engine, so_far = context.engine, SoFar(context.notify, "file", "found")
         group: list[Found] = []
         unmatched: list[str] = []
         any_found = False
@@ -98,7 +98,7 @@ def _identify(found: Found) -> Entry | Outcome:
 
 
 class ManifestFiles:
-    """The instances that manifests of `store` or `retrieve` have recorded."""
+    """The instances that manifests of `store`, `copy` or `retrieve` have recorded."""
 
     name = "in the manifest"
 
@@ -108,22 +108,22 @@ class ManifestFiles:
     def read(self, context: RunContext, inventory: Inventory) -> Iterator[Outcome]:
         """Take up the instances; yield the failure of each file that has no UIDs.
 
-        Of `store`, those of all files, as all of them should be on the server. Of `retrieve`,
-        those that were retrieved.
+        Of `store` and `copy`, all of them, as they should be on the server. Of `retrieve`, those
+        that were retrieved.
         """
         for path in self._paths:
             yield from self._read(path, context, inventory)
 
     def _read(self, path: str, context: RunContext, inventory: Inventory) -> Iterator[Outcome]:
         events = read_events(path)
-        is_store = _command(path, next(events, None)) == "store"
+        read = _READERS[_command(path, next(events, None))]
         entries: list[Entry] = []
         failed = others = 0
-        so_far = SoFar(context.notify, f"lines read of {path}")
+        so_far = SoFar(context.notify, "line", f"read of {path}")
         for event in last_events(events):
             context.stop.check()
             so_far.add()
-            one = _stored(event) if is_store else _retrieved(event)
+            one = read(event)
             if isinstance(one, Entry):
                 entries.append(one)
             elif isinstance(one, Outcome):
@@ -153,8 +153,9 @@ def _command(path: str, header: Event | None) -> str:
     if header.get("version") != VERSION:
         raise UsageError(f"{path} is not a manifest of version {VERSION}", "choose another file")
     command = _text(header, "command")
-    if command not in ("store", "retrieve"):
-        raise UsageError(f"{path} is a manifest of {command}", "check one of store or retrieve")
+    if command not in _READERS:
+        commands = ", ".join(_READERS)
+        raise UsageError(f"{path} is a manifest of {command}", f"check one of {commands}")
     return command
 
 
@@ -167,6 +168,12 @@ def _stored(event: Event) -> Entry | Outcome | None:
         reason = _text(event, "reason") or "the manifest has no UIDs for it"
         return Outcome(Status.FAILED, item, reason=f"in the manifest: {reason}")
     return Entry(resource, item)
+
+
+def _copied(event: Event) -> Entry | Outcome | None:
+    """Return what the last line on an instance means; it is in no file."""
+    one = _stored(event)
+    return Entry(one.resource, "") if isinstance(one, Entry) else one
 
 
 def _retrieved(event: Event) -> Entry | None:
@@ -194,3 +201,6 @@ def _resource(event: Event) -> Resource | None:
 def _text(event: Event, name: str) -> str:
     value = event.get(name)
     return value if isinstance(value, str) else ""
+
+
+_READERS = {"store": _stored, "copy": _copied, "retrieve": _retrieved}

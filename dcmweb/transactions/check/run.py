@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
 
+from dcmweb.counted import plural
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, Interrupted, NothingMatched
 from dcmweb.transactions.check.contents import ContentComparison
@@ -182,7 +183,7 @@ class _Check:
         if count in (UNCOUNTED, listed) or not server.context.has_counts:
             return ""
         server.trusts_counts = False
-        words = f"{server.name} counts {count:,} instances, but lists {listed:,}"
+        words = f"{server.name} counts {plural(count, 'instance')}, but lists {listed:,}"
         if not self._options.lists_all:
             self._context.notify_once(
                 f"{study.resource}: {words}: its counts are not trusted; --thorough uses listings"

@@ -46,7 +46,7 @@ class Server:
     def list_studies(self, inventory: Inventory) -> Iterator[Outcome]:
         """Take up all studies with their counts; yield a failure for each without a usable UID."""
         rows: list[tuple[str, int | None]] = []
-        so_far = SoFar(self.context.notify, f"studies listed by {self.name}")
+        so_far = SoFar(self.context.notify, "study", f"listed by {self.name}")
         for study, count in self._lister.studies():
             self.context.stop.check()
             so_far.add()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from dcmweb.counted import plural
+
 EVERY = 30.0  # seconds between two notes
 
 
 class SoFar:
-    """Counts things of a kind."""
+    """Counts things of a kind: a noun, and what is said of them."""
 
-    def __init__(self, notify: Callable[[str], None], kind: str) -> None:
+    def __init__(self, notify: Callable[[str], None], noun: str, what: str) -> None:
         self._notify = notify
-        self._kind = kind
+        self._noun, self._what = noun, what
         self._number = 0
         self._due = time.monotonic() + EVERY
 
@@ -22,4 +24,4 @@ class SoFar:
         self._number += number
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + EVERY
-            self._notify(f"So far: {self._number:,} {self._kind}")
+            self._notify(f"So far: {plural(self._number, self._noun)} {self._what}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from dcmweb.dicom.json_model import Dataset
@@ -13,6 +15,8 @@ from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Part, Piece
 from dcmweb.temporary import check_room, keep
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.copy.holdings import Holdings
+from dcmweb.transactions.copy.sending import Sending
 from dcmweb.transactions.retrieve.instance_parts import Requests, check
 from dcmweb.transactions.retrieve.receiving import Received
 from dcmweb.transactions.retrieve.transfer_syntax import note_other_syntax
@@ -21,7 +25,8 @@ from dcmweb.transfer.outcomes import ANY_SIZE, IsDone, Outcome, Status
 
 MOST_IN_MEMORY = 8 * 1024 * 1024  # bytes of an instance; a larger one is in a temporary file
 MEMORY = 32 * 1024 * 1024  # bytes that are held in all, by the workers together
-_NOT_SENT = "interrupted before it was sent"
+_THERE = "the destination lists it"
+_INTERRUPTED = "interrupted before it was sent"
 
 
 class EndedByDestination(Exception):
@@ -36,9 +41,10 @@ class EndedByDestination(Exception):
 
 
 class CopyReceiver:
-    """Receives instances to be sent on; those that an earlier run sent are left out.
+    """Receives instances to be sent on, except those that need not be.
 
-    `skips` says whether there was an earlier run.
+    `is_done` says what an earlier run sent, if there was one, and `holdings` what the destination
+    has, if that matters.
     """
 
     def __init__(
@@ -46,28 +52,32 @@ class CopyReceiver:
         context: RunContext,
         sender: Sender | Planner,
         wanted: MediaType,
-        is_done: IsDone,
-        *,
-        skips: bool,
+        is_done: IsDone | None,
+        holdings: Holdings | None,
     ) -> None:
         self.context = context
         self.sender = sender
         self.wanted = wanted.parameters.get("transfer-syntax", "")
         self.requests = Requests(context, wanted, lambda _: None)  # streams pass, and are not kept
-        self.skips = skips
+        self.skips = is_done is not None or holdings is not None
         self.tags: tuple[str, ...] = ()
-        # Each worker holds a batch, and an instance that does not fit into it.
-        self.in_memory = min(MOST_IN_MEMORY, MEMORY // (2 * context.settings.workers))
+        # Each worker holds a batch that is sent, one that comes, and an instance that does not fit.
+        self.in_memory = min(MOST_IN_MEMORY, MEMORY // (3 * context.settings.workers))
         self._is_done = is_done
+        self._holdings = holdings
 
-    def may_have(self, _resource: Resource) -> bool:
-        """Return True if some of a study or series may have been sent before."""
-        return self.skips
+    def may_have(self, resource: Resource) -> bool:
+        """Return True if some of a study or series was sent before, or is there."""
+        if self._is_done is not None:
+            return True
+        return self._holdings is not None and self._holdings.any_below(resource)
 
     def there(self, instance: Resource, _row: Dataset) -> Outcome | None:
-        """Return the outcome of an instance that was sent before; None if it is to be sent."""
-        if self.skips and self._is_done(str(instance), ANY_SIZE, 0):
+        """Return the outcome of an instance that is not sent; None if it is."""
+        if self._is_done is not None and self._is_done(str(instance), ANY_SIZE, 0):
             return Outcome.of(instance, Status.DONE_BEFORE)
+        if self._holdings is not None and self._holdings.has(instance):
+            return replace(Outcome.of(instance, Status.EXISTS), reason=_THERE)
         return None
 
     def intake(self) -> CopyIntake:
@@ -76,21 +86,37 @@ class CopyReceiver:
 
 
 @dataclass
-class _Waiting:
-    """Instances that came whole and were not sent yet."""
+class _Batch:
+    """Instances that came whole: those of one request."""
 
     received: list[Received] = field(default_factory=list)
     size: int = 0
     names: set[str] = field(default_factory=set)
 
+    def add(self, received: Received, instance: LocalInstance) -> None:
+        """Add an instance."""
+        self.received.append(received)
+        self.size += instance.size
+        self.names |= _names(instance)
+
     @property
-    def batch(self) -> list[LocalInstance]:
+    def instances(self) -> list[LocalInstance]:
         """The instances."""
         return [one.instance for one in self.received if one.instance is not None]
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What was noted of instances as they came, by their paths."""
+        return {str(one.resource): one.note for one in self.received if one.note}
+
+    def let_go(self) -> None:
+        """Forget the bytes."""
+        for one in self.received:
+            one.let_go()
+
 
 class CopyIntake:
-    """Takes the instances of one job, and sends them in batches.
+    """Takes the instances of one job, and sends them in batches: one while the next one comes.
 
     Each is kept in memory or, if it is large, in a temporary file, so that it can be sent again.
     """
@@ -99,7 +125,9 @@ class CopyIntake:
         self._receiver = receiver
         self._context = receiver.context
         self._sender = receiver.sender
-        self._waiting = _Waiting()
+        self._sending: Sending | None = None
+        self._sent = _Batch()  # the one that is being sent
+        self._waiting = deque([_Batch()])  # those that were not sent yet; the last is not full
 
     def receive(self, part: Part, asked: Resource, *, ends: bool = True) -> Received:
         """Take the bytes of an instance, and check them."""
@@ -123,17 +151,20 @@ class CopyIntake:
         instance = received.instance
         if instance is None:
             return
-        names = {instance.path, instance.identity.resource.instance}
         most = min(self._sender.batch_bytes, self._receiver.in_memory)
+        batch = self._waiting[-1]
         # An answer names instances by UID: two of the same could not be told apart.
-        if self._waiting.size + instance.size > most or names & self._waiting.names:
-            yield from self._send()
-        waiting = self._waiting
-        waiting.received.append(received)
-        waiting.size += instance.size
-        waiting.names |= names
-        if waiting.size >= most or len(waiting.received) >= self._sender.batch_count:
-            yield from self._send()
+        if batch.size + instance.size > most or _names(instance) & batch.names:
+            batch = self._begin_batch()
+        batch.add(received, instance)
+        if batch.size >= most or len(batch.received) >= self._sender.batch_count:
+            self._begin_batch()
+        yield from self._send_full()
+
+    def _begin_batch(self) -> _Batch:
+        if self._waiting[-1].received:
+            self._waiting.append(_Batch())
+        return self._waiting[-1]
 
     def all_of(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
         """Yield the outcomes of the job, and send what is left at its end.
@@ -141,38 +172,76 @@ class CopyIntake:
         What came whole before the source failed goes on as well.
         """
         try:
+            yield from self._and_send(outcomes)
+        except Interrupted:
+            with suppress(Interrupted, EndedByDestination):
+                yield from self._outcomes()
+            yield from self._left(_INTERRUPTED)
+            raise
+        except EndedByDestination as ended:
+            yield from self._left(f"not sent: {ended.error.message}")
+            raise
+        finally:
+            self._end()
+
+    def _and_send(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        try:
             yield from outcomes
         except Interrupted:
-            yield from self._left()
             raise
         except DcmwebError:
-            yield from self._send()
+            yield from self._send_all()
             raise
-        yield from self._send()
+        yield from self._send_all()
 
-    def _left(self) -> Iterator[Outcome]:
-        for instance in self._waiting.batch:
-            found = instance.identity.resource
-            outcome = Outcome.of(found, Status.FAILED, instance.path, size=instance.size)
-            yield replace(outcome, reason=_NOT_SENT)
+    def _send_all(self) -> Iterator[Outcome]:
+        self._begin_batch()
+        yield from self._send_full()
+        yield from self._outcomes()
 
-    def _send(self) -> Iterator[Outcome]:
-        """Send what waits, and yield the outcome of each instance."""
-        waiting, self._waiting = self._waiting, _Waiting()
-        batch = waiting.batch
-        if not batch:
+    def _send_full(self) -> Iterator[Outcome]:
+        """Send the batches that are full, one at a time; wait for the one before."""
+        if self._sending is not None and self._sending.is_over:
+            yield from self._outcomes()
+        while len(self._waiting) > 1:
+            yield from self._outcomes()
+            self._sent = self._waiting.popleft()
+            self._sending = Sending(self._sender.deliver(self._sent.instances))
+
+    def _outcomes(self) -> Iterator[Outcome]:
+        """Wait for the batch that is being sent, and yield the outcome of each instance."""
+        sending, self._sending = self._sending, None
+        if sending is None:
             return
-        notes = {str(one.resource): one.note for one in waiting.received if one.note}
+        notes = self._sent.notes
         try:
-            for outcome in self._sender.deliver(batch):
+            for outcome in sending.outcomes():
                 yield _with_note(outcome, notes.get(outcome.item, ""))
         except Interrupted:
             raise
         except DcmwebError as error:
             raise EndedByDestination(error) from None
         finally:
-            for one in waiting.received:
-                one.let_go()
+            self._sent.let_go()
+
+    def _left(self, words: str) -> Iterator[Outcome]:
+        """Yield the outcomes of what came whole and was not sent."""
+        for instance in [one for batch in self._waiting for one in batch.instances]:
+            found = instance.identity.resource
+            outcome = Outcome.of(found, Status.FAILED, instance.path, size=instance.size)
+            yield replace(outcome, reason=words)
+
+    def _end(self) -> None:
+        """Wait for what is being sent, when nobody wants its outcomes, and forget all bytes."""
+        if self._sending is not None:
+            self._sending.wait()
+            self._sent.let_go()
+        for batch in self._waiting:
+            batch.let_go()
+
+
+def _names(instance: LocalInstance) -> set[str]:
+    return {instance.path, instance.identity.resource.instance}
 
 
 def _with_note(outcome: Outcome, note: str) -> Outcome:

@@ -9,14 +9,16 @@ from dcmweb.dicom.resources import Representation, Target, parse_named_target
 from dcmweb.errors import AuthError, DcmwebError, Interrupted, LocalError, UsageError
 from dcmweb.settings.options import to_destination
 from dcmweb.transactions.context import RunContext
+from dcmweb.transactions.copy.holdings import Holdings
 from dcmweb.transactions.copy.intake import CopyReceiver, EndedByDestination
 from dcmweb.transactions.copy.options import CopyOptions
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.retrieve.instances import InstanceRetriever
 from dcmweb.transactions.retrieve.target_jobs import TargetJobs
+from dcmweb.transactions.store.options import IfExists
 from dcmweb.transactions.store.run import verified
 from dcmweb.transactions.store.sender import Planner, Sender
-from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
+from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
 from dcmweb.transfer.shard import Shard
 
 
@@ -90,13 +92,9 @@ class _Copy:
             if options.dry_run
             else Sender(there, headers, options.if_exists, options.orthanc_api)
         )
-        receiver = CopyReceiver(
-            context,
-            sender,
-            options.wanted,
-            is_done or nothing_is_done,
-            skips=is_done is not None,
-        )
+        # By any other rule, the sender compares what came with what is there.
+        holdings = Holdings(there) if options.if_exists is IfExists.SKIP else None
+        receiver = CopyReceiver(context, sender, options.wanted, is_done, holdings)
         self._roots = context.settings.roots
         self._dry_run = options.dry_run
         self._instances = InstanceRetriever(context, receiver)

@@ -63,12 +63,12 @@ class BulkDataRetriever:
         if not resource.instance:
             return folder_path(resource) + name
         found = described(self._context, resource, layout.tags, {})
-        return f"{layout.place(resource, found)}_{name}"
+        return f"{layout.own_place(resource, found)}_{name}"
 
     def _all_of(self, instance: Resource, _row: Dataset) -> Iterator[Outcome]:
         """Retrieve all bulk data of an instance, as its metadata names it."""
         dataset = describe(self._context, instance)
-        stem = self._destination.layout.place(instance, dataset)
+        stem = self._destination.layout.own_place(instance, dataset)
         base = self._context.session.url(f"{instance}/")
         found = False
         for path, uri in _bulk_data(dataset):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
+from dcmweb.counted import plural
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import MOST_FRAMES, Resource
@@ -109,7 +110,7 @@ class FrameRetriever:
     ) -> Iterator[Outcome]:
         layout = self._destination.layout
         row = described(self._context, resource, layout.tags, row)
-        stem = layout.place(resource.without_frames, row)
+        stem = layout.own_place(resource.without_frames, row)
         yield from self._missing(resource, stem, fetch, attempts)
 
     def _tells_enough(self, row: Dataset) -> bool:
@@ -129,9 +130,9 @@ class FrameRetriever:
             return
         count = json_model.number(row, NUMBER_OF_FRAMES) or 1
         if count > MOST_FRAMES:
-            raise ProtocolError(f"the server says that it has {count} frames")
+            raise ProtocolError(f"the server says that it has {plural(count, 'frame')}")
         frames = resource.with_frames(*range(1, count + 1))
-        stem = self._destination.layout.place(resource, row)
+        stem = self._destination.layout.own_place(resource, row)
         yield from self._missing(frames, stem, fetch, FrameAttempts())
 
     def _missing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from dcmweb.counted import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import NothingMatched
@@ -68,5 +69,5 @@ def instances_below(
 
 
 def _fewer(parent: Resource, expected: int, found: int) -> Outcome:
-    reason = f"the server counts {expected} instances, but lists {found}"
+    reason = f"the server counts {plural(expected, 'instance')}, but lists {found:,}"
     return Outcome(Status.FAILED, str(parent), reason=reason)

@@ -134,8 +134,22 @@ class FolderReceiver:
         """Return the outcome of an instance that need not be retrieved; None if it must be."""
         if not self.skips:
             return None
-        place = self._layout.place(instance, row) + _EXTENSION
-        return self._destination.there(str(instance), instance, [place])
+        stem = self._layout.place(instance, row)
+        if self._layout.tells_all_apart:
+            return self._destination.there(str(instance), instance, [stem + _EXTENSION])
+        places = [_other_place(instance, stem)]
+        if self._is_at(stem + _EXTENSION, instance):
+            places.insert(0, stem + _EXTENSION)
+        return self._destination.there(str(instance), instance, places)
+
+    def _is_at(self, place: str, instance: Resource) -> bool:
+        """Return True if this instance is there, and not another one that would go there too."""
+        if self._folder.stamp(place) is None:
+            return False
+        try:
+            return part10.identify_file(self._folder.file(place)).identity.resource == instance
+        except LocalError:
+            return False
 
     def intake(self) -> FolderReceiver:
         """Return what takes the instances of one job."""
@@ -200,7 +214,7 @@ class FolderReceiver:
             except FileExistsError:
                 if not self._is_taken(place, file, found):
                     return file.move_to(place)
-        return moved(file, self._folder, stem + distinguishing_suffix(str(found)) + _EXTENSION)
+        return moved(file, self._folder, _other_place(found, stem))
 
     def _is_taken(self, place: str, file: NewFile, found: Resource) -> bool:
         """Return True if something other than this instance is there."""
@@ -208,6 +222,11 @@ class FolderReceiver:
             return part10.identify_file(self._folder.file(place)).identity.resource != found
         except LocalError:
             return not file.is_same_as(place)
+
+
+def _other_place(instance: Resource, stem: str) -> str:
+    """Return where an instance goes if another one is in its place."""
+    return stem + distinguishing_suffix(str(instance)) + _EXTENSION
 
 
 def receive_one(requests: Requests, intake: Intake, resource: Resource) -> Received:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
+from dcmweb.counted import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import (
@@ -228,9 +229,8 @@ class InstanceRetriever:
         elif self._context.has_counts and (received.count or 0) > max(
             listed, len(received.instances)
         ):
-            yield self._incomplete(
-                received, f"the server counts {received.count} instances, but lists {listed}"
-            )
+            counts = plural(received.count or 0, "instance")
+            yield self._incomplete(received, f"the server counts {counts}, but lists {listed:,}")
         elif received.partial_content and not any_lacks:
             yield self._incomplete(received, "the server says that it sent only a part of it (206)")
 
@@ -243,7 +243,9 @@ class InstanceRetriever:
         if received.partial_content or received.count is not None:
             came = len(received.instances)
             count = "more" if received.count is None else received.count
-            reason = f"{came} instances came, the server has {count}, but does not list them"
+            reason = (
+                f"{plural(came, 'instance')} came, the server has {count}, but does not list them"
+            )
             yield self._incomplete(received, f"{reason}: {error.message}")
             return
         self._context.notify(

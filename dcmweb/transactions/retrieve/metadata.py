@@ -130,7 +130,7 @@ class MetadataRetriever:
                 continue
             instance = instance_of(found.dataset, resource)
             item = f"{instance}/metadata"
-            stem = self._destination.layout.place(instance, found.dataset)
+            stem = self._destination.layout.own_place(instance, found.dataset)
             try:
                 yield self._destination.there(
                     item, instance, [stem + self._kind.extension]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from dcmweb.counted import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import (
@@ -154,7 +155,9 @@ class _Gathering:
         if not listed:
             yield self._failure(self._reason())
         elif self.context.has_counts and (expected or 0) > max(listed, len(self.came)):
-            yield self._failure(f"the server counts {expected} instances, but lists {listed}")
+            yield self._failure(
+                f"the server counts {plural(expected or 0, 'instance')}, but lists {listed:,}"
+            )
         elif self.missing and not any_lacks:
             yield self._failure(self.missing)
         elif self.problem is not None and self.came:

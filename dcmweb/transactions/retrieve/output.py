@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dcmweb.buckets.addresses import is_bucket, parse_address
+from dcmweb.counted import plural
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, LocalError, ProtocolError, Truncated
 from dcmweb.folders import Folder, NewFile
@@ -137,7 +138,9 @@ class Saver:
     def _whole(self, part: Part) -> Iterator[NewFile]:
         with self.writing(part.body) as file:
             if part.declared_size is not None and file.size < part.declared_size:
-                raise IncompletePayload(f"{file.size} of {part.declared_size} bytes came")
+                raise IncompletePayload(
+                    f"{file.size:,} of {plural(part.declared_size, 'byte')} came"
+                )
             yield file
 
     def save_content(self, content: bytes, kind: MediaType, stem: str, item: str) -> Outcome:

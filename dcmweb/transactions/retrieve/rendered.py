@@ -102,7 +102,7 @@ class RenditionRetriever:
         end = "thumbnail" if target.representation is Representation.THUMBNAIL else ""
         if not resource.instance:
             return folder_path(resource) + end
-        stem = layout.place(resource, described(self._context, resource, layout.tags, row))
+        stem = layout.own_place(resource, described(self._context, resource, layout.tags, row))
         stem = frame_name(stem, resource.frames[0]) if resource.frames else stem
         return "_".join(filter(None, [stem, end]))
 

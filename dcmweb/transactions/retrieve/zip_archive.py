@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from functools import partial
 
+from dcmweb.counted import plural
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, NothingMatched, ProtocolError, Refused
 from dcmweb.folders import NewFile
@@ -93,4 +94,6 @@ def _check(file: NewFile, count: int) -> None:
     if broken:
         raise IncompletePayload(f"the ZIP archive is broken: {broken}")
     if len(names) < count:
-        raise ProtocolError(f"the ZIP archive has {len(names)} files, the server counts {count}")
+        raise ProtocolError(
+            f"the ZIP archive has {plural(len(names), 'file')}, the server counts {count:,}"
+        )

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote
 
+from dcmweb.counted import plural
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_text import as_line
@@ -244,9 +245,8 @@ class Pages:
         """Decide by the one page that such a server gives whether it holds all results."""
         if page.more or may_be_capped(len(page.rows), self.limit or self.context.page_size):
             self.complete = False
-            self.context.notify(
-                f"the server ignores offset: only the first {self.found} results can be had"
-            )
+            first = plural(self.found, "result")
+            self.context.notify(f"the server ignores offset: only the first {first} can be had")
 
 
 def uid(row: Dataset, tag: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from dcmweb.counted import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import parse_search
 from dcmweb.dicom.tags import (
@@ -78,7 +79,7 @@ class Search:
         if pages.complete or self._limit is not None or self._has_enough(pages):
             return
         if self._is_whole:
-            raise ProtocolError(f"the server gave {pages.found} results, and has more")
+            raise ProtocolError(f"the server gave {plural(pages.found, 'result')}, and has more")
         self.more = self._is_more(pages.found)
 
     def _first_pages(self) -> tuple[Pages, Iterator[Dataset]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from dcmweb.counted import plural
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import (
     DcmwebError,
@@ -300,7 +301,8 @@ class Delivery:
             yield from self._accepted(rest.batch, answer)
         elif matched.strangers:
             self._dialect.send_one_by_one()
-            words = f"the answer names {matched.strangers} instances by UIDs that were not sent"
+            strangers = plural(matched.strangers, "instance")
+            words = f"the answer names {strangers} by UIDs that were not sent"
             rest = yield from self._search_for(rest, words)
             for instance in rest.batch:
                 yield self._ledger.outcome(instance, Status.UNKNOWN, words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from dcmweb.counted import plural
 from dcmweb.dicom.resources import Level
 from dcmweb.errors import DcmwebError, Refused, WrongAnswer
 from dcmweb.http import error_mapping
@@ -65,7 +66,8 @@ class StoreExchange:
             response.status, response.headers, body, hide=response.hide
         )
         if error_mapping.looks_like_html(body) and self._dialect.may_be_too_large(size):
-            words = f"{error.message}; a request of {size} bytes may be too large for the server"
+            request = f"a request of {plural(size, 'byte')}"
+            words = f"{error.message}; {request} may be too large for the server"
             error = Refused(words, error.hint, status=response.status)
         error.request = f"{self._method} {response.url}"
         return error

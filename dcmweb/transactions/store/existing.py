@@ -6,23 +6,21 @@ for a new one, and others replace it. So the server is asked first, unless it do
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from threading import Lock
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.store.inquiry import FEW, Inquiry
 from dcmweb.transactions.store.ledger import Ledger
+from dcmweb.transactions.store.listed_series import ListedSeries
 from dcmweb.transactions.store.options import IfExists
 from dcmweb.transactions.store.presence import Presence
 from dcmweb.transactions.store.replacement import Replacer
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.outcomes import Outcome, Status
-
-MOST_REMEMBERED = 100_000  # instances of series that were listed; larger ones are asked about anew
 
 _EXISTS = "the server has an instance of this UID"
 _UNCLEAR = "not sent: the server cannot be asked whether it has it"
@@ -44,8 +42,7 @@ class ExistingInstances:
         self._send = send
         self._replacer = replacer
         self._inquiry = Inquiry(context)
-        self._listed: OrderedDict[Resource, set[str]] = OrderedDict()
-        self._lock = Lock()
+        self._listed = ListedSeries(self._inquiry)
 
     def deliver(self, batch: Batch) -> Iterator[Outcome]:
         """Yield the outcome of each instance, whatever happens in between."""
@@ -108,22 +105,9 @@ class ExistingInstances:
 
     def _series(self, series: Resource, count: int) -> set[str] | None:
         """Return the instances of a series; None if they are better asked for by themselves."""
-        with self._lock:
-            listed = self._listed.get(series)
-        if listed is not None or count <= FEW:
-            return listed
-        listed = self._inquiry.listing(series, MOST_REMEMBERED)
-        if listed is not None:
-            with self._lock:
-                self._listed[series] = listed
-                while sum(map(len, self._listed.values())) > MOST_REMEMBERED:
-                    self._listed.popitem(last=False)
-        return listed
+        return self._listed.known(series) if count <= FEW else self._listed.of(series)
 
     def _remember(self, outcome: Outcome) -> None:
         """Remember what was stored: the same UID may come again."""
         if outcome.status is Status.STORED:
-            with self._lock:
-                listed = self._listed.get(Resource(outcome.study, outcome.series))
-                if listed is not None:
-                    listed.add(outcome.instance)
+            self._listed.add(Resource(outcome.study, outcome.series, outcome.instance))

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from dcmweb.counted import plural
 from dcmweb.dicom.byte_ranges import FileRange
 from dcmweb.dicom.images.attributes import (
     filled,
@@ -139,7 +140,8 @@ def _paired(name: str, datasets: Sequence[Dataset], contents: Sequence[MediaFile
         return _of_one(items[0], datasets[0], contents)
     if len(datasets) != len(contents):
         raise UsageError(
-            f"{name} holds {len(datasets)} data sets, but there are {len(contents)} files",
+            f"{name} holds {plural(len(datasets), 'data set')}, "
+            f"but there are {plural(len(contents), 'file')}",
             "give one data set, or one for each file",
         )
     pairs = enumerate(zip(datasets, contents, strict=True), start=1)
@@ -169,7 +171,8 @@ def _of_one(item: str, dataset: Dataset, contents: Sequence[MediaFile]) -> list[
         return [_Plan(item, dataset, tuple(contents))]
     if uid := text(dataset, SOP_INSTANCE_UID):
         raise UsageError(
-            f"{item} has one SOPInstanceUID, {uid}, but {len(contents)} files make a series",
+            f"{item} has one SOPInstanceUID, {uid}, "
+            f"but {plural(len(contents), 'file')} make a series",
             "leave it out; or let NumberOfFrames (0028,0008) be their number, for one instance",
         )
     return [_Plan(one.path, dataset, (one,), number) for number, one in enumerate(contents, 1)]

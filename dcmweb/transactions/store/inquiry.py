@@ -6,7 +6,6 @@ import copy
 from collections import defaultdict
 from collections.abc import Iterator
 
-from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.dicom.tags import SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmweb.errors import DcmwebError, Interrupted, NothingMatched, Stalled
@@ -49,7 +48,7 @@ class Inquiry:
             if parent != Resource() and len(group) > FEW:
                 found |= self._listed(parent, group)
             else:
-                found |= {one.path: self._one(parent, one) for one in group}
+                found |= {one.path: self.instance(one.identity.resource) for one in group}
         return found
 
     def listing(self, series: Resource, most: int) -> set[str] | None:
@@ -68,6 +67,33 @@ class Inquiry:
             return None
         return found
 
+    def instance(self, resource: Resource) -> Presence:
+        """Search for one instance."""
+        uid, parent = resource.instance, Resource(resource.study, resource.series)
+        if not (parent.study and parent.series):
+            parent = Resource()
+        return self._asked(parent, {uid}, (("SOPInstanceUID", uid),)).get(uid, Presence.UNCLEAR)
+
+    def any_below(self, resource: Resource) -> Presence:
+        """Search for a study or series; a server that lists it has instances of it."""
+        if resource.level is Level.STUDIES:
+            query = Query(Resource(), Level.STUDIES, (("StudyInstanceUID", resource.study),))
+        else:
+            parent = Resource(resource.study)
+            query = Query(parent, Level.SERIES, (("SeriesInstanceUID", resource.series),))
+        try:
+            rows = Pages(self._context, query)
+            known = any(
+                paging.resource_of(row, query.level, query.resource) == resource for row in rows
+            )
+        except Interrupted:
+            raise
+        except NothingMatched:
+            return Presence.MISSING
+        except DcmwebError:
+            return Presence.UNCLEAR
+        return Presence.THERE if known else Presence.MISSING
+
     def has_service(self) -> bool:
         """Return False if searches are answered with 404 as well: the address is wrong."""
         try:
@@ -79,10 +105,6 @@ class Inquiry:
         except DcmwebError:
             return True
         return True
-
-    def _one(self, parent: Resource, instance: LocalInstance) -> Presence:
-        uid = instance.identity.resource.instance
-        return self._asked(parent, {uid}, (("SOPInstanceUID", uid),)).get(uid, Presence.UNCLEAR)
 
     def _listed(self, series: Resource, group: Batch) -> dict[str, Presence]:
         uids = {one.identity.resource.instance for one in group}

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from dcmweb.buckets.addresses import is_bucket
+from dcmweb.counted import plural
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import UsageError
 from dcmweb.local.masks import find, find_listed
@@ -104,7 +105,9 @@ def verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outco
             is_news = outcome.status is Status.STORED  # which was unknown before
             count, missing = count + is_news, missing + (not is_news)
             yield outcome
-        context.notify(f"Verified: the server lists {count - missing:,} of {count:,} instances")
+        context.notify(
+            f"Verified: the server lists {count - missing:,} of {plural(count, 'instance')}"
+        )
 
 
 def _composed_jobs(

@@ -17,6 +17,7 @@ INSTANCE = Resource("1.2", "3.4", "5.6")
 
 def attributes(**values: Any) -> dict[str, Any]:
     tags = {"PatientID": "00100020", "PatientName": "00100010", "Modality": "00080060"}
+    tags |= {"InstanceNumber": "00200013"}
     return {tags[keyword]: {"vr": "LO", "Value": [value]} for keyword, value in values.items()}
 
 
@@ -33,21 +34,51 @@ def attributes(**values: Any) -> dict[str, Any]:
         ("fixed", "fixed/5.6"),
         ("{PatientName}", "Doe^Jane/5.6"),
         (".{Modality}", "_CT/5.6"),
+        ("{PatientID}/{InstanceNumber}", "P 1/7"),
+        ("{Modality}/{InstanceNumber:04}.dcm", "CT/0007"),
+        ("{InstanceNumber:02}_{Modality}", "07_CT"),
+        ("{InstanceNumber:03}/{Modality}", "007/CT/5.6"),
+        ("{PatientID:05}", "P 1/5.6"),
+        ("{StudyDate:05}/{InstanceNumber:01}", "unknown/7"),
     ],
 )
 def test_templates_make_paths(template: str, expected: str) -> None:
     given = attributes(PatientID="P 1", Modality="CT", PatientName={"Alphabetic": "Doe^Jane"})
+    given |= attributes(InstanceNumber=7)
     assert Layout(template).place(INSTANCE, given) == os.path.normpath(expected)
 
 
 @pytest.mark.parametrize(
     "template",
     ["", "/", "/{PatientID}", "../{PatientID}", "a/../b", "a//b", "{", "}", "{}", "{0}", "a\0b",
-     "{PatientID!r}", "{PatientID:>9}", "{Patient.ID}", "{PatientIdentifier}", "{PatientID}/"],
+     "{PatientID!r}", "{PatientID:>9}", "{Patient.ID}", "{PatientIdentifier}", "{PatientID}/",
+     "{InstanceNumber:4}", "{InstanceNumber:00}", "{InstanceNumber:0}", "{InstanceNumber:04d}",
+     "{InstanceNumber:0999}", "{InstanceNumber:-4}", "{InstanceNumber:{x}}"],
 )  # fmt: skip
 def test_templates_that_lead_elsewhere_or_nowhere_are_usage_errors(template: str) -> None:
     with pytest.raises(UsageError):
         Layout(template)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("12", "0012"), (12.0, "0012"), ("-3", "-003"), ("12345", "12345"), ("+7", "0007"),
+     ("1.5", "1.5"), ("٣", "٣"), ("", "unknown"), ("9" * 40, "9" * 40)],
+)  # fmt: skip
+def test_whole_numbers_are_padded_and_nothing_else(value: object, expected: str) -> None:
+    layout = Layout("{InstanceNumber:04}")
+    assert layout.place(INSTANCE, attributes(InstanceNumber=value)) == expected
+
+
+@pytest.mark.parametrize("template", ["{InstanceNumber}", "{PatientID}/{InstanceNumber:04}"])
+def test_what_is_not_an_instance_has_a_place_of_its_own(template: str) -> None:
+    layout, other = Layout(template), Resource("1.2", "3.4", "5.7")
+    given = attributes(InstanceNumber=1, PatientID="P")
+    assert layout.place(INSTANCE, given) == layout.place(other, given)
+    assert layout.own_place(INSTANCE, given) != layout.own_place(other, given)
+    assert layout.own_place(INSTANCE, given) == layout.own_place(INSTANCE, given)
+    plain = Layout("{PatientID}/{SOPInstanceUID}")
+    assert plain.own_place(INSTANCE, given) == plain.place(INSTANCE, given)
 
 
 @pytest.mark.parametrize(

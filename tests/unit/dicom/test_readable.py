@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dcmweb.cli.values import readable
+from dcmweb.dicom.readable import readable
 
 
 def name(alphabetic: str = "", ideographic: str = "", phonetic: str = "") -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from dcmweb.dicom.tags import (
 )
 
 SEPARATOR = "; "
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
 _TIME = re.compile(r"([0-9]{2})([0-9]{2})?([0-9]{2})?(?:\.([0-9]+))?")
 _MOMENT = re.compile(r"([0-9]{8})([0-9]{2,6}(?:\.[0-9]+)?)?([+-][0-9]{4})?")
@@ -34,6 +36,24 @@ def readable(elements: Iterable[dict[str, Any]], *, names_uids: bool = False) ->
         return SEPARATOR.join([text for e in elements for text in _texts(e, names_uids)])
     except RecursionError:
         return "..."  # sequences are nested too deeply to be written
+
+
+def displayable(text: str) -> str:
+    r"""Write what would hide or reorder text on a page as `\x1b` or `\u202e`.
+
+    Marks that languages need, such as U+200F, are kept: they are harmless where each value is
+    isolated. Surrogates, which no page can hold, are written as well.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_displayed, text))
+
+
+def _displayed(character: str) -> str:
+    category, code = unicodedata.category(character), ord(character)
+    if character in "\n\t" or not (category in ("Cc", "Cs") or character in _BIDI_CONTROLS):
+        return character
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def _texts(element: dict[str, Any], names_uids: bool) -> list[str]:
