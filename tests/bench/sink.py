@@ -3,8 +3,7 @@
     python -m tests.bench.sink FOLDER LATENCY
 
 FOLDER holds the corpus: its files are what it serves, as one study of one series or more. LATENCY
-is in seconds, and is
-waited for before each answer. The first line on stdout is the base URL.
+is in seconds, and is waited for before each answer. The first line on stdout is the base URL.
 """
 
 from __future__ import annotations
