@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dcmweb.transfer.manifest_lines import read_line
 
-EVENT = {
+EVENT: dict[str, Any] = {
     "type": "stored",
     "item": "/data/1.dcm",
     "size": 530000,
