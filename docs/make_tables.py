@@ -136,6 +136,7 @@ TABLES = {
     "options-transfer": lambda: _options(Group.TRANSFER),
     "options-credentials": lambda: _options(Group.CREDENTIALS),
     "options-connection": lambda: _options(Group.CONNECTION),
+    "options-logging": lambda: _options(Group.LOGGING),
     "options-destination": lambda: _rows(DESTINATION_OPTIONS),
     "servers": _servers,
     "server-use": _server_use,

@@ -15,7 +15,7 @@ from dcmweb.archive.access import Access
 from dcmweb.archive.app import Archive
 from dcmweb.archive.connections import ArchiveServer
 from dcmweb.archive.routes import GOOGLE_EXAMPLE_PATH, STANDARD_PATH
-from dcmweb.archive.storage.folder import Storage
+from dcmweb.archive.storage.folder import OnIndexed, Storage
 from dcmweb.errors import LocalError
 
 Notify = Callable[[str], None]
@@ -41,9 +41,16 @@ class Urls:
 
 
 @contextmanager
-def serving(folder: str, options: ServerOptions, access: Access, notify: Notify) -> Iterator[Urls]:
+def serving(
+    folder: str,
+    options: ServerOptions,
+    access: Access,
+    notify: Notify,
+    on_indexed: OnIndexed = lambda _done, _all: None,
+) -> Iterator[Urls]:
     """Serve a folder during a block, which gets the base URLs.
 
+    Before that, `on_indexed` is called for each new file with how many of how many were read.
     Raises LocalError if the port or the folder cannot be used.
     """
     # pydicom warns about real files. Filters of single threads would interfere with each other.
@@ -51,7 +58,9 @@ def serving(folder: str, options: ServerOptions, access: Access, notify: Notify)
     host = options.host
     server = _bound(host, options.port)
     try:
-        with closing(Storage(folder, notify, index_folder=options.index)) as storage:
+        with closing(
+            Storage(folder, notify, index_folder=options.index, on_indexed=on_indexed)
+        ) as storage:
             server.wsgi_app = Archive(
                 storage,
                 replace(access, is_local=is_loopback(host)),

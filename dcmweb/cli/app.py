@@ -107,7 +107,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     invocation = Invocation(console)
     _install_signal_handlers(invocation)
     code = _exit_code(sys.argv[1:] if args is None else args, invocation)
-    console.close()
+    console.close(code)
     _drop_unwritten()
     sys.exit(code)
 
@@ -132,7 +132,7 @@ def _exit_code(args: Sequence[str], invocation: Invocation) -> int:
         invocation.console.problem(f"cannot write to stdout: {error.strerror}")
         code = ExitCode.LOCAL_IO
     except Interrupted as error:
-        invocation.console.problem(str(error))
+        invocation.console.interruption(str(error))
         code = error.exit_code
     except DcmwebError as error:
         invocation.console.problem(str(error))

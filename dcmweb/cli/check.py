@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.check_rows import FORMATS, PATHS, TABLE, UIDS, RowWriter
 from dcmweb.cli.command import Command
 from dcmweb.cli.console import ReaderGone
@@ -14,12 +15,14 @@ from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping
 from dcmweb.cli.targets import read_targets, target_options
+from dcmweb.cli.text import some_of
 from dcmweb.errors import ExitCode, UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
     from dcmweb.library.client import Client
 
+_COMPARING = Activity("Comparing", "instance", moves_bytes=False)
 _SHOWN = ("equal", "missing", "extra", "different", "failed", "unknown")
 _NOT_EQUAL = _SHOWN[1:]
 
@@ -96,7 +99,11 @@ def check(invocation: Invocation, client: Client, **options: Any) -> int:
             each=options["each"] or form == PATHS,
         )
         try:
-            summary = invocation.console.follow(run, describe=_describing(writer), records=records)
+            invocation.console.start(
+                f"Comparing {client.base_url} with {some_of(list(map(_without_password, others)))}"
+            )
+            describe = _describing(writer)
+            summary = invocation.console.follow(run, _COMPARING, describe=describe, records=records)
         except ReaderGone:  # as `head` is: the rest was not compared
             return ExitCode.SOME_FAILED
     writer.end()
@@ -113,6 +120,12 @@ def _sides(options: dict[str, Any]) -> tuple[list[str], list[str], str | None]:
             "there is nothing to compare with", "name a folder, a manifest or another URL"
         )
     return others, paths, source
+
+
+def _without_password(other: str) -> str:
+    from dcmweb.http.redaction import without_query
+
+    return without_query(other) if _is_server(other) else other
 
 
 def _is_server(text: str) -> bool:

@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 WITH_SERVER = ("store", "search", "retrieve", "delete", "copy", "check", "wait", "ping")
-LOCAL = ("config", "manifest", "serve", "demo")  # which take no BASE_URL
+LOCAL = ("config", "manifest", "report", "serve", "demo")  # which take no BASE_URL
 
 
 class Commands(MutableMapping[str, click.Command]):

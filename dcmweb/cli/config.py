@@ -19,7 +19,8 @@ from dcmweb.library import profile_file, profiles
 from dcmweb.library.profiles import URL, Profile
 from dcmweb.settings.base_url import PROFILE_MARK, parse_base_url
 from dcmweb.settings.credentials import SECRETS, is_reference
-from dcmweb.settings.options import BY_KEY, OPTIONS, Kind, Option, pair_of
+from dcmweb.settings.from_options import pair_of
+from dcmweb.settings.options import BY_KEY, OPTIONS, PATHS, Kind, Option
 
 MASKED = "***"
 
@@ -176,7 +177,7 @@ def _as_written(option: Option, value: Any) -> Any:
     """Return a value as the file has it; paths are written so that they hold everywhere."""
     if option.kind in (Kind.TEXTS, Kind.PAIRS):
         return list(value)
-    return os.path.abspath(value) if option.kind is Kind.FILE else value
+    return os.path.abspath(value) if option.kind in PATHS else value
 
 
 @config.command(cls=Command, name="set")
@@ -230,7 +231,7 @@ def _typed(option: Option, values: Sequence[str]) -> Any:
             return float(text)
     except (ValueError, KeyError):
         raise UsageError(f"{option.name} is {text!r}", f"give {option.kind.value}") from None
-    return os.path.abspath(text) if option.kind is Kind.FILE else text
+    return os.path.abspath(text) if option.kind in PATHS else text
 
 
 def _asked(key: str) -> str:

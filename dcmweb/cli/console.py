@@ -10,16 +10,22 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
+from threading import RLock
 from typing import TYPE_CHECKING, TextIO
 
-from dcmweb.cli.progress import Bar, Display, PlainLines, Share, share_of_items
+from dcmweb.cli.left_over import LeftOver
 from dcmweb.cli.text import plural, size, visible
+from dcmweb.cli.watch import Display, Watch
 from dcmweb.errors import LocalError
-from dcmweb.transfer.outcomes import FailureGroup, Outcome, Status
-from dcmweb.transfer.summary import Progress, Summary
+from dcmweb.transfer.marks import Marks
+from dcmweb.transfer.outcomes import Event, FailureGroup, Outcome, Status, exact
+from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
 
 if TYPE_CHECKING:
+    from dcmweb.cli.activity import Activity
+    from dcmweb.cli.run_log import RunLog
     from dcmweb.library.runs import Transfer
 
 
@@ -36,30 +42,41 @@ class Console:
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
         self._stdout = _utf8(stdout or sys.stdout or _nowhere())
         self._stderr = _lenient(stderr or sys.stderr or _nowhere())
+        self._lock = RLock()  # of what is written, and of the display
         self._display: Display | None = None
+        self._is_line_begun = False  # on stdout, if that is a terminal
         self._lines: deque[str] = deque()  # that wait to be written; workers add to them
         self._next_write: float | None = None  # when it is time to; None is at once
         self._summary: list[str] = []
+        self._last_event: Event = {"type": "end", "end": NOT_BEGUN}
+        self.marks = Marks()  # of events, and of the log
+        self.log: RunLog | None = None  # a file beside stderr
         self.prints_events = False
         self.quiet = False  # only what went wrong
+        self.brief = False  # no line for each item that went well
+        self.way_on = ""  # how to go on after an interruption
+        self._left = ""  # what is left then
 
     def data(self, text: str) -> None:
         """Write data to stdout.
 
         Raises ReaderGone if nobody reads it any more, LocalError if it cannot be written.
         """
-        self._hide_display()
         with self._writing():
             self._stdout.write(text + "\n")
             self._stdout.flush()
 
+    def event(self, event: Event) -> None:
+        """Write an event to stdout, with its time and the run; errors as of `data`."""
+        self.data(json.dumps(self.marks.on(event)))
+
     def raw(self, data: bytes) -> None:
         """Write bytes to stdout as they are; errors as of `data`."""
-        self._hide_display()
         with self._writing():
             self._stdout.flush()
             self._stdout.buffer.write(data)
             self._stdout.flush()
+            self._is_line_begun = not data.endswith(b"\n")
 
     def stream(self, pieces: Iterable[str]) -> None:
         """Write data to stdout piece by piece; errors as of `data`."""
@@ -67,6 +84,7 @@ class Console:
         for piece in pieces:
             with self._writing():
                 self._stdout.write(piece)
+                self._is_line_begun = not piece.endswith("\n")
                 if (now := time.monotonic()) > flushed + TOGETHER:
                     self._stdout.flush()
                     flushed = now
@@ -86,16 +104,16 @@ class Console:
             shutil.copyfileobj(file, self._stdout.buffer)
             self._stdout.flush()
 
-    def _hide_display(self) -> None:
-        """Clear the progress bar if data go to a terminal as well, for which there is one line."""
-        if self._display and self._stdout.isatty():
-            self._display.hide()
-
-    @staticmethod
     @contextmanager
-    def _writing() -> Iterator[None]:
+    def _writing(self) -> Iterator[None]:
+        """Translate errors of stdout; clear the progress bar if data go to a terminal as well."""
         try:
-            yield
+            if self._display is None or not self._stdout.isatty():
+                yield
+                return
+            with self._lock:
+                self._display.hide()
+                yield
         except BrokenPipeError:
             raise ReaderGone from None
         except OSError as error:
@@ -107,10 +125,16 @@ class Console:
         return self._stdout.isatty()
 
     def line(self, message: str) -> None:
-        """Write a line with the time to stderr.
+        """Write a line with the time to stderr, and to the log.
 
-        The run goes on if a log cannot be written: its disk is full, or its reader is gone.
+        The run goes on if neither can be written: the disk is full, or the reader is gone.
         """
+        if self.log:
+            self.log.line(message)
+        self.show(message)
+
+    def show(self, message: str) -> None:
+        """Write a line with the time to stderr alone."""
         now = time.time()
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
         self._lines.append(f"{stamp},{int(now % 1 * 1000):03d} -- {visible(message)}\n")
@@ -118,31 +142,41 @@ class Console:
             self._write_lines()
 
     def _write_lines(self) -> None:
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        if not lines:
-            return
-        if self._display:
-            self._display.hide()
-        with suppress(OSError):
-            self._stderr.write("".join(lines))
-            self._stderr.flush()
+        with self._lock:
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            if not lines:
+                return
+            with suppress(OSError):
+                if self._display:
+                    self._display.hide()
+                self._stderr.write("".join(lines))
+                self._stderr.flush()
 
     @property
     def shows_bar(self) -> bool:
         """Whether there is a terminal to show progress on, and somebody wants to see it."""
-        return self._stderr.isatty() and not self.quiet
+        return self._stderr.isatty() and not self.quiet and os.environ.get("TERM") != "dumb"
+
+    def start(self, message: str) -> None:
+        """Say what is to be done, in a log or where no bar shows it."""
+        if self.log:
+            self.log.line(message)
+        if not self.quiet and not self.shows_bar:
+            self.show(message)
 
     def note(self, message: str) -> None:
         """Write a line that a user who wants quiet need not see."""
+        if self.log:
+            self.log.line(message)
         if not self.quiet:
-            self.line(message)
+            self.show(message)
 
     def show_log(self, level: str) -> None:
         """Write what the library logs, from a level on."""
         import logging
 
-        handler = logging.Handler()
-        handler.emit = lambda record: self.line(record.getMessage())  # type: ignore[method-assign]
+        handler = logging.Handler(level)
+        handler.emit = lambda record: self.show(record.getMessage())  # type: ignore[method-assign]
         logger = logging.getLogger("dcmweb")
         logger.addHandler(handler)
         logger.setLevel(level)
@@ -162,68 +196,74 @@ class Console:
             where = f" in {trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}"
         self.problem(f"a defect{where}: {type(error).__name__}: {error}", "please report it")
 
-    def tick(self, progress: Progress) -> None:
-        """Write the lines that wait, and show how far a run has come, if it is time to."""
+    def interruption(self, message: str) -> None:
+        """Write that the run was interrupted, how much is left, and how to go on."""
+        self.problem(f"{message}{self._left}", self.way_on)
+
+    def tick(self, _progress: Progress) -> None:
+        """Write the lines that wait, if it is time to."""
         now = time.monotonic()
         if self._next_write is not None and now >= self._next_write:
             self._write_lines()
             self._next_write = now + TOGETHER
-        if self._display:
-            self._display.show(progress)
 
     def follow(
         self,
         run: Transfer,
+        activity: Activity,
         *,
         describe: Callable[[Outcome], str],
         records: Sequence[Callable[[Outcome], None]] = (),
-        share: Share = share_of_items,
     ) -> Summary:
         """Show a run as it goes, with a line for each outcome that is described.
 
-        Each outcome goes to the records first. `share` says how much of the run is done.
+        Each outcome goes to the records first.
         """
+        left_over = LeftOver()
         try:
-            with self._gathering_lines(), self._showing_progress(share), closing(run):
+            with self._gathering_lines(), self._watched(run, activity), closing(run):
                 for outcome in run:
                     for record in records:
                         record(outcome)
-                    words = describe(outcome)
-                    if words and not (self.quiet and outcome.status.is_good):
-                        self.line(words)
+                    if outcome.is_left_over:
+                        left_over.add(outcome)
+                    else:
+                        self._show_outcome(outcome, describe(outcome))
         finally:
+            for outcome in left_over.few:
+                self._show_outcome(outcome, describe(outcome))
+            self._left = left_over.words(run.progress, activity.noun)
             if run.summary.is_begun:
                 self._sum_up(run.summary)
-                self._print_summary(run.summary)
+                self._last_event = summary_event(run.summary)
         return run.summary
+
+    def _show_outcome(self, outcome: Outcome, words: str) -> None:
+        if self.log:
+            self.log.outcome(outcome, words)
+        if words and not ((self.quiet or self.brief) and outcome.status.is_good):
+            self.show(words)
 
     def _sum_up(self, summary: Summary) -> None:
         """Keep the summary in words for the end; with -q only if something went wrong."""
-        if self.quiet and summary.is_good:
-            return
-        self._summary = [failed_in_words(group) for group in summary.failures]
-        self._summary.append("; ".join(filter(None, [_in_words(summary), summary.end])))
+        lines = [failed_in_words(group) for group in summary.failures]
+        lines.append("; ".join(filter(None, [_in_words(summary), summary.end])))
+        if self.log:
+            self.log.sum_up(lines, is_good=summary.is_good)
+        self._summary = [] if self.quiet and summary.is_good else lines
 
-    def _print_summary(self, summary: Summary) -> None:
-        """Print the summary as an event, if events are wanted."""
+    def close(self, code: int) -> None:
+        """Sum up the run, whatever ended it, with its exit code.
+
+        The last event has the code; the last line counts all, below what failed by reason.
+        """
         if self.prints_events:
-            counts = {
-                status.name.lower(): summary.counts.get(status, 0) for status in _shown(summary)
-            }
-            event = {
-                "type": "summary",
-                **counts,
-                "bytes": summary.bytes,
-                "seconds": summary.seconds,
-            }
-            event |= {"workers": summary.workers, "retries": summary.retries}
             with suppress(ReaderGone, LocalError):  # which the events before have told
-                self.data(json.dumps(event | ({"end": summary.end} if summary.end else {})))
-
-    def close(self) -> None:
-        """Sum up the run, whatever ended it: what failed by reason; the last line counts all."""
+                self.event({**self._last_event, "exit_code": code})
         for line in self._summary:
-            self.line(line)
+            self.show(line)
+        if self.log:
+            self.log.end(code)
 
     @contextmanager
     def _gathering_lines(self) -> Iterator[None]:
@@ -235,17 +275,41 @@ class Console:
             self._next_write = None
             self._write_lines()
 
+    def _watched(self, run: Transfer, activity: Activity) -> AbstractContextManager[None]:
+        return self.watching(lambda: run.progress, activity, run.count_ahead)
+
     @contextmanager
-    def _showing_progress(self, share: Share) -> Iterator[None]:
-        if self.quiet:
+    def watching(
+        self,
+        progress: Callable[[], Progress],
+        activity: Activity,
+        on_patience: Callable[[], None] = lambda: None,
+    ) -> Iterator[None]:
+        """Show progress for the time of a block; `on_patience` is called if that is not short."""
+        if self.quiet and not self.log:
             yield
             return
-        self._display = Bar(self._stderr, share) if self.shows_bar else PlainLines(self.line)
+        begin = partial(self._displays, activity)
+        watch = Watch(begin, progress, self._lock, on_patience=on_patience)
         try:
             yield
         finally:
-            self._display.close()
+            watch.close()
             self._display = None
+
+    def _displays(self, activity: Activity) -> list[Display]:
+        """Make what shows progress; that is not needed for most runs, which are short."""
+        from dcmweb.cli.progress import Bar, Heartbeat
+
+        displays: list[Display] = []
+        if self.shows_bar:
+            displays.append(Bar(self._stderr, activity, lambda: not self._is_line_begun))
+        elif not self.quiet:
+            displays.append(Heartbeat(self.show, activity))
+        if self.log:
+            displays.append(Heartbeat(self.log.line, activity))
+        self._display = displays[0]
+        return displays
 
 
 def _utf8(stream: TextIO) -> TextIO:
@@ -273,6 +337,15 @@ def failed_in_words(group: FailureGroup) -> str:
     more = f" and {plural(others, 'other')}" if others else ""
     examples = ", ".join(group.examples)
     return f"{group.status.value} {group.count:,}: {group.reason}: {examples}{more}"
+
+
+def summary_event(summary: Summary) -> Event:
+    """Make the event that sums up a run."""
+    counts = {status.name.lower(): summary.counts.get(status, 0) for status in _shown(summary)}
+    moved = {"bytes": exact(summary.bytes), "seconds": summary.seconds}
+    how = {"workers": summary.workers, "retries": summary.retries}
+    event: Event = {"type": "summary", **counts, **moved, **how}
+    return event | ({"end": summary.end} if summary.end else {})
 
 
 def _in_words(summary: Summary) -> str:

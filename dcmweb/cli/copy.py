@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from dcmweb.cli import table_options
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.destination import destination_options, of_profile, read_destination
 from dcmweb.cli.lists import empty_list, listed_paths
@@ -17,6 +18,7 @@ from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping, record_options, shard_option
 from dcmweb.cli.store import STORAGE_CLASSES
 from dcmweb.cli.targets import read_targets, target_options
+from dcmweb.cli.text import some_of
 from dcmweb.dicom.resources import Target, parse_target
 from dcmweb.errors import UsageError
 from dcmweb.transactions.on_error import OnError
@@ -24,6 +26,9 @@ from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
     from dcmweb.library.client import Client
+
+
+_COPYING = Activity("Copying", "instance")
 
 
 @click.command(cls=Command)
@@ -70,7 +75,7 @@ def copy(ctx: click.Context, /, invocation: Invocation, client: Client, **option
     targets = _targets(texts, listed, client.settings.roots)
     is_one = isinstance(targets, list) and len(targets) == 1
     names = ("media_type", "storage_class", "shard", "manifest")
-    with keeping(invocation, options, [source]) as records:
+    with keeping(invocation, options, [source], destination.base_url) as records:
         run = client.copy(
             targets,
             destination,
@@ -81,7 +86,12 @@ def copy(ctx: click.Context, /, invocation: Invocation, client: Client, **option
             dry_run=options["dry_run"],
             on_error=OnError.RAISE if is_one else OnError.OUTCOME,
         )
-        summary = invocation.console.follow(run, describe=_describe, records=records)
+        what = some_of([*texts, *([f"what is listed in {source}"] if source else [])])
+        start = (
+            f"Copying {what or 'the whole store'} from {client.base_url} to {destination.base_url}"
+        )
+        invocation.console.start(start)
+        summary = invocation.console.follow(run, _COPYING, describe=_describe, records=records)
     return summary.exit_code
 
 

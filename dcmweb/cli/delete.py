@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcmweb.cli import table_options
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, empty_list, is_stream, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping, record_options
 from dcmweb.cli.targets import read_targets, target_options
-from dcmweb.cli.text import plural
+from dcmweb.cli.text import plural, some_of
 from dcmweb.dicom.resources import Level, Resource, outermost, parse_resource
 from dcmweb.errors import UsageError
 from dcmweb.transactions.on_error import OnError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 # In a list from a pipe, where a search that found too much may be at the other end. Enough for the
 # studies of a day, too few for an archive.
 MOST_LISTED = 1000
+_DELETING = Activity("Deleting", "resource", moves_bytes=False)
 MOST_NAMED = 3  # resources in the question whether to delete them
 _NOUNS = {Level.STUDIES: "study", Level.SERIES: "series", Level.INSTANCES: "instance"}
 
@@ -79,6 +81,7 @@ def delete(invocation: Invocation, client: Client, is_sure: bool, **options: Any
         if outcome.status is Status.BEGUN and not options["as_json"]:
             invocation.console.data(outcome.place)
 
+    texts = [str(one) for one in resources]
     with keeping(invocation, options, [source]) as records:
         run = client.delete(
             resources,
@@ -89,8 +92,9 @@ def delete(invocation: Invocation, client: Client, is_sure: bool, **options: Any
             manifest=options["manifest"] or "",
             on_error=OnError.RAISE if len(resources) == 1 else OnError.OUTCOME,
         )
+        invocation.console.start(f"Deleting {some_of(texts)} on {client.base_url}")
         summary = invocation.console.follow(
-            run, describe=_describe, records=(*records, print_operation)
+            run, _DELETING, describe=_describe, records=(*records, print_operation)
         )
     return summary.exit_code
 

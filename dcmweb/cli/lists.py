@@ -40,6 +40,16 @@ def listed_paths(path: str, stop: Stop, *, null: bool) -> Iterator[str]:
         yield text
 
 
+class PathList:
+    """The paths in a list, which are read anew each time; for one that is a file."""
+
+    def __init__(self, path: str, stop: Stop, *, null: bool) -> None:
+        self._read = partial(listed_paths, path, stop, null=null)
+
+    def __iter__(self) -> Iterator[str]:
+        return self._read()
+
+
 def _path(line: bytes, *, null: bool) -> str:
     if null:
         return os.fsdecode(line)

@@ -14,6 +14,7 @@ from dcmweb.cli.console import failed_in_words
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.text import size, visible
 from dcmweb.errors import ExitCode
+from dcmweb.transfer.outcomes import exact
 
 if TYPE_CHECKING:
     from dcmweb.library.manifests import ManifestSummary
@@ -68,7 +69,7 @@ def _as_json(summary: ManifestSummary) -> dict[str, Any]:
         "base_url": summary.base_url,
         "command": summary.command,
         "counts": {status.name.lower(): count for status, count in summary.counts.items()},
-        "bytes": summary.bytes,
+        "bytes": exact(summary.bytes),
         "missing": list(summary.missing),
         "unfinished": summary.unfinished,
         "failures": [

@@ -20,7 +20,8 @@ from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.settings import AuthScheme, Settings
 from dcmweb.settings.base_url import PROFILE_MARK, parse_base_url
 from dcmweb.settings.credentials import SECRETS, VARIABLES
-from dcmweb.settings.options import BY_KEY, Kind, Option, settings_from
+from dcmweb.settings.from_options import settings_from
+from dcmweb.settings.options import BY_KEY, Kind, Option
 from dcmweb.transfer.stop import Stop
 
 if TYPE_CHECKING:
@@ -55,6 +56,12 @@ _LOGGING = [
     click.option(
         "-q", "--quiet", is_flag=True, help="Print only what went wrong; nothing if all went well."
     ),
+    click.option(
+        "--brief",
+        is_flag=True,
+        help="Print no line for each item that went well: only the start, what failed, how far the "
+        "run is, and the summary.",
+    ),
     click.option("-v", "--verbose", is_flag=True, help="Print every request and retry."),
     click.option(
         "--debug",
@@ -80,15 +87,21 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(function)
     def command(ctx: click.Context, /, **options: Any) -> int:
         invocation: Invocation = ctx.obj
-        quiet, verbose, debug = (options.pop(name) for name in ("quiet", "verbose", "debug"))
-        if quiet and (verbose or debug):
-            raise UsageError("-q cannot be combined with -v or --debug", "choose one")
+        names = ("quiet", "brief", "verbose", "debug")
+        quiet, brief, verbose, debug = (options.pop(name) for name in names)
+        if quiet and (brief or verbose or debug):
+            raise UsageError("-q cannot be combined with --brief, -v or --debug", "choose one")
         console = invocation.console
-        console.quiet = quiet
+        console.quiet, console.brief = quiet, brief
+        level = "DEBUG" if debug else "INFO" if verbose else ""
+        if path := options.get("log_file"):
+            from dcmweb.cli.run_log import start_log
+
+            start_log(ctx, path, level=level)
         if invocation.profile:
             _warn_of_readers(console, invocation.profile)
-        if verbose or debug:
-            console.show_log("DEBUG" if debug else "INFO")
+        if level:
+            console.show_log(level)
         shared = {key: options.pop(key) for key in _OF_SETTINGS if key in options}
         if not invocation.base_url:
             raise UsageError(
@@ -103,6 +116,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
                 on_note=console.note,
                 on_progress=console.tick,
                 stop=invocation.stop,
+                run_id=console.marks.run,
             )
         ) as client:
             try:

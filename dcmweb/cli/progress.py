@@ -1,134 +1,106 @@
-"""Shows progress: a bar in a terminal, elsewhere a plain line from time to time."""
+"""How progress is shown: as a bar in a terminal, elsewhere as a line from time to time."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from threading import Thread
-from typing import Protocol, TextIO
+from collections.abc import Callable
+from typing import TextIO
 
-from dcmweb.cli.text import duration, plural, size
-from dcmweb.errors import DcmwebError
+from dcmweb.cli import progress_words
+from dcmweb.cli.activity import Activity
+from dcmweb.cli.estimate import Estimator
 from dcmweb.transfer.summary import Progress
 
-PATIENCE = 0.5  # seconds before a bar is shown at all
 REFRESH = 0.1  # seconds between two drawings of the bar
-PLAIN_EVERY = 30.0  # seconds between two plain lines
-
-
-# Returns the share of a run that is done, from 0 to 1; None while the total is unknown.
-Share = Callable[[Progress], float | None]
-
-
-def share_of_items(progress: Progress) -> float | None:
-    """Return the share of the items that the server lists."""
-    return progress.items / progress.expected if progress.expected else None
-
-
-class Census(Thread):
-    """Adds up the sizes of files while they are being stored, to know the total."""
-
-    def __init__(self, sizes: Iterable[int]) -> None:
-        super().__init__(daemon=True)
-        self._sizes = sizes
-        self._total = 0
-        self._is_complete = False
-        self.start()
-
-    def run(self) -> None:
-        """Add up the sizes."""
-        with suppress(DcmwebError):  # the run itself reports it
-            for count in self._sizes:
-                self._total += count
-            self._is_complete = True
-
-    def share(self, progress: Progress) -> float | None:
-        """Return the share of bytes that were sent or skipped."""
-        if not self._is_complete or not self._total:
-            return None
-        return (progress.bytes + progress.passed_over) / self._total
-
-
-class Display(Protocol):
-    """A way to show the progress of a run."""
-
-    def show(self, progress: Progress) -> None:
-        """Update the display if it is time to."""
-
-    def hide(self) -> None:
-        """Clear the display, so that a line can be written."""
-
-    def close(self) -> None:
-        """Remove the display."""
+HEARTBEAT = 30.0  # seconds between two lines of a log
+_LOOK = 1.0  # seconds between two looks at a run whose progress goes to a log
+_USUAL_WIDTH = 80  # columns of a terminal that does not say
 
 
 class Bar:
-    """A tqdm bar in bytes, with the time left once the total is known."""
+    """One line at the bottom of a terminal, drawn over again."""
 
-    def __init__(self, stream: TextIO, share: Share) -> None:
-        from tqdm import tqdm
-
-        self._share = share
-        self._next = time.monotonic() + PATIENCE
-        self._bar = tqdm(
-            file=stream,
-            unit="B",
-            unit_scale=True,
-            unit_divisor=1024,
-            leave=False,
-            delay=PATIENCE,  # otherwise tqdm draws it at once
-            dynamic_ncols=True,
-        )
+    def __init__(
+        self,
+        stream: TextIO,
+        activity: Activity,
+        may_draw: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a bar; `may_draw` says whether the cursor is at the beginning of a line."""
+        self.every = REFRESH
+        self._stream = stream
+        self._may_draw = may_draw
+        self._activity = activity
+        self._estimator = Estimator(clock)
+        self._drawn = 0  # columns
 
     def show(self, progress: Progress) -> None:
         """Draw the bar."""
-        if time.monotonic() < self._next:
+        estimate = self._estimator.look(progress)
+        if not self._may_draw():
             return
-        self._next = time.monotonic() + REFRESH
-        words = f"{_counts(progress)}, {self._estimate(progress)}"
-        self._bar.set_postfix_str(words, refresh=False)
-        self._bar.n = progress.bytes
-        self._bar.refresh()
-
-    def _estimate(self, progress: Progress) -> str:
-        share = self._share(progress)
-        if not share:
-            return "time left not known yet"
-        left = progress.seconds * (1 - min(share, 1.0)) / share
-        return f"about {duration(left)} left"
+        width = _width_of(self._stream) - 1  # in the last column, some terminals begin a line
+        line = progress_words.line(self._activity, progress, estimate, width)
+        text = line.left
+        if line.bar:
+            text += f"|{_blocks(self._stream, estimate.share or 0.0, line.bar)}|{line.right}"
+        self._write(text.ljust(min(self._drawn, width)))
+        self._drawn = len(text)
 
     def hide(self) -> None:
         """Clear the line of the bar; the next drawing restores it."""
-        self._bar.clear()
+        if self._drawn:
+            self._write(" " * min(self._drawn, _width_of(self._stream) - 1))
+            self._stream.write("\r")
+            self._stream.flush()
+            self._drawn = 0
 
-    def close(self) -> None:
-        """Clear the bar for good."""
-        self._bar.clear()  # tqdm itself would leave a bar that was drawn before the delay
-        self._bar.close()
+    def _write(self, text: str) -> None:
+        self._stream.write(f"\r{text}")
+        self._stream.flush()
 
 
-class PlainLines:
+def _width_of(stream: TextIO) -> int:
+    """Return the columns of a terminal, which change when a window is resized."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
+    except (OSError, ValueError):
+        return _USUAL_WIDTH
+
+
+def _blocks(stream: TextIO, share: float, columns: int) -> str:
+    """Draw a bar of so many columns; of ASCII characters where a terminal has no others."""
+    from tqdm import tqdm
+
+    is_ascii = "utf" not in (stream.encoding or "").lower()
+    form = f"{{bar:{columns}}}"
+    return str(tqdm.format_meter(share, 1.0, 0.0, bar_format=form, ascii=is_ascii or None))
+
+
+class Heartbeat:
     """A line every half minute, so that a log shows that the run is alive."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        activity: Activity,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.every = min(_LOOK, HEARTBEAT)
         self._write = write
-        self._next = time.monotonic() + PLAIN_EVERY
+        self._activity = activity
+        self._clock = clock
+        self._estimator = Estimator(clock)
+        self._next = clock() + HEARTBEAT
 
     def show(self, progress: Progress) -> None:
         """Write a line if it is time to."""
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + PLAIN_EVERY
-        self._write(f"So far: {size(progress.bytes)}, {_counts(progress)}")
+        estimate = self._estimator.look(progress)
+        if self._clock() >= self._next:
+            self._next = self._clock() + HEARTBEAT
+            self._write(progress_words.heartbeat(self._activity, progress, estimate))
 
     def hide(self) -> None:
         """Do nothing: lines do not disturb each other."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to remove."""
-
-
-def _counts(progress: Progress) -> str:
-    done = plural(progress.items, "file")
-    return f"{done}, {progress.failed:,} failed" if progress.failed else done

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, TypeVar
 
 import click
 
 from dcmweb.cli.command import OptionAlone
-from dcmweb.cli.lists import STDIN
+from dcmweb.cli.left_over import way_on
 from dcmweb.cli.options import Invocation
+from dcmweb.cli.own_files import beside, check_apart, created, is_stream
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.transfer.outcomes import Outcome
+from dcmweb.transfer.outcomes import Event, Outcome
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -22,6 +22,12 @@ _MANIFEST = click.option(
     "--manifest",
     metavar="FILE",
     help="Record the outcome of each item in FILE, and skip items that FILE records as done.",
+)
+_REPORT = click.option(
+    "--report",
+    metavar="FILE",
+    help="Write an HTML page about the run to FILE when it is over, or about all runs of the "
+    "manifest.",
 )
 _DRY_RUN = click.option(
     "--dry-run",
@@ -53,7 +59,7 @@ Record = Callable[[Outcome], None]
 
 def record_options(function: _Function) -> _Function:
     """Add the options of commands that keep records."""
-    return _MANIFEST(_DRY_RUN(event_options(function)))
+    return _MANIFEST(_REPORT(_DRY_RUN(event_options(function))))
 
 
 def shard_option(function: _Function) -> _Function:
@@ -70,17 +76,35 @@ def event_options(function: _Function) -> _Function:
 
 @contextmanager
 def keeping(
-    invocation: Invocation, options: dict[str, Any], reads: Iterable[str | None] = ()
+    invocation: Invocation,
+    options: dict[str, Any],
+    reads: Iterable[str | None] = (),
+    destination: str = "",
 ) -> Iterator[list[Record]]:
     """Open the records that the options ask for beside the manifest, for the time of a block.
 
     `reads` are the files that the command reads, which no record may take the place of.
     """
     writers: list[Record] = []
-    failed_to, manifest = options["failed_to"], options.get("manifest")
-    _check_apart(manifest, "--manifest", reads)
-    _check_apart(failed_to, "--failed-to", [manifest, *reads])
+    invocation.console.way_on = way_on(options)
+    reads = list(reads)
+    failed_to, manifest, report = (
+        options["failed_to"],
+        options.get("manifest"),
+        options.get("report"),
+    )
+    check_apart(manifest, "--manifest", reads)
+    check_apart(failed_to, "--failed-to", [manifest, *reads])
+    check_apart(report, "--report", [manifest, failed_to, *reads])
     with ExitStack() as stack:
+        if report:
+            from dcmweb.cli.run_report import reporting
+
+            header = _header(invocation, destination)
+            recorded = None if options.get("dry_run") else manifest
+            writers.append(
+                stack.enter_context(reporting(report, header, recorded, invocation.console))
+            )
         if failed_to and not options.get("dry_run"):
             end = b"\0" if options["null"] else b"\n"
             writers.append(stack.enter_context(_failures_to(failed_to, end)))
@@ -90,58 +114,39 @@ def keeping(
         yield writers
 
 
+def _header(invocation: Invocation, destination: str) -> Event:
+    """Say what a run is of, as a manifest does."""
+    from dcmweb.http.redaction import without_query
+
+    command = click.get_current_context().info_name
+    header: Event = {"base_url": without_query(invocation.base_url), "command": command}
+    return header | ({"destination": destination} if destination else {})
+
+
 def _print_event(invocation: Invocation, outcome: Outcome) -> None:
     from dcmweb.transfer.outcomes import as_event
 
-    invocation.console.data(json.dumps(as_event(outcome)))
-
-
-def _check_apart(path: str | None, option: str, others: Iterable[str | None]) -> None:
-    """Raise UsageError if a file that is written is one that is read, or written as well."""
-    for other in others:
-        if path and other and other != STDIN and _is_same(path, other):
-            raise UsageError(
-                f"{option} {path} is a file that this command uses already", "choose another file"
-            )
-
-
-def _is_same(one: str, other: str) -> bool:
-    with suppress(OSError, ValueError):
-        return os.path.samefile(one, other)
-    return os.path.realpath(one) == os.path.realpath(other)
+    invocation.console.event(as_event(outcome))
 
 
 @contextmanager
 def _failures_to(path: str, end: bytes) -> Iterator[Record]:
     """Write a list of what failed beside its place, and put it there when the run is over."""
-    import secrets
+    from dcmweb.local.partial_files import writing_into
 
-    from dcmweb.local.partial_files import PARTIAL_PREFIX, PARTIAL_SUFFIX, writing_into
-
-    if os.path.lexists(path) and not os.path.isfile(path):  # a pipe, a terminal; a folder fails
-        with _created(path) as file:
+    if is_stream(path):
+        with created(path) as file:
             yield _writer(file, path, end)
         return
     _check_is_list(path, end)
-    folder, name = os.path.split(os.path.realpath(path))
-    unique = f"{PARTIAL_PREFIX}{name[:40]}-{secrets.token_hex(4)}{PARTIAL_SUFFIX}"
-    partial = os.path.join(folder, unique)
+    partial = beside(path)
     try:
-        with _created(partial, path) as file:
+        with created(partial, path) as file:
             yield _writer(file, path, end)
     finally:
         with writing_into(path):
             if os.path.exists(partial):
                 os.replace(partial, os.path.realpath(path))
-
-
-def _created(path: str, named: str = "") -> BinaryIO:
-    try:
-        return open(path, "wb")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        named = named or path
-        raise LocalError(f"{named} cannot be opened: {reason}", path=named) from error
 
 
 def _writer(file: BinaryIO, path: str, end: bytes) -> Record:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import Record, keeping, record_options, shard_option
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
 from dcmweb.cli.targets import read_targets, target_options
-from dcmweb.cli.text import plural
+from dcmweb.cli.text import plural, some_of
 from dcmweb.dicom import json_model
 from dcmweb.dicom.resources import Representation, Target, parse_target
 from dcmweb.dicom.tags import NUMBER_OF_STUDY_RELATED_INSTANCES
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from dcmweb.library.client import Client
 
 STDOUT = "-"
+_RETRIEVING = Activity("Retrieving", "file")
+_LISTING = Activity("Listing studies", "study", moves_bytes=False)
 
 
 @click.command(cls=Command)
@@ -92,6 +95,9 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
         return print_item(invocation, targets, options, save)
     folder = output or "./"
     if not options["dry_run"]:
+        what = some_of([*texts, *([f"what is listed in {source}"] if source else [])])
+        start = f"Retrieving {what or 'the whole store'} from {client.base_url}"
+        invocation.console.start(start)
         invocation.console.note(f"Saving files into {folder}")
         if not (named or listed):
             _announce_whole_store(invocation, client)
@@ -105,9 +111,11 @@ def _announce_whole_store(invocation: Invocation, client: Client) -> None:
     tag = NUMBER_OF_STUDY_RELATED_INSTANCES
     studies, instances = 0, 0
     try:
-        for row in client.search("studies", fields=[tag]):
-            studies += 1
-            instances += json_model.number(row, tag) or 0
+        found = client.search("studies", fields=[tag])
+        with invocation.console.watching(lambda: found.progress, _LISTING):
+            for row in found:
+                studies += 1
+                instances += json_model.number(row, tag) or 0
     except Interrupted:
         raise
     except DcmwebError:
@@ -158,7 +166,9 @@ def _save(
             dry_run=options["dry_run"],
             on_error=OnError.RAISE if is_one else OnError.OUTCOME,
         )
-        return invocation.console.follow(run, describe=_describe, records=(*records, *writers))
+        return invocation.console.follow(
+            run, _RETRIEVING, describe=_describe, records=(*records, *writers)
+        )
 
 
 def _describe(outcome: Outcome) -> str:

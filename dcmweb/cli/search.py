@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcmweb.cli import formats
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Invocation, with_client
@@ -21,6 +23,9 @@ from dcmweb.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from dcmweb.library.client import Client
     from dcmweb.library.runs import SearchRows
+
+
+_SEARCHING = Activity("Searching", "result", moves_bytes=False)
 
 
 @click.command(cls=Command)
@@ -89,19 +94,28 @@ def search(invocation: Invocation, client: Client, words: tuple[str, ...], **opt
         check=not options["unchecked"],
     )
     if options["count"]:
-        invocation.console.data(str(sum(1 for _ in found)))
+        with invocation.console.watching(lambda: found.progress, _SEARCHING):
+            count = sum(1 for _ in found)
+        invocation.console.data(str(count))
         _explain_nothing(invocation, found, path, pairs, options["form"])
         return ExitCode.OK
     # What is not too much is held, so that there is all or nothing on stdout.
     is_bounded = not (options["every"] or options["rows"])
-    rows: Iterable[Dataset] = list(found) if is_bounded else found
     if options["form"] == formats.TABLE and invocation.console.has_terminal_for_data:
+        from dcmweb.cli.terminal_table import MEASURED
+
+        with invocation.console.watching(lambda: found.progress, _SEARCHING):
+            # A pager has the terminal to itself, so progress is shown before it begins.
+            first = list(found if is_bounded else islice(found, MEASURED))
+        rows: Iterable[Dataset] = chain(first, found)
         _show_table(invocation, rows, fields, may_leave_out=has_default_fields)
         code: int = ExitCode.OK
     else:
-        code = _print(
-            invocation, found, rows, options["form"], fields, keywords=options["keywords"]
-        )
+        with invocation.console.watching(lambda: found.progress, _SEARCHING):
+            rows = list(found) if is_bounded else found
+            code = _print(
+                invocation, found, rows, options["form"], fields, keywords=options["keywords"]
+            )
     _explain_nothing(invocation, found, path, pairs, options["form"])
     if found.has_more:
         invocation.console.line(

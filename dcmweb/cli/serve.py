@@ -7,17 +7,22 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import click
 
+from dcmweb.cli import table_options
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation
 from dcmweb.errors import AuthError, UsageError
 from dcmweb.local.windows import IS_WINDOWS
+from dcmweb.transfer.meter import Phase
 from dcmweb.transfer.stop import Stop
+from dcmweb.transfer.summary import Progress
 
+_INDEXING = Activity("Indexing", "file", moves_bytes=False)
 _BETWEEN_LOOKS = 0.1  # seconds
 _GRACE = 10  # seconds for which a command may go on after a signal
 
@@ -79,6 +84,7 @@ class ServeCommand(Command):
     is_flag=True,
     help="Refuse in the Google dialect what Google refuses.",
 )
+@table_options.named("log-file")
 @click.option("-v", "--verbose", is_flag=True, help="Log every request to stderr.")
 @click.pass_context
 def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
@@ -93,6 +99,10 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
     serve ./images --port 0 -- sh -c 'dcmweb "$DCMWEB_URL" search studies'
     """
     invocation: Invocation = ctx.obj
+    if options["log_file"]:
+        from dcmweb.cli.run_log import start_log
+
+        start_log(ctx, options["log_file"], level="INFO" if options["verbose"] else "")
     server = archive_module("server")
     access = archive_module("access").Access(
         *_user(options["user"]),
@@ -107,7 +117,11 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
         logs_requests=options["verbose"],
     )
     command: Sequence[str] = ctx.meta["command"]
-    with server.serving(folder, how, access, invocation.console.line) as urls:
+    console, indexing = invocation.console, _Indexing()
+    with ExitStack() as stack:
+        with console.watching(lambda: indexing.progress, _INDEXING):
+            serving = server.serving(folder, how, access, console.line, indexing.note)
+            urls = stack.enter_context(serving)
         invocation.stop.is_watched = True  # from here on, signals are looked for by this thread
         if command:
             invocation.console.line(f"The base URL is {urls.standard}")
@@ -128,6 +142,18 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
         while invocation.stop.cause is None:
             time.sleep(_BETWEEN_LOOKS)
         return invocation.stop.cause.exit_code
+
+
+class _Indexing:
+    """How many files have been indexed."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(counts={})
+
+    def note(self, done: int, expected: int | None) -> None:
+        """Take note of files that were indexed, of so many."""
+        phase = Phase("", "", done, expected)
+        self.progress = Progress(counts={}, phase=phase, is_counting=expected is None)
 
 
 def _exit_code_of(command: Sequence[str], environment: dict[str, str], stop: Stop) -> int:

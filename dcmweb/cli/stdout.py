@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dcmweb.cli import formats
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.records import Record
 from dcmweb.counted import plural
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Options of use only where files are written, and only where pictures are.
 _OF_FILES = ("as_json", "manifest", "failed_to", "dry_run", "skip_existing", "layout")
 _OF_PICTURES = ("viewport", "window", "quality")
+
+_RETRIEVING = Activity("Retrieving metadata", "instance", moves_bytes=False)
 
 Targets = Sequence[Target] | Iterator[Target | str]
 Save = Callable[[str, Record], Summary]
@@ -87,7 +90,8 @@ def print_metadata(
     else:
         found = client.metadata(targets, on_error=rule)
         pieces = formats.as_json(found)
-    invocation.console.stream(pieces)
+    with invocation.console.watching(lambda: found.progress, _RETRIEVING):
+        invocation.console.stream(pieces)
     return ExitCode.SOME_FAILED if found.failures else ExitCode.OK
 
 

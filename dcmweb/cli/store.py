@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcmweb.cli import table_options
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
-from dcmweb.cli.lists import STDIN, listed_paths, read_some
+from dcmweb.cli.lists import STDIN, PathList, is_stream, listed_paths, read_some
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.progress import Census, Share
 from dcmweb.cli.records import keeping, record_options, shard_option
-from dcmweb.cli.text import plural
+from dcmweb.cli.text import plural, some_of
 from dcmweb.errors import UsageError
-from dcmweb.local.archive_names import is_archive_name
-from dcmweb.local.masks import find, find_listed, size_of
 from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
@@ -29,6 +25,7 @@ if TYPE_CHECKING:
     from dcmweb.transfer.stop import Stop
 
 
+_STORING = Activity("Storing", "file")
 # Of the Cloud Healthcare API: each is cheaper to keep, and dearer to read, than the one before.
 STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 
@@ -105,8 +102,8 @@ def store(
             orthanc_api=options["orthanc_api"] or "",
             manifest=options["manifest"] or "",
         )
-        share = _estimating(invocation, masks, files_from, options)
-        summary = invocation.console.follow(run, describe=_describe, records=records, **share)
+        invocation.console.start(_start(client.base_url, masks, files_from, options))
+        summary = invocation.console.follow(run, _STORING, describe=_describe, records=records)
     if summary.items and summary.counts.get(Status.SKIPPED) == summary.items:
         files = plural(summary.items, "file")
         invocation.console.line(f"Please note: nothing was stored, since none of {files} is DICOM")
@@ -118,7 +115,20 @@ def _listed(
 ) -> Iterable[str]:
     if not files_from:
         return ()
-    return listed_paths(files_from, invocation.stop, null=options["null"])
+    can_be_read_again = files_from != STDIN and not is_stream(files_from)
+    read = PathList if can_be_read_again else listed_paths
+    return read(files_from, invocation.stop, null=options["null"])
+
+
+def _start(
+    base_url: str, masks: tuple[str, ...], files_from: str | None, options: dict[str, Any]
+) -> str:
+    """Say what is to be done."""
+    named = [*masks, *([f"the files listed in {files_from}"] if files_from else [])]
+    what = some_of(named) or "instances made of metadata"
+    then = ", then verifying" if options["verify"] else ""
+    dry = " (dry run)" if options["dry_run"] else ""
+    return f"Storing {what} to {base_url}{then}{dry}"
 
 
 def _read(path: str, stop: Stop) -> Metadata | str:
@@ -128,18 +138,6 @@ def _read(path: str, stop: Stop) -> Metadata | str:
     if path != STDIN:
         return path
     return Metadata("stdin", b"".join(iter(partial(read_some, sys.stdin.buffer, stop), b"")))
-
-
-def _estimating(
-    invocation: Invocation, masks: tuple[str, ...], files_from: str | None, options: dict[str, Any]
-) -> dict[str, Share]:
-    """Where progress is shown, find out how much there is; what can be read once only is not."""
-    is_read_once = files_from and not os.path.isfile(files_from)
-    is_unclear = is_read_once or options["shard"] or any(map(is_archive_name, masks))
-    if not invocation.console.shows_bar or is_unclear:
-        return {}
-    found = chain(find(masks), find_listed(_listed(invocation, files_from, options)))
-    return {"share": Census(size_of(one.path) for one in found).share}
 
 
 def _describe(outcome: Outcome) -> str:

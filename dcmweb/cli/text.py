@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 from dcmweb import counted
 
@@ -48,6 +49,13 @@ def size(count: float) -> str:
             break
         count /= 1024
     return f"{count:.0f}{suffix}" if suffix == "B" else f"{count:.1f}{suffix}"
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """Write names, of many only the first ones: a, b, c and 4 others."""
+    others = len(names) - most
+    more = f" and {plural(others, 'other')}" if others > 0 else ""
+    return ", ".join(names[:most]) + more
 
 
 def duration(seconds: float) -> str:

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import event_options, keeping
+from dcmweb.cli.text import some_of
 from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome
 
 if TYPE_CHECKING:
     from dcmweb.library.client import Client
+
+
+_WAITING = Activity("Waiting", "operation", moves_bytes=False)
 
 
 @click.command(cls=Command)
@@ -48,14 +53,12 @@ def wait(
         raise UsageError("there is nothing to wait for", "name an operation")
     listed = listed_paths(source, invocation.stop, null=options["null"]) if source else ()
     is_one = len(operations) == 1 and not source
+    names = chain(named, listed) if source else named
     with keeping(invocation, options, [listed_in]) as records:
-        summary = invocation.console.follow(
-            client.wait(
-                chain(named, listed), on_error=OnError.RAISE if is_one else OnError.OUTCOME
-            ),
-            describe=_describe,
-            records=records,
-        )
+        run = client.wait(names, on_error=OnError.RAISE if is_one else OnError.OUTCOME)
+        what = some_of([*named, *([f"the operations in {source}"] if source else [])])
+        invocation.console.start(f"Waiting for {what}")
+        summary = invocation.console.follow(run, _WAITING, describe=_describe, records=records)
     if not summary.items:
         raise NothingMatched("the list has no operations in it")
     return summary.exit_code

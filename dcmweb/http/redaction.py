@@ -41,6 +41,11 @@ _MOST_SENT = 64  # Authorization fields that are remembered: one for each worker
 _E = TypeVar("_E", bound=DcmwebError)
 
 
+def is_harmless(key: str) -> bool:
+    """Return True if the value of a parameter says nothing about a patient."""
+    return bool(_HARMLESS.fullmatch(key))
+
+
 def without_query(url: str) -> str:
     """Return a URL without its query and fragment, and without a user name and password."""
     if "://" not in url:

@@ -54,6 +54,9 @@ class Exchanges(Protocol):
     def is_cut(self) -> bool:
         """Whether the exchanges have been ended."""
 
+    def note_data(self) -> None:
+        """Take note that something has come."""
+
     @property
     def largest_read(self) -> int | None:
         """The most bytes to read at a time; None if the rate is not limited."""
@@ -204,6 +207,7 @@ class Response:
             # The last two: what reading from a connection cut by another thread can raise.
             raise self._exchanges.translate(error, str(self.request.url)) from error
         self._received += len(data)
+        self._exchanges.note_data()
         return data
 
     def parts(self) -> Iterator[Part]:

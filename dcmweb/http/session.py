@@ -49,16 +49,19 @@ class Session:
         on_warning: Callable[[str], None] = lambda _: None,
         on_note: Callable[[str], None] = lambda _: None,
         sleep: Sleep = time.sleep,
+        on_data: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a session; `on_warning` is called with the text of each Warning header field.
 
         `on_note` is called with what a user should know of the credentials. `sleep` is how it
-        waits where a rate is limited, until the run is stopped.
+        waits where a rate is limited, until the run is stopped. `on_data` is called whenever
+        something of an answer has come.
         """
         self._transport = transport
         self._on_warning = on_warning
         self._on_note = on_note
         self._sleep = sleep
+        self.note_data = on_data
         self._settings = transport.settings
         self._connections = Connections()
         self.redaction: Redaction = transport.redaction
@@ -240,6 +243,7 @@ class Session:
                 f"{without_query(url)} redirects to what is not an address: "
                 f"{without_values(self.redaction.hide(str(error), url))}"
             ) from error
+        self.note_data()
         seconds = time.monotonic() - began
         exchange_log.log_answer(method, url, len(body or ()), answer.status_code, seconds)
         exchange_log.log_headers("<", answer.headers, url, self.redaction)

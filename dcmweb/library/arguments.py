@@ -77,6 +77,11 @@ def read_listed(listed: Iterable[AnyPath]) -> Iterator[str]:
     return map(_path, _each(listed, (str, bytes, os.PathLike), "a path of a file"))
 
 
+def read_listed_again(listed: Iterable[AnyPath]) -> Iterator[str] | None:
+    """Read the paths of a list once more; None if they can be read once only."""
+    return None if isinstance(listed, Iterator) else read_listed(listed)
+
+
 def read_targets(paths: Targets, roots: Sequence[str]) -> Iterable[Target | str]:
     """Read paths of a server now if they are at hand; those of an iterator, one by one later.
 

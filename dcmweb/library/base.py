@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from dcmweb.errors import DcmwebError, UsageError
+from dcmweb.library.ahead import Ahead
 from dcmweb.library.arguments import AnyPath, read_path
 from dcmweb.library.runs import Account, OnProgress, OpenManifest, Run, Transfer
 from dcmweb.settings import Settings
@@ -41,13 +42,16 @@ class ClientBase:
         on_note: Callable[[str], None] | None = None,
         on_progress: OnProgress | None = None,
         stop: Stop | None = None,
+        run_id: str = "",
     ) -> _Self:
         """Make a client of settings, which another process may have handed over.
 
-        A signal that `stop` is told of ends all runs of the client.
+        A signal that `stop` is told of ends all runs of the client. `run_id` is in what its runs
+        write to manifests; without it, each run has an id of its own.
         """
         client = cls.__new__(cls)
         client._set_up(settings, on_note, on_progress, stop)
+        client._run_id = run_id
         return client
 
     @classmethod
@@ -77,6 +81,7 @@ class ClientBase:
         self._on_note = on_note or log.info
         self._on_progress = on_progress
         self._stop = stop
+        self._run_id = ""
         from dcmweb.http.transport import Transport
 
         self._transport = Transport(settings)
@@ -124,8 +129,11 @@ class ClientBase:
         begin: Callable[[RunContext, IsDone], Outcomes],
         purpose: Status,
         manifest: OpenManifest | None = None,
+        count: Callable[[RunContext], Iterator[tuple[int, int | None] | None]] | None = None,
     ) -> Transfer:
-        account = Account(purpose, self._on_progress)
+        """Make a run; `count` finds out beside it how much there is to do."""
+        ahead = Ahead(lambda stop: count(self._beside(stop))) if count else None
+        account = Account(purpose, self._on_progress, ahead)
         context = self._context(account.report)
         follow = partial(account.follow, context.engine, partial(begin, context), manifest)
         return self._begun_later(Transfer(name, follow, account), context)
@@ -137,6 +145,12 @@ class ClientBase:
         if self._is_closed:
             raise UsageError("the client is closed", "make another one")
         return RunContext(self._transport, stop=self._stop, notify=self._on_note, tick=tick)
+
+    def _beside(self, stop: Stop) -> RunContext:
+        """Make the context of what is asked beside a run, which ends with the run."""
+        context = self._context()
+        stop.on_set(context.stop.set)
+        return context
 
     def _begun_later(self, run: _R, context: RunContext) -> _R:
         """Remember a run until it is begun, or closed on purpose."""
@@ -156,7 +170,7 @@ class ClientBase:
 
         # Files keep their name in the manifest wherever a run is started.
         name = record_name if command == "store" else str
-        bound = {"shard": shard, "destination": destination}
+        bound = {"shard": shard, "destination": destination, "run_id": self._run_id}
         return partial(Manifest, file, self.base_url, command, name, writes=writes, **bound)
 
 

@@ -160,7 +160,7 @@ class Client(StoreCalls, CopyCalls):
             fields=[".".join(one.tag for one in attributes(name)) for name in names],
         )
         begin = partial(noting_ignored_keys, search, pairs, context.notify)
-        return self._begun_later(SearchRows(search, begin), context)
+        return self._begun_later(SearchRows(search, begin, context.engine.meter, rows), context)
 
     def retrieve(
         self,
@@ -187,6 +187,7 @@ class Client(StoreCalls, CopyCalls):
         All other arguments but `manifest` are those of `RetrieveOptions`. Outcomes are recorded in
         the file `manifest`; what it says is done, and still has its file, is not done again.
         """
+        from dcmweb.transactions.retrieve.count_ahead import count_instances
         from dcmweb.transactions.retrieve.options import RetrieveOptions
         from dcmweb.transactions.retrieve.output import Destination
         from dcmweb.transactions.retrieve.run import retrieve
@@ -215,6 +216,7 @@ class Client(StoreCalls, CopyCalls):
             begin,
             Status.PLANNED if dry_run else Status.RETRIEVED,
             self._manifest("retrieve", manifest, writes=not dry_run, shard=shard),
+            lambda context: count_instances(context, targets, how.wanted, shard),
         )
 
     def metadata(self, paths: Targets, *, on_error: WhatOnError = OnError.RAISE) -> Rows[Dataset]:
@@ -346,4 +348,4 @@ class Client(StoreCalls, CopyCalls):
         failures: list[Outcome] = []
         context = self._context()
         begin = partial(metadata_of_all, context, targets, get, on_error=rule, failures=failures)
-        return self._begun_later(Rows(name, begin, failures), context)
+        return self._begun_later(Rows(name, begin, failures, context.engine.meter), context)

@@ -52,6 +52,7 @@ class CopyCalls(ClientBase):
         from dcmweb.library.other_side import connected
         from dcmweb.transactions.copy.options import CopyOptions
         from dcmweb.transactions.copy.run import check_target, copy
+        from dcmweb.transactions.retrieve.count_ahead import count_instances
         from dcmweb.transactions.store.options import IfExists
 
         options = CopyOptions(
@@ -85,4 +86,5 @@ class CopyCalls(ClientBase):
             self._manifest(
                 "copy", manifest, writes=not dry_run, shard=shard, destination=other.base_url
             ),
+            lambda context: count_instances(context, targets, options.wanted, shard),
         )

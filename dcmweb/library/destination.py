@@ -14,7 +14,8 @@ from dcmweb.library.profiles import URL, read_profile
 from dcmweb.settings import Settings
 from dcmweb.settings.base_url import PROFILE_MARK
 from dcmweb.settings.credentials import SECRETS, VARIABLES_OF_DESTINATION
-from dcmweb.settings.options import settings_from, to_destination
+from dcmweb.settings.from_options import settings_from
+from dcmweb.settings.options import to_destination
 
 # What both servers share, unless the destination has a profile.
 _SHARED = ("retries", "retry_time", "connect_timeout", "idle_timeout", "operation_time")

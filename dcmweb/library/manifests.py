@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from dcmweb.errors import ExitCode, UsageError
+from dcmweb.library.known_items import STATUSES, KnownItems, Row, as_text, row_of
+from dcmweb.library.run_history import NOT_ENDED, RunHistory, Timeline, Times
 from dcmweb.transfer.manifest import read_events
-from dcmweb.transfer.outcomes import FailureGroup, Status
+from dcmweb.transfer.outcomes import Event, FailureGroup, Status
 from dcmweb.transfer.shard import Shard
 
 EXAMPLES = 3
-_STATUSES = {status.name.lower(): status for status in Status}
-_COMPLETE = "complete"
-# The last line of a manifest counts; what one says was done is done, whatever another says of it.
-_INSERT = (
-    "INSERT INTO known VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-    " status = excluded.status, size = excluded.size, reason = excluded.reason,"
-    " good = excluded.good, file = excluded.file"
-    " WHERE known.file = excluded.file OR NOT known.good"
-)
+_MOST_GROUPS = 20
+_END, _COMPLETE = "end", "complete"
+_MOVED = (Status.STORED, Status.RETRIEVED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,118 +48,132 @@ class ManifestSummary:
         return ExitCode.OK if self.is_good else ExitCode.SOME_FAILED
 
 
+@dataclass
+class Whole:
+    """What belongs together: the manifests of one server and command."""
+
+    base_url: str
+    command: str
+    shards: dict[str, str] = field(default_factory=dict)  # the manifest of each
+    unfinished: dict[str, str] = field(default_factory=dict)
+    history: RunHistory = field(default_factory=RunHistory)
+    timeline: Timeline = field(default_factory=Timeline)
+    key: str = ""  # what it is known by
+
+    def __post_init__(self) -> None:
+        self.key = as_text(f"{self.base_url}\n{self.command}")
+
+
 class Manifests:
     """Manifests that were read; their lines are in a temporary database, not in memory."""
 
-    def __init__(self, paths: Iterable[str]) -> None:
-        """Read manifests. Raises UsageError for what is not one, LocalError if it is unreadable."""
-        self._known = sqlite3.connect("")
-        self._known.execute("PRAGMA journal_mode = OFF")
-        self._known.execute(
-            "CREATE TABLE known (run, item, status, size, reason, good, file,"
-            " PRIMARY KEY (run, item))"
-            " WITHOUT ROWID"
-        )
-        self._shards: dict[tuple[str, str], dict[str, str]] = {}
-        self._unfinished: dict[tuple[str, str], dict[str, str]] = {}
+    def __init__(self, paths: Iterable[str] = (), *, with_history: bool = False) -> None:
+        """Read manifests. Raises UsageError for what is not one, LocalError if it is unreadable.
+
+        `with_history` reads times as well.
+        """
+        self.known = KnownItems()
+        self._wholes: dict[tuple[str, str], Whole] = {}
+        self._times = Times()
+        self._with_history = with_history
         for path in paths:
             self._read(path)
 
     def close(self) -> None:
         """Give the database up."""
-        self._known.close()
+        self.known.close()
 
     def _read(self, path: str) -> None:
         events = read_events(path)
         header = next(events, None)
         if header is None:
             raise UsageError(f"{path} is not a manifest: it is empty", "choose another file")
+        whole = self.begin(header, path)
+
+        def rows() -> Iterator[Row]:
+            for number, event in enumerate(events, start=2):
+                if row := self.row(whole, event, path, number):
+                    yield row
+
+        self.known.add(rows())
+        whole.history.end_of_file()
+
+    def begin(self, header: Event, path: str) -> Whole:
+        """Begin a manifest. Raises UsageError if it does not go with those before it."""
         run = str(header.get("base_url")), _command(header)
-        shards = self._shards.setdefault(run, {})
+        whole = self._wholes.setdefault(run, Whole(*run))
         shard = str(header.get("shard") or "")
-        if shard and shards.get(shard, path) != path:
+        if shard and whole.shards.get(shard, path) != path:
             raise UsageError(
-                f"{path} and {shards[shard]} are both of shard {shard}", "leave one of them out"
+                f"{path} and {whole.shards[shard]} are both of shard {shard}",
+                "leave one of them out",
             )
-        shards[shard] = path
-        ended = "it has not ended"
+        whole.shards[shard] = path
+        whole.unfinished[path] = NOT_ENDED
+        return whole
 
-        def rows() -> Iterator[tuple[Any, ...]]:
-            nonlocal ended
-            for event in events:
-                if event.get("type") == "end":
-                    ended = str(event.get("end"))
-                elif str(event.get("type")) in _STATUSES:
-                    ended = "it has not ended"
-                    yield (*_row(run, event), path)
+    def row(self, whole: Whole, event: Event, path: str, line: int) -> Row | None:
+        """Take an event; return the row for its item, if it is about one."""
+        kind = event.get("type")
+        status = STATUSES.get(str(kind))
+        if status is None and kind != _END:
+            return None
+        if self._with_history:
+            self._note_time(whole, event, path, status)
+        if status:
+            whole.unfinished[path] = NOT_ENDED
+            return row_of(whole.key, event, as_text(path), line)
+        if event.get("end") == _COMPLETE:
+            whole.unfinished.pop(path, None)
+        else:
+            whole.unfinished[path] = str(event.get("end"))
+        return None
 
-        with self._known:
-            self._known.executemany(_INSERT, rows())
-        if ended != _COMPLETE:
-            self._unfinished.setdefault(run, {})[path] = ended
+    def _note_time(self, whole: Whole, event: Event, path: str, status: Status | None) -> None:
+        at = self._times.seconds(event.get("time"))
+        whole.history.take(event, path, at, self._times)
+        if status and status.is_good and at is not None:
+            size = event.get("size") if status in _MOVED else 0
+            whole.timeline.add(at, size if isinstance(size, int) else 0)
+
+    @property
+    def wholes(self) -> list[Whole]:
+        """What belongs together, for each server and command."""
+        return list(self._wholes.values())
 
     def summaries(self) -> list[ManifestSummary]:
         """Add up what was read, for each server and command."""
-        return [self._summary(run) for run in self._shards]
+        return [self.summary(whole) for whole in self.wholes]
 
     def failed(self) -> Iterator[str]:
         """Yield the items that failed, or are unknown."""
-        for item, status in self._known.execute("SELECT item, status FROM known ORDER BY item"):
-            if not _STATUSES[status].is_good:
-                yield json.loads(item)
+        return self.known.failed()
 
-    def _summary(self, run: tuple[str, str]) -> ManifestSummary:
-        counts: Counter[Status] = Counter()
-        size = 0
-        query = "SELECT status, count(*), sum(size) FROM known WHERE run = ? GROUP BY status"
-        for status, count, total in self._known.execute(query, [_run(run)]):
-            counts[_STATUSES[status]] = count
-            size += total
+    def summary(self, whole: Whole) -> ManifestSummary:
+        """Add up what belongs together."""
+        totals = list(self.known.totals(whole.key))
         return ManifestSummary(
-            base_url=run[0],
-            command=run[1],
-            counts=dict(counts),
-            bytes=size,
-            missing=tuple(_missing(self._shards[run])),
-            unfinished=self._unfinished.get(run, {}),
-            failures=tuple(self._failures(run)),
+            base_url=whole.base_url,
+            command=whole.command,
+            counts={status: count for status, count, _ in totals},
+            bytes=sum(size for _, _, size in totals),
+            missing=tuple(_missing(whole.shards)),
+            unfinished=whole.unfinished,
+            failures=tuple(self._failures(whole)),
         )
 
-    def _failures(self, run: tuple[str, str]) -> Iterator[FailureGroup]:
-        query = (
-            "SELECT status, reason, count(*) FROM known WHERE run = ? AND NOT good"
-            " GROUP BY status, reason ORDER BY count(*) DESC LIMIT 20"
-        )
-        groups = self._known.execute(query, [_run(run)]).fetchall()
-        for status, reason, count in groups:
-            examples = self._known.execute(
-                "SELECT item FROM known WHERE run = ? AND status = ? AND reason = ? LIMIT ?",
-                [_run(run), status, reason, EXAMPLES],
+    def _failures(self, whole: Whole) -> Iterator[FailureGroup]:
+        for group in self.known.groups(whole.key, _MOST_GROUPS, failed_only=True):
+            examples = [one.item for one in self.known.items(whole.key, group, EXAMPLES)]
+            yield FailureGroup(
+                group.status, group.reason, group.count, examples, outcomes=group.count
             )
-            named = [str(json.loads(item)) for (item,) in examples]
-            yield FailureGroup(_STATUSES[status], reason, count, named, outcomes=count)
 
 
 def _command(header: dict[str, Any]) -> str:
     """Return what a manifest is of, with the server that was copied to."""
     command, destination = str(header.get("command")), header.get("destination")
     return f"{command} to {destination}" if destination else command
-
-
-def _run(run: tuple[str, str]) -> str:
-    return "\n".join(run)
-
-
-def _row(run: tuple[str, str], event: dict[str, Any]) -> tuple[Any, ...]:
-    size = event.get("size")
-    return (
-        _run(run),
-        json.dumps(event.get("item")),
-        str(event["type"]),
-        size if isinstance(size, int) else 0,
-        str(event.get("reason") or ""),
-        _STATUSES[event["type"]].is_good,
-    )
 
 
 def _missing(shards: dict[str, str]) -> Iterator[str]:

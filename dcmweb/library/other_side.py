@@ -140,6 +140,7 @@ def connected(other: Settings, context: RunContext) -> Iterator[RunContext]:
     transport = Transport(other)
     try:
         there = RunContext(transport, stop=context.stop, notify=context.notify)
+        there.engine.meter = context.engine.meter  # the progress is that of one run
         context.stop.on_set(there.stop.set)
         yield there
     finally:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.settings.checks import check_number, check_range, check_seconds, read_size
 from dcmweb.settings.credentials import SECRETS, is_reference
-from dcmweb.settings.options import BY_KEY, Kind, Option, pair_of, settings_from
+from dcmweb.settings.from_options import pair_of, settings_from
+from dcmweb.settings.options import BY_KEY, PATHS, Kind, Option
 from dcmweb.settings.settings import Settings
 from dcmweb.user_text import read_text
 
@@ -167,7 +168,7 @@ def checked(option: Option, value: Any, name: str, folder: str) -> Any:
     text = _text(value, name)
     if option.choices and text not in option.choices:
         raise UsageError(f"{name} is {text!r}", f"it can be {', '.join(option.choices)}")
-    return _path(text, folder) if option.kind is Kind.FILE else text
+    return _path(text, folder) if option.kind in PATHS else text
 
 
 def _path(text: str, folder: str) -> str:

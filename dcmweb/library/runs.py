@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level
 from dcmweb.errors import DcmwebError, Interrupted, UsageError
-from dcmweb.transfer.engine import Engine, Meter
+from dcmweb.library.ahead import Ahead
+from dcmweb.transfer.engine import Engine
+from dcmweb.transfer.meter import Meter
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, Tally, nothing_is_done
 from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
 
@@ -142,6 +144,14 @@ class Transfer(Run[Outcome]):
         """How far the run has come; can be read from any thread."""
         return self._account.progress
 
+    def count_ahead(self) -> None:
+        """Begin to find out how much there is to do: `expected` of the progress says it later.
+
+        Folders are walked through, or the server is asked for counts, while the run goes on. It
+        stays unknown where that would take as long as the run itself, as for compressed archives.
+        """
+        self._account.count_ahead()
+
     @property
     def summary(self) -> Summary:
         """What the run has done so far; its `end` says if it has not come to its end."""
@@ -155,8 +165,14 @@ class Account:
     Python collects objects that know each other.
     """
 
-    def __init__(self, purpose: Status, on_progress: OnProgress | None = None) -> None:
+    def __init__(
+        self,
+        purpose: Status,
+        on_progress: OnProgress | None = None,
+        ahead: Ahead | None = None,
+    ) -> None:
         self._on_progress = on_progress
+        self._ahead = ahead
         self._tally = Tally(purpose)
         self._engine: Engine | None = None
         self._began: float | None = None
@@ -173,6 +189,7 @@ class Account:
         """Run a transaction: count each outcome, write it to the manifest, then yield it."""
         manifest = open_manifest() if open_manifest else None
         self._engine = engine
+        engine.meter.touch()
         self._began = time.monotonic()
         self._end = "stopped early"
         try:
@@ -184,6 +201,7 @@ class Account:
                 stack.callback(_close, outcomes)
                 for outcome in outcomes:
                     self._tally.add(outcome)
+                    engine.meter.touch()
                     if manifest is not None:
                         manifest.record(outcome)
                     yield outcome
@@ -195,6 +213,13 @@ class Account:
             raise
         finally:
             self._seconds = time.monotonic() - self._began
+            if self._ahead is not None:
+                self._ahead.end()
+
+    def count_ahead(self) -> None:
+        """Begin to count what there is to do, if that can be known while the run is going on."""
+        if self._ahead is not None and self._began is not None and self._seconds is None:
+            self._ahead.begin()
 
     def _note_end(
         self,
@@ -221,14 +246,23 @@ class Account:
     def progress(self) -> Progress:
         """How far the run has come."""
         meter = self._engine.meter if self._engine else Meter()
+        ahead = self._ahead
+        expected = meter.expected if meter.expects_all else None
         return Progress(
             counts=dict(self._tally.counts),
             bytes=meter.bytes,
             passed_over=self._tally.passed_over,
-            expected=meter.expected if meter.expects_all else None,
+            expected=ahead.items if expected is None and ahead else expected,
+            expected_bytes=ahead.bytes if ahead else None,
+            done_bytes=self._tally.settled + max(0, meter.under_way),
+            is_counting=expected is None and ahead is not None and ahead.is_counting,
             retries=meter.retries,
             workers=self._workers,
             seconds=self._elapsed,
+            phase=meter.phase,
+            later=meter.later,
+            pause=meter.pauses.next,
+            idle=_idle(meter),
         )
 
     @property
@@ -256,24 +290,69 @@ class Account:
         return time.monotonic() - self._began if self._began is not None else 0.0
 
 
-class Rows(Run[T]):
+class _CountedRows(Run[T]):
+    """A run whose rows are counted as they come."""
+
+    def __init__(
+        self, name: str, begin: Callable[[], Iterator[T]], meter: Meter, most: int | None = None
+    ) -> None:
+        super().__init__(name, partial(_counted, begin, meter))
+        self._meter = meter
+        meter.begin("", "", most)
+        self._made = time.monotonic()
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run has come, as a phase that counts rows; can be read from any thread."""
+        return Progress(
+            counts={},
+            retries=self._meter.retries,
+            seconds=time.monotonic() - self._made,
+            phase=self._meter.phase,
+            pause=self._meter.pauses.next,
+            idle=_idle(self._meter),
+        )
+
+
+def _counted(begin: Callable[[], Iterator[T]], meter: Meter) -> Iterator[T]:
+    meter.touch()
+    for row in begin():
+        meter.advance()
+        yield row
+
+
+def _idle(meter: Meter) -> float:
+    return max(0.0, time.monotonic() - meter.moved_at)
+
+
+class Rows(_CountedRows[T]):
     """A run that yields rows: data sets of the DICOM JSON model (PS3.18 annex F), as dicts.
 
     `failures` are the targets whose error was not raised, each with its outcome.
     """
 
     def __init__(
-        self, name: str, begin: Callable[[], Iterator[T]], failures: list[Outcome]
+        self,
+        name: str,
+        begin: Callable[[], Iterator[T]],
+        failures: list[Outcome],
+        meter: Meter,
     ) -> None:
-        super().__init__(name, begin)
+        super().__init__(name, begin, meter)
         self.failures = failures
 
 
-class SearchRows(Run[Dataset]):
+class SearchRows(_CountedRows[Dataset]):
     """The rows of a search: data sets of the DICOM JSON model (PS3.18 annex F), as dicts."""
 
-    def __init__(self, search: Search, begin: Callable[[], Iterator[Dataset]]) -> None:
-        super().__init__("search()", begin)
+    def __init__(
+        self,
+        search: Search,
+        begin: Callable[[], Iterator[Dataset]],
+        meter: Meter,
+        most: int | None = None,
+    ) -> None:
+        super().__init__("search()", begin, meter, most)
         self._search = search
 
     @property

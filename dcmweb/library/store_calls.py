@@ -12,6 +12,7 @@ from dcmweb.library.arguments import (
     Paths,
     member,
     read_listed,
+    read_listed_again,
     read_metadata,
     read_paths,
 )
@@ -55,6 +56,7 @@ class StoreCalls(ClientBase):
 
         The run raises NothingMatched if no files are found.
         """
+        from dcmweb.transactions.store.count_ahead import count_files
         from dcmweb.transactions.store.options import IfExists, StoreOptions
         from dcmweb.transactions.store.run import store
 
@@ -75,6 +77,7 @@ class StoreCalls(ClientBase):
             lambda context, is_done: store(context, masks, files, is_done, options),
             Status.PLANNED if dry_run else Status.STORED,
             self._manifest("store", manifest, writes=not dry_run, shard=shard),
+            lambda context: count_files(context, masks, read_listed_again(listed), shard),
         )
 
     def store_metadata(

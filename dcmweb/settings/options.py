@@ -7,13 +7,11 @@ profiles and the documentation are made from this table.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from dcmweb.errors import UsageError
-from dcmweb.settings.credentials import VARIABLES, VARIABLES_OF_DESTINATION, AuthScheme, Credentials
+from dcmweb.settings.credentials import VARIABLES, VARIABLES_OF_DESTINATION, AuthScheme
 from dcmweb.settings.servers import NAMES, StowForm
 from dcmweb.settings.settings import ADAPTIVE_WORKERS, MOST_ROWS, MOST_WORKERS, Settings
 
@@ -24,6 +22,7 @@ class Kind(Enum):
     FLAG = "true or false"
     TEXT = "text"
     FILE = "the path of a file"
+    OUTPUT = "the path of a file that is written"
     COUNT = "a whole number"
     SECONDS = "a number of seconds above 0"
     NUMBER = "a number above 0"
@@ -32,12 +31,16 @@ class Kind(Enum):
     PAIRS = "a list of NAME: VALUE"
 
 
+PATHS = (Kind.FILE, Kind.OUTPUT)
+
+
 class Group(Enum):
     """What an option is about; the heading that it is shown under."""
 
     TRANSFER = "Transfer"
     CREDENTIALS = "Credentials"
     CONNECTION = "Connection"
+    LOGGING = "Logging"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,6 +323,14 @@ OPTIONS: tuple[Option, ...] = (
         lowest=0,
         default=Settings.retries,
     ),
+    Option(
+        name="log-file",
+        kind=Kind.OUTPUT,
+        group=Group.LOGGING,
+        metavar="FILE",
+        help="Append what happens to FILE: failures, retries, how far the run is, the summary and "
+        "the exit code; with -v also each item and request.",
+    ),
 )
 
 BY_KEY = {option.key: option for option in OPTIONS}
@@ -349,40 +360,3 @@ DESTINATION_OPTIONS = tuple(
     for option in OPTIONS
     if option.group is Group.CREDENTIALS or option.name in _OF_EACH_SERVER
 )
-_OF_CREDENTIALS = {one.name for one in fields(Credentials)}
-
-
-def settings_from(base_url: str, values: Mapping[str, Any]) -> Settings:
-    """Make settings of values by the keys of options, and of secrets; None is not given.
-
-    Raises UsageError for what cannot be.
-    """
-    settings: dict[str, Any] = {}
-    credentials: dict[str, Any] = {}
-    for key, value in values.items():
-        option = BY_KEY.get(key)
-        name = option.field if option else key
-        if not name or value is None:
-            continue
-        owner = credentials if name in _OF_CREDENTIALS else settings
-        owner[name] = _as_field(option, value)
-    adapts = bool(values.get("parallel")) and not values.get("workers")
-    settings["workers"] = ADAPTIVE_WORKERS if adapts else values.get("workers") or 1
-    return Settings(
-        base_url=base_url, credentials=Credentials(**credentials), adapts=adapts, **settings
-    )
-
-
-def _as_field(option: Option | None, value: Any) -> Any:
-    if option and option.kind is Kind.PAIRS:
-        return tuple(pair_of(option, one) for one in value)
-    return tuple(value) if isinstance(value, (list, tuple)) else value
-
-
-def pair_of(option: Option, text: str) -> tuple[str, str]:
-    """Split the name from the value. Raises UsageError if one of them is missing."""
-    name, separator, value = text.partition(option.separator)
-    if not (name.strip() and separator and value.strip()):
-        form = option.metavar.strip("'")
-        raise UsageError(f"--{option.name} lacks a name or a value", f"write it as {form}")
-    return name.strip(), value.strip()

@@ -45,7 +45,6 @@ class RunContext:
         self._tick = tick
         self._said: set[str] = set()
         self._lock = Lock()
-        self.session = Session(transport, self._on_warning, self.notify_once, self.stop.sleep)
         self.transport = transport
         self.engine = Engine(
             workers=self.settings.workers,
@@ -54,6 +53,7 @@ class RunContext:
             adapts=self.settings.adapts,
             tick=tick,
         )
+        self.session = self._session()
         self.stop.on_set(self.session.cut)
 
     @property
@@ -68,16 +68,27 @@ class RunContext:
         """
         other = copy.copy(self)
         other.stop = Stop()
-        other.session = Session(
-            self.transport, self._on_warning, self.notify_once, other.stop.sleep
-        )
         other.engine = Engine(workers=1, policy=self.engine.policy, stop=other.stop)
         other.engine.meter = self.engine.meter
+        other.session = other._session()
         return other
 
     def another(self) -> RunContext:
         """Make the context of a run within this one, which stops with it and not the other way."""
         return RunContext(self.transport, stop=self.stop, notify=self.notify, tick=self._tick)
+
+    def _session(self) -> Session:
+        return Session(
+            self.transport,
+            self._on_warning,
+            self.notify_once,
+            sleep=self.engine.sleep,
+            on_data=self._touch,
+        )
+
+    def _touch(self) -> None:
+        """Note that something of an answer has come; another run may share the meter by now."""
+        self.engine.meter.touch()
 
     def _on_warning(self, text: str) -> None:
         """Pass on what the server says beside an answer (PS3.18 section 8.3.4.2), each text once.

@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 from dcmweb.errors import DcmwebError, Interrupted, Refused, Stalled
 from dcmweb.transfer.concurrency import ConcurrencyLimit
+from dcmweb.transfer.meter import Meter, reason_to_wait
 from dcmweb.transfer.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -44,32 +45,6 @@ def _is_too_much(error: DcmwebError) -> bool:
 
 def _never(_error: DcmwebError) -> bool:
     return False
-
-
-class Meter:
-    """Counts bytes and retries, to show progress. Workers update it."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self.bytes = 0
-        self.retries = 0
-        self.expected: int | None = 0  # number of items, as far as it is known
-        self.expects_all = False
-
-    def expect(self, items: int | None) -> None:
-        """Add to the number of expected items; None if it is not known."""
-        known = self.expected is not None and items is not None
-        self.expected = (self.expected or 0) + (items or 0) if known else None
-
-    def add(self, size: int) -> None:
-        """Count bytes moved; a negative number when a transfer starts again."""
-        with self._lock:
-            self.bytes += size
-
-    def retry(self) -> None:
-        """Count a retry."""
-        with self._lock:
-            self.retries += 1
 
 
 @dataclass(frozen=True)
@@ -142,7 +117,7 @@ class Engine:
                 self._note(None)
                 return result
             log.info("attempt %d: %s; again in %.1f s", attempt + 1, last.message, delay)
-            self.pause(delay)
+            self.pause(delay, last)
             attempt += 1
 
     def _most(self, error: DcmwebError) -> int:
@@ -150,10 +125,15 @@ class Engine:
         early = error.fatal and not self._ever_answered
         return min(self.policy.retries, EARLY_RETRIES) if early else self.policy.retries
 
-    def pause(self, delay: float) -> None:
-        """Wait before a retry, and count it."""
+    def pause(self, delay: float, error: DcmwebError) -> None:
+        """Wait before a retry, and count it; `error` is what the first attempt ended with."""
         self.meter.retry()
-        self.stop.sleep(delay)
+        self.sleep(delay, reason_to_wait(error))
+
+    def sleep(self, seconds: float, reason: str = "") -> None:
+        """Wait, and let the progress say why. Raises Interrupted at a stop."""
+        with self.meter.pauses.during(seconds, reason):
+            self.stop.sleep(seconds)
 
     def delay(self, attempt: int, error: DcmwebError) -> float | None:
         """Return how long to wait before trying an item again.

@@ -1,18 +1,19 @@
 """The manifest: an append-only record of outcomes, from which a later run continues.
 
 Each line is a JSON object: first a header that binds the file to a server and a command, then an
-event for each item (see `as_event`), and one at the end of each run. If an item has several lines,
-the last one counts.
+event for each item (see `as_event`), and one at the end of each run, each with its time and the id
+of its run. If an item has several lines, the last one counts. Manifests of before there were times
+and ids, in which all numbers are numbers, are read as well.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from datetime import datetime, timezone
 from json.encoder import encode_basestring_ascii as quoted
 from threading import Lock
 from typing import Any, BinaryIO
@@ -21,12 +22,14 @@ from dcmweb.errors import LocalError, UsageError
 from dcmweb.locks import Locking, try_lock
 from dcmweb.temporary import using_temporary_database
 from dcmweb.transfer.manifest_lines import Line, read_line
+from dcmweb.transfer.marks import Marks
 from dcmweb.transfer.outcomes import ANY_SIZE, Event, Outcome, Status, as_event
 
 VERSION = 1
 _HEADER = "manifest"
 _LONGEST_HEADER = 64 * 1024
 _END = "end"
+_NUMBER = re.compile(r"-?[0-9]{1,19}")
 _GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
 
 
@@ -46,15 +49,19 @@ class Manifest:
         shard: str = "",
         destination: str = "",
         writes: bool = True,
+        run_id: str = "",
     ) -> None:
         """Open the file and read it; create it if it does not exist and the run `writes` to it.
 
-        `name` makes names of items independent of the folder in which a run is started.
+        `name` makes names of items independent of the folder in which a run is started. `run_id`
+        is the id of the run; without one, the run gets one here.
         Raises UsageError if it belongs to another server or command, LocalError if it is unusable.
         """
         self._path = path
         self._name = name
         self._writes = writes
+        self._marks = Marks(run_id)
+        self._began = self._marks.now()
         self._binding: Event = {
             "type": _HEADER,
             "version": VERSION,
@@ -165,14 +172,15 @@ class Manifest:
         if not self._writes or outcome.status is Status.DONE_BEFORE:
             return
         with self._writing():
-            _write(self._file, {**as_event(outcome), "item": self._name(outcome.item)})
+            event = {**as_event(outcome), "item": self._name(outcome.item)}
+            _write(self._file, self._marks.on(event))
 
     def end(self, how: str, exit_code: int) -> None:
         """Note how the run ended: "complete", "interrupted" or "stopped early"."""
         if self._writes:
-            time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            event = {"type": _END, "end": how, "exit_code": exit_code, "started": self._began}
             with self._writing():
-                _write(self._file, {"type": _END, "end": how, "exit_code": exit_code, "time": time})
+                _write(self._file, self._marks.on(event))
 
     def close(self) -> None:
         """Sync the file to disk and close it."""
@@ -270,6 +278,8 @@ def _event(line: bytes, number: int, name: str) -> Event:
         event = json.loads(line)
     except (ValueError, RecursionError):
         event = None
+    if isinstance(event, dict):
+        _read_numbers(event)
     if not _is_event(event):
         raise UsageError(f"{name} is not a manifest: see line {number}")
     return event  # type: ignore[no-any-return]
@@ -280,6 +290,14 @@ def _parsed(line: bytes, number: int, name: str) -> Line:
     event = _event(line, number, name)
     item, size, mtime_ns = event.get("item"), event.get("size", 0), event.get("mtime_ns", 0)
     return Line(event.get("type", ""), _key(item), size, mtime_ns)
+
+
+def _read_numbers(event: Event) -> None:
+    """Read the numbers that are written as text, since jq and others would round them."""
+    for name in ("size", "mtime_ns"):
+        value = event.get(name)
+        if isinstance(value, str) and _NUMBER.fullmatch(value):
+            event[name] = int(value)
 
 
 def _is_event(parsed: object) -> bool:

@@ -71,7 +71,8 @@ class Outcome:
     `mtime_ns` is when a file was changed last, `attempts` how many requests it was in.
     `replaces` is the status of an earlier outcome of the item that this one replaces.
     `instances` is how many instances the outcome of a comparison stands for; 0 if that is unknown,
-    or if the item is not a study, series or instance.
+    or if the item is not a study, series or instance. `is_left_over` if nothing happened to the
+    item itself, but the run ended before its turn, or before it was answered for.
     """
 
     status: Status
@@ -86,6 +87,7 @@ class Outcome:
     attempts: int = 0
     replaces: Status | None = None
     instances: int = 0
+    is_left_over: bool = False
 
     @property
     def weight(self) -> int:
@@ -132,19 +134,30 @@ def nothing_is_done(_item: str, _size: int, _mtime_ns: int) -> bool:
 
 Event = dict[str, Any]
 _LAST_FIELDS = ("instances", "place", "reason", "attempts")
+MOST_EXACT = 2**53  # above it, jq before 1.7 and JavaScript round whole numbers
 
 
 def as_event(outcome: Outcome) -> Event:
     """Convert an outcome to an event; unknown values are left out.
 
     `type` is the status; `item` a path on this machine or a resource of the server; `size` is in
-    bytes, `mtime_ns` in nanoseconds; `place` is where the item is now.
+    bytes, `mtime_ns` in nanoseconds; `place` is where the item is now. `mtime_ns` is text, since it
+    is above 2^53 for all but the oldest files, and a size is text if it is above that.
     """
     event: Event = {"type": outcome.status.name.lower(), "item": outcome.item}
     for name in ("size", "mtime_ns", "study", "series", "instance", *_LAST_FIELDS):
         if value := getattr(outcome, name):
             event[name] = value
+    if outcome.mtime_ns:
+        event["mtime_ns"] = str(outcome.mtime_ns)
+    if outcome.size > MOST_EXACT:
+        event["size"] = exact(outcome.size)
     return event
+
+
+def exact(number: int) -> int | str:
+    """Return a number as text if jq or JavaScript would round it."""
+    return number if number <= MOST_EXACT else str(number)
 
 
 MOST_REASONS, EXAMPLES = 50, 3
@@ -168,6 +181,11 @@ class FailureGroup:
             self.examples.append(item)
 
 
+def kind_of(reason: str) -> str:
+    """Return what reasons that differ in numbers alone, such as UIDs, have in common."""
+    return re.sub(r"[0-9][0-9.]*", "0", reason)
+
+
 class Tally:
     """Counts the outcomes of a run; its purpose is the outcome that items should have."""
 
@@ -176,6 +194,7 @@ class Tally:
         self.counts: Counter[Status] = Counter()
         self.bytes = 0
         self.passed_over = 0  # bytes that did not need to be moved
+        self.settled = 0  # bytes of items that have an outcome, whatever it is
         self._problems: dict[tuple[Status, str], FailureGroup] = {}
 
     def add(self, outcome: Outcome) -> None:
@@ -185,6 +204,8 @@ class Tally:
             self.bytes += outcome.size
         if outcome.status in (Status.DONE_BEFORE, Status.SKIPPED):
             self.passed_over += outcome.size
+        if not outcome.replaces:
+            self.settled += outcome.size
         if outcome.replaces:
             self.counts[outcome.replaces] -= 1
             self.bytes -= outcome.size if outcome.replaces in _MOVED else 0
@@ -193,7 +214,7 @@ class Tally:
 
     def _problem(self, status: Status, reason: str) -> FailureGroup:
         """Find the group of a reason; numbers in it, such as UIDs, are ignored."""
-        key = status, re.sub(r"[0-9][0-9.]*", "0", reason)
+        key = status, kind_of(reason)
         if key not in self._problems and len(self._problems) >= MOST_REASONS:
             key, reason = (status, ""), "other reasons"
         return self._problems.setdefault(key, FailureGroup(status, reason))

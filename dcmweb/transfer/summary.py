@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dcmweb.counted import plural
 from dcmweb.errors import ExitCode, ItemsFailed
 from dcmweb.transfer.outcomes import FailureGroup, Status
+
+if TYPE_CHECKING:
+    from dcmweb.transfer.meter import Pause, Phase
 
 NOT_BEGUN = "not begun"  # the end of a run that nobody has begun, or whose records failed before it
 
@@ -34,17 +38,30 @@ class Progress(_Counted):
 
     `counts` are the items so far, by status. `bytes` have been moved, those of items under way
     included; `passed_over` are the bytes of items that did not need to be moved. `expected` is how
-    many items there will be, None while that is not known. `workers` is the highest number of
-    requests at a time so far. Times are in seconds.
+    many items there will be, and `expected_bytes` how large they are, None while that is not known;
+    `is_counting` while it is being found out. `done_bytes` are the bytes of items that have an
+    outcome, whatever it is, and of those under way. `workers` is the highest number of requests at
+    a time so far. Times are in seconds.
+
+    `phase` counts what is not an item, such as instances that are verified after all was stored; it
+    is None while items are done. `later` names the phase that is still to come, "" if none is.
+    `pause` is what requests wait for now, and `idle` how long nothing has moved.
     """
 
     counts: Mapping[Status, int]
     bytes: int = 0
     passed_over: int = 0
     expected: int | None = None
+    expected_bytes: int | None = None
+    done_bytes: int = 0
+    is_counting: bool = False
     retries: int = 0
     workers: int = 1
     seconds: float = 0.0
+    phase: Phase | None = None
+    later: str = ""
+    pause: Pause | None = None
+    idle: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

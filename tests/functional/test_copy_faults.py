@@ -222,7 +222,8 @@ def test_a_busy_server_is_waited_for(dcmweb: Dcmweb, status: int, side: str) -> 
     with serving(old_handler) as old, serving(new_handler) as new:
         result = dcmweb("-m", old.url, "copy", new.url)
     assert (result.code, there.files == source.files) == (0, True)
-    assert ", 2 retries" in result.last
+    # The count of what there is may have met one of the answers, if the run was not over by then.
+    assert ", 2 retries" in result.last or (side == "source" and ", 1 retry" in result.last)
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -77,8 +77,7 @@ def test_several_are_not_deleted_unless_somebody_says_yes(dcmweb: Dcmweb) -> Non
         result = dcmweb(origin.url, "delete", "studies/1.1", "studies/1.2")
     assert result.code == 2
     assert (
-        "2 resources would be deleted, and there is no terminal to ask in; give --yes"
-        in result.last
+        "2 studies would be deleted, and there is no terminal to ask in; give --yes" in result.last
     )
     assert origin.requests == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_a_manifest_tells_what_became_of_each_item(dcmweb: Dcmweb, tmp_path: Pat
     (tmp_path / "in" / "notes.txt").write_text("no image")
     with serving(Archive()) as origin:
         dcmweb(origin.url, "store", "in", "--manifest", "m")
-    header, *items, _end = events((tmp_path / "m").read_text())
+    header, *items, end = events((tmp_path / "m").read_text())
     assert header == {
         "type": "manifest",
         "version": 1,
@@ -67,13 +68,17 @@ def test_a_manifest_tells_what_became_of_each_item(dcmweb: Dcmweb, tmp_path: Pat
         "type": "stored",
         "item": str(paths[0]),
         "size": paths[0].stat().st_size,
-        "mtime_ns": paths[0].stat().st_mtime_ns,
+        "mtime_ns": str(paths[0].stat().st_mtime_ns),
         "study": "1.2.3",
         "series": "1.2.3.4",
         "instance": "1.2.3.4.1",
         "place": f"{origin.url}/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1",
         "attempts": 1,
+        "time": by_name["1.dcm"]["time"],
+        "run": end["run"],
     }
+    assert end["started"] <= by_name["1.dcm"]["time"] <= end["time"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", end["time"])
     assert by_name["notes.txt"]["type"] == "skipped"
     assert len(items) == 3
 

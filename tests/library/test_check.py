@@ -21,10 +21,10 @@ from dcmweb.http.auth import choose
 from dcmweb.http.auth.choice import resolve
 from dcmweb.library.other_side import settings_of_other_server
 from dcmweb.settings import AuthScheme
-from dcmweb.transactions.check import so_far
+from dcmweb.transfer.meter import Phase
 from tests.conftest import make_series, write_files
 from tests.functional.archive import Archive
-from tests.functional.origin import serving
+from tests.functional.origin import Answer, Request, serving
 
 SERIES = [make_series(n, f"1.{n}", f"1.{n}.1") for n in (1, 2, 3)]
 
@@ -105,18 +105,23 @@ def test_a_loop_can_be_broken_off(tmp_path: Path) -> None:
         assert client.check(tmp_path).wait().failed == 6
 
 
-def test_how_far_it_has_come_is_said_before_there_are_outcomes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(so_far, "EVERY", 0.0)
+def test_how_far_it_has_come_is_known_before_there_are_outcomes(tmp_path: Path) -> None:
     write_files(tmp_path, SERIES[0])
-    notes: list[str] = []
-    with (
-        serving(Archive(*SERIES[0])) as origin,
-        Client(origin.url, on_note=notes.append) as client,
-    ):
-        client.check(tmp_path).wait()
-    assert notes[:2] == ["So far: 1 file found", "So far: 1 study listed by the server"]
+    phases: list[Phase | None] = []
+    archive = Archive(*SERIES[0])
+
+    def note(request: Request) -> Answer:
+        phases.append(run.progress.phase)
+        return archive(request)
+
+    with serving(note) as origin, Client(origin.url) as client:
+        run = client.check(tmp_path, thorough=True)
+        run.wait()
+    count = len(SERIES[0])
+    assert run.progress.expected == count
+    assert phases[0] == Phase("listing studies", "study")
+    assert phases[-1] is None
+    assert run.progress.later == ""
 
 
 @pytest.mark.parametrize(

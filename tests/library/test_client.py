@@ -412,7 +412,7 @@ def test_notes_are_told(tmp_path: Path) -> None:
     (path,) = write_files(tmp_path, make_series(1))
     with serving(Archive()) as origin, Client(origin.url, on_note=notes.append) as client:
         client.store(path, verify=True).wait().check()
-    assert notes == ["Verified: the server lists 1 of 1 instances"]
+    assert notes == ["Verified: the server lists 1 of 1 instance"]
 
 
 def test_dry_runs_do_nothing(client: Client, archive: Archive, tmp_path: Path) -> None:

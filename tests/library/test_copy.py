@@ -33,7 +33,7 @@ def test_outcomes_are_what_the_destination_says(tmp_path: Path) -> None:
         assert (one.study, one.series, one.instance) == key
     assert there.files == source.files
     assert again.counts == {Status.DONE_BEFORE: 3}
-    assert planned.counts == {Status.PLANNED: 3}
+    assert planned.counts == {Status.EXISTS: 3}
 
 
 def test_errors_of_a_target_are_raised_if_that_is_wanted() -> None:

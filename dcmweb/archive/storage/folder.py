@@ -44,6 +44,9 @@ _INDEX, _LOCK = "index.sqlite3", "lock"
 _TOGETHER = 1000  # files to a transaction when indexing
 
 Notify = Callable[[str], None]
+# Called with the number of files that were read, and of all to read; while these are looked for,
+# with the number of files that were found, and None.
+OnIndexed = Callable[[int, "int | None"], None]
 
 
 class Kept(Enum):
@@ -66,7 +69,12 @@ class Storage:
     """A folder and its index; raises LocalError if it cannot be used."""
 
     def __init__(
-        self, folder: str, notify: Notify = lambda _line: None, *, index_folder: str = ""
+        self,
+        folder: str,
+        notify: Notify = lambda _line: None,
+        *,
+        index_folder: str = "",
+        on_indexed: OnIndexed = lambda _done, _all: None,
     ) -> None:
         self.folder = os.path.abspath(folder)
         if not os.path.isdir(self.folder):
@@ -88,7 +96,7 @@ class Storage:
         if not self.is_read_only:
             make_folder(self._new_files)
         self.index = Index(os.path.join(self._own, _INDEX))
-        Scan(self, notify).run()
+        Scan(self, notify, on_indexed).run()
         self._finish_deletions()  # of what is in the folder: the index may be a stranger's
 
     def _locked(self) -> io.BufferedWriter:
@@ -249,30 +257,35 @@ class Storage:
 class Scan:
     """Updates the index from the folder; reads only new and changed files."""
 
-    def __init__(self, storage: Storage, notify: Notify) -> None:
+    def __init__(self, storage: Storage, notify: Notify, on_indexed: OnIndexed) -> None:
         self._storage = storage
         self._index = storage.index
         self._notify = notify
-        self._waiting: list[tuple[str, int, int]] = []
-        self._read = self._no_dicom = self._outside = 0
+        self._on_indexed = on_indexed
+        self._no_dicom = self._outside = 0
 
     def run(self) -> None:
         """Visit all files, and remove missing ones from the index."""
         connection = self._index.connection()
         connection.execute("CREATE TEMP TABLE seen (path BLOB PRIMARY KEY) WITHOUT ROWID")
+        connection.execute("CREATE TEMP TABLE waiting (path BLOB, size INTEGER, mtime_ns INTEGER)")
+        waiting = 0
         for path, status in self._files():
-            connection.execute("INSERT INTO seen VALUES (?)", [os.fsencode(path)])
+            name = os.fsencode(path)
+            connection.execute("INSERT INTO seen VALUES (?)", [name])
             known = self._index.file(path)
             if not known or (known.size, known.mtime_ns) != (status.st_size, status.st_mtime_ns):
-                self._waiting.append((path, status.st_size, status.st_mtime_ns))
-            if len(self._waiting) >= _TOGETHER:
-                self._read_waiting()
-        self._read_waiting()
+                row = (name, status.st_size, status.st_mtime_ns)
+                connection.execute("INSERT INTO waiting VALUES (?, ?, ?)", row)
+                waiting += 1
+                self._on_indexed(waiting, None)
+        self._read_waiting(waiting)
         query = "SELECT path FROM files WHERE path NOT IN (SELECT path FROM seen)"
         vanished = [os.fsdecode(path) for (path,) in connection.execute(query).fetchall()]
         with self._index.writing():
             self._index.remove(vanished)
         connection.execute("DROP TABLE seen")
+        connection.execute("DROP TABLE waiting")
         if self._no_dicom:
             self._notify(f"{self._no_dicom} new files are not served: they are not DICOM instances")
         if self._outside:
@@ -280,19 +293,21 @@ class Scan:
         (served,) = connection.execute("SELECT COUNT(*) FROM instances").fetchone()
         self._notify(f"Serving {plural(served, 'instance')} in {self._storage.folder}")
 
-    def _read_waiting(self) -> None:
-        if not self._waiting:
-            return
-        with self._index.writing():
-            for path, size, mtime_ns in self._waiting:
-                self._index.remove([path])
-                note = self._note(path, size, mtime_ns)
-                if note != SERVED:
-                    self._notify(f"{path} is not served: {note}")
-        self._read += len(self._waiting)
-        self._waiting.clear()
-        if self._read % (10 * _TOGETHER) == 0:
-            self._notify(f"{plural(self._read, 'file')} indexed")
+    def _read_waiting(self, count: int) -> None:
+        """Read the files that are new or have changed, some to a transaction."""
+        done, last = 0, 0
+        query = f"SELECT rowid, * FROM waiting WHERE rowid > ? ORDER BY rowid LIMIT {_TOGETHER}"
+        while rows := self._index.connection().execute(query, [last]).fetchall():
+            with self._index.writing():
+                for _, name, size, mtime_ns in rows:
+                    path = os.fsdecode(name)
+                    self._index.remove([path])
+                    note = self._note(path, size, mtime_ns)
+                    if note != SERVED:
+                        self._notify(f"{path} is not served: {note}")
+                    done += 1
+                    self._on_indexed(done, count)
+            last = rows[-1][0]
 
     def _note(self, path: str, size: int, mtime_ns: int) -> str:
         """Read and index a file; returns the reason if it is not served."""

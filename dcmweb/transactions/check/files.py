@@ -11,7 +11,6 @@ from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
 from dcmweb.local.masks import find, size_of, why_nothing
 from dcmweb.sources import Found
 from dcmweb.transactions.check.inventory import Entry, Inventory
-from dcmweb.transactions.check.so_far import SoFar
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transfer.engine import Engine
@@ -35,10 +34,10 @@ class Files:
 
         Several workers read at the same time. Raises NothingMatched if there are no files.
         """
-        yield from context.engine.run(self._jobs(context, inventory))
+        context.engine.meter.begin("reading files", "file", later="comparing")
+        yield from context.engine.run(self._jobs(context.engine, inventory))
 
-    def _jobs(self, context: RunContext, inventory: Inventory) -> Iterator[Job]:
-        engine, so_far = context.engine, SoFar(context.notify, "file", "found")
+    def _jobs(self, engine: Engine, inventory: Inventory) -> Iterator[Job]:
         group: list[Found] = []
         unmatched: list[str] = []
         any_found = False
@@ -47,7 +46,6 @@ class Files:
                 unmatched.append(found.path)
                 continue
             any_found = True
-            so_far.add()
             group.append(found)
             if len(group) == TOGETHER:
                 yield partial(_identify_all, group, engine, inventory)
@@ -68,6 +66,7 @@ def _identify_all(group: list[Found], engine: Engine, inventory: Inventory) -> I
     entries = []
     for found in group:
         engine.stop.check()
+        engine.meter.advance()
         one = _identify(found)
         if isinstance(one, Outcome):
             yield one
@@ -119,10 +118,10 @@ class ManifestFiles:
         read = _READERS[_command(path, next(events, None))]
         entries: list[Entry] = []
         failed = others = 0
-        so_far = SoFar(context.notify, "line", f"read of {path}")
+        context.engine.meter.begin("reading the manifest", "line", later="comparing")
         for event in last_events(events):
             context.stop.check()
-            so_far.add()
+            context.engine.meter.advance()
             one = read(event)
             if isinstance(one, Entry):
                 entries.append(one)

@@ -92,6 +92,7 @@ class _Check:
             self._options.one_way and self._files is not None and self._inventory.number() <= FEW
         )
         if not asks_each:
+            self._engine.meter.begin("listing studies", "study", later="comparing")
             yield from self._engine.run(self._listing_jobs())
             self._report.in_doubt |= {one.side for one in self._servers if one.lacks_some}
             if self._here is not None and not self._inventory.number("here IS NOT NULL"):
@@ -100,6 +101,7 @@ class _Check:
                 )
         self._engine.meter.expect(self._inventory.expected())
         self._engine.meter.expects_all = True
+        self._engine.meter.begin_items()
         if asks_each:
             yield from self._compare_all("1")
         else:

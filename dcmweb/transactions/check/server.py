@@ -14,7 +14,6 @@ from dcmweb.local.folder import LocalFolder
 from dcmweb.local.windows import long_path
 from dcmweb.temporary import temporary_folder
 from dcmweb.transactions.check.inventory import Inventory, Side, Study
-from dcmweb.transactions.check.so_far import SoFar
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_jobs import unusable
 from dcmweb.transactions.retrieve.instance_parts import FolderReceiver
@@ -46,10 +45,9 @@ class Server:
     def list_studies(self, inventory: Inventory) -> Iterator[Outcome]:
         """Take up all studies with their counts; yield a failure for each without a usable UID."""
         rows: list[tuple[str, int | None]] = []
-        so_far = SoFar(self.context.notify, "study", f"listed by {self.name}")
         for study, count in self._lister.studies():
             self.context.stop.check()
-            so_far.add()
+            self.context.engine.meter.advance()
             if study is None:
                 self.lacks_some = True
                 yield unusable(Resource())

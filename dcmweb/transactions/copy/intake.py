@@ -229,7 +229,7 @@ class CopyIntake:
         for instance in [one for batch in self._waiting for one in batch.instances]:
             found = instance.identity.resource
             outcome = Outcome.of(found, Status.FAILED, instance.path, size=instance.size)
-            yield replace(outcome, reason=words)
+            yield replace(outcome, reason=words, is_left_over=True)
 
     def _end(self) -> None:
         """Wait for what is being sent, when nobody wants its outcomes, and forget all bytes."""

@@ -43,8 +43,7 @@ def copy(
 
 
 def _share_workers(context: RunContext, there: RunContext) -> None:
-    """Let both servers slow the workers down, and count what is sent as what is moved."""
-    there.engine.meter = context.engine.meter
+    """Let both servers slow the workers down."""
     there.engine.concurrency = context.engine.concurrency
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -26,6 +26,9 @@ def wait(
     context: RunContext, names: Iterable[str], on_error: OnError = OnError.OUTCOME
 ) -> Outcomes:
     """Wait for operations, each by its name or URL; yield how each ended."""
+    if isinstance(names, Sized):
+        context.engine.meter.expect(len(names))
+        context.engine.meter.expects_all = True
     yield from context.engine.run(
         partial(on_error.apply, context.engine, name, partial(_one, context, name))
         for name in names
@@ -63,7 +66,7 @@ def wait_for(context: RunContext, operation: dict[str, Any]) -> None:
         if time.monotonic() + delay > deadline:
             hint = f"wait for it: dcmweb {context.settings.base_url} wait {name}"
             raise NetworkError(f"operation {name} is still running", hint)
-        context.stop.sleep(delay)
+        context.engine.sleep(delay)
         delay = min(delay * SLOWER, LONGEST_POLL)
         operation = context.engine.attempt(lambda: _poll(context, url))
     check_result(f"operation {name}", operation)

@@ -43,6 +43,9 @@ def delete(
     Resources are skipped if `is_done` says so, and those below another one in the list go with it.
     """
     deleter = _Deleter(context, options)
+    outer = outermost(resources)
+    context.engine.meter.expect(len(outer))
+    context.engine.meter.expects_all = True
     action = deleter.plan if options.dry_run else deleter.delete
     yield from context.engine.run(
         partial(iter, [Outcome(Status.DONE_BEFORE, str(resource))])
@@ -50,7 +53,7 @@ def delete(
         else partial(
             options.on_error.apply, context.engine, str(resource), partial(action, resource)
         )
-        for resource in outermost(resources)
+        for resource in outer
     )
 
 

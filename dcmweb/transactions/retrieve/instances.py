@@ -55,16 +55,18 @@ class InstanceRetriever:
                 for study, count in self._lister.studies():
                     self._engine.meter.expect(count)
                     yield partial(self._one_stream_of_many, study, count)
-                self._engine.meter.expects_all = True
             case Level.STUDIES if spread and self._engine.workers > 1:
                 yield from self._series_jobs(resource)
             case Level.INSTANCES:
+                self._engine.meter.expect(1)
                 yield partial(self._one_named, resource)
             case _:
+                self._engine.meter.expect(None)
                 yield partial(self._many, resource, None)
 
     def plan(self, resource: Resource) -> Iterator[Job]:
         """Make jobs that list what would be retrieved, for a dry run."""
+        self._engine.meter.expect(1 if resource.instance else None)
         if resource.instance:
             yield partial(iter, [self._planned(resource, {})])
         elif resource.study:
@@ -98,8 +100,8 @@ class InstanceRetriever:
         except (Refused, NothingMatched, ProtocolError):
             if any_series:
                 raise
-        self._engine.meter.expects_all = any_series
         if not any_series:
+            self._engine.meter.expect(None)
             yield partial(self._many, study, None)
 
     def _one_stream_of_many(

@@ -53,6 +53,7 @@ class _Retrieval:
     def __init__(
         self, context: RunContext, destination: Destination, options: RetrieveOptions
     ) -> None:
+        self._meter = context.engine.meter
         self._roots = context.settings.roots
         self._wanted = wanted = options.wanted
         self._rendering = rendering = options.rendering
@@ -70,6 +71,7 @@ class _Retrieval:
         """Make the jobs of a target; `spread` makes many small ones for a study."""
         target = parse_named_target(given, *self._roots) if isinstance(given, str) else given
         self._check(target)
+        self._expect_unless_stored(target)
         if self._dry_run:
             yield from self._planned(target)
             return
@@ -85,9 +87,7 @@ class _Retrieval:
                 yield from self._renditions.jobs(target)
             case Representation.STORED if _is_zip(wanted):
                 yield from self._zips.jobs(resource)
-            case Representation.STORED if not resource.frames and (
-                wanted is None or wanted.name == DICOM
-            ):
+            case Representation.STORED if is_stored(target, wanted):
                 yield from self._instances.jobs(resource, spread=spread)
             case _ if is_whole_rendition(wanted) and not resource.frames:
                 yield from self._renditions.jobs_below(resource)
@@ -95,6 +95,11 @@ class _Retrieval:
                 yield from self._frames.jobs(
                     resource, is_rendered=representation is Representation.RENDERED
                 )
+
+    def _expect_unless_stored(self, target: Target) -> None:
+        """Say that it is not known how many files there will be, where no count is that number."""
+        if not is_stored(target, self._wanted):
+            self._meter.expect(None)
 
     def _planned(self, target: Target) -> Iterator[Job]:
         """Make jobs that say what would be retrieved."""
@@ -138,6 +143,12 @@ class _Retrieval:
         )
         if not self._layout.is_default and not (is_placed and not _is_zip(self._wanted)):
             raise UsageError(f"a layout places instances, and {target} is something else")
+
+
+def is_stored(target: Target, wanted: MediaType | None) -> bool:
+    """Return True if what is at and below a target is retrieved as instances, one file for each."""
+    is_plain = target.representation is Representation.STORED and not target.resource.frames
+    return is_plain and (wanted is None or wanted.name == DICOM)
 
 
 def _is_zip(wanted: MediaType | None) -> bool:

@@ -43,6 +43,7 @@ class TargetJobs:
                 yield from self._spread(target)
             else:
                 yield self._guarded(target, partial(self._whole, target))
+        self._engine.meter.expects_all = are_few  # otherwise workers find out, target by target
 
     def _is_ours(self, given: Target | str) -> bool:
         """Return True for what belongs to the part that this run is for; the whole store does."""

@@ -24,7 +24,7 @@ from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.store import failure_reasons, matching
 from dcmweb.transactions.store.dialect import Dialect
 from dcmweb.transactions.store.exchange import StoreExchange
-from dcmweb.transactions.store.failure_reasons import Verdict
+from dcmweb.transactions.store.failure_reasons import NO_ROOM, Verdict
 from dcmweb.transactions.store.ledger import Ledger
 from dcmweb.transactions.store.matching import Matched
 from dcmweb.transactions.store.presence import Presence
@@ -175,7 +175,7 @@ class Delivery:
         delay = self._engine.delay(load.tries, error)
         if delay is None:
             raise error
-        self._engine.pause(delay)
+        self._engine.pause(delay, error)
         one, rest = load.batch[:1], load.batch[1:]
         self._put_first(replace(load, batch=batch, tries=load.tries + 1) for batch in (one, rest))
 
@@ -191,7 +191,7 @@ class Delivery:
         delay = self._engine.delay(0, error)
         again = rule.together is Again.ONCE and not load.repeats and not load.splits
         if again and delay is not None:
-            self._engine.pause(delay)
+            self._engine.pause(delay, error)
             if load.size >= LARGE:
                 load = yield from self._without_found(load, error)
             self._put_first([replace(load, repeats=1)])
@@ -277,7 +277,7 @@ class Delivery:
         busy = []
         for instance, failure in failed:
             verdict, words = failure_reasons.failure(failure.reason, failure.detail)
-            delay = self._engine.delay(load.tries, DcmwebError(""))
+            delay = self._engine.delay(load.tries, NO_ROOM)
             if verdict is Verdict.BUSY and delay is not None:
                 busy.append(instance)
             elif verdict is Verdict.EXISTS:
@@ -286,7 +286,7 @@ class Delivery:
                 said = [words, "" if failure.detail else instance.what_is_wrong()]
                 yield self._ledger.outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
         if busy:
-            self._engine.pause(self._engine.delay(load.tries, DcmwebError("")) or 0.0)
+            self._engine.pause(self._engine.delay(load.tries, NO_ROOM) or 0.0, NO_ROOM)
             self._put_first([replace(load, batch=busy, tries=load.tries + 1)])
 
     def _unnamed(self, load: Load, answer: Answer, matched: Matched) -> Iterator[Outcome]:
@@ -324,7 +324,9 @@ class Delivery:
         said = f"accepted (202): {answer.words}" if answer.words else "accepted (202)"
         load, state = Load(batch), "not listed yet"
         for wait in (0.0,) if self._dialect.waits_are_vain else WAITS:
-            self._context.stop.sleep(wait)
+            self._engine.sleep(
+                wait, "the server has accepted it and not stored it yet" if wait else ""
+            )
             presence = self._inquiry.ask(load.batch)
             load = yield from self._leave_out(load, presence, said)
             if Presence.UNCLEAR in presence.values():

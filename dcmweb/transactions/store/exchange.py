@@ -56,6 +56,8 @@ class StoreExchange:
             for source in counted:
                 source.take_back()
             raise
+        for source in counted:
+            source.arrive()
         self._dialect.note_taken(body_format, len(body))
         return answer
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from dcmweb.errors import DcmwebError
 from dcmweb.settings.servers import says_exists
 
 
@@ -18,6 +19,10 @@ class Verdict(Enum):
     REFUSED = "refused"
     EXISTS = "already there"
     BUSY = "try again"
+
+
+# Stands for the reasons with which a server asks for another try: how long to wait, and why.
+NO_ROOM = DcmwebError("the server is out of resources")
 
 
 @dataclass(frozen=True)

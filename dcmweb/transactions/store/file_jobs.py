@@ -44,7 +44,7 @@ class Files:
         for found in chain(find_files(self.masks), find_listed_files(self.listed)):
             if not found.missing:
                 self.any_found = True
-                if self.shard is None or self.shard.has(_folder(found.path)):
+                if self.shard is None or self.shard.has(folder_of(found.path)):
                     yield found
             elif self.on_error is OnError.RAISE:
                 raise NothingMatched(*why_nothing([found.path]))
@@ -61,7 +61,7 @@ class Files:
         return [Outcome(Status.FAILED, mask, reason=reason) for mask in self.unmatched]
 
 
-def _folder(path: str) -> str:
+def folder_of(path: str) -> str:
     """Return the folder of a file, written in one way: its files belong to the same part."""
     return os.path.dirname(os.path.normpath(path)).replace(os.sep, "/")
 

@@ -32,6 +32,7 @@ class Inquiry:
             policy=RetryPolicy(min(1, context.settings.retries), context.settings.retry_time),
             stop=context.stop,
         )
+        self._context.engine.meter.pauses = context.engine.meter.pauses
         self._stalls = 0
         self.has_stalled = False  # the last time
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
@@ -87,20 +88,23 @@ class Ledger:
         for instance in list(self._waiting.values()):
             if self._requests[instance.path]:
                 words = "interrupted before the server answered"
-                yield self._outcome(instance, Status.UNKNOWN, words)
+                yield self._left_over(instance, Status.UNKNOWN, words)
             else:
-                yield self._outcome(instance, Status.FAILED, "interrupted before it was sent")
+                yield self._left_over(instance, Status.FAILED, "interrupted before it was sent")
 
     def left(self, words: str) -> Iterator[Outcome]:
         """Yield the outcomes of the others when the run stops."""
         for instance in list(self._waiting.values()):
             if instance.path in self._unanswered:
                 reason = f"it was sent, and no answer came: {words}"
-                yield self._outcome(instance, Status.UNKNOWN, reason)
+                yield self._left_over(instance, Status.UNKNOWN, reason)
             elif self._requests[instance.path]:
-                yield self._outcome(instance, Status.FAILED, words)
+                yield self._left_over(instance, Status.FAILED, words)
             else:
-                yield self._outcome(instance, Status.FAILED, f"not sent: {words}")
+                yield self._left_over(instance, Status.FAILED, f"not sent: {words}")
+
+    def _left_over(self, instance: LocalInstance, status: Status, reason: str) -> Outcome:
+        return replace(self._outcome(instance, status, reason), is_left_over=True)
 
     def _outcome(
         self,

@@ -23,7 +23,7 @@ from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.retrieve.instance_parts import FolderReceiver
 from dcmweb.transactions.retrieve.options import RetrieveOptions
 from dcmweb.transactions.retrieve.output import Destination
-from dcmweb.transfer.engine import Meter
+from dcmweb.transfer.meter import Meter
 
 _PIECE = 256 * 1024
 _PREAMBLE = 128  # bytes before "DICM" that mean nothing to DICOM (PS3.10 section 7.1)

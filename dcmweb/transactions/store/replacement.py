@@ -218,10 +218,10 @@ class Replacer:
             if not isinstance(said, NotStored):
                 return attempt
             verdict, _ = failure_reasons.failure(said.reason, said.detail)
-            delay = context.engine.delay(tries, DcmwebError(""))
+            delay = context.engine.delay(tries, failure_reasons.NO_ROOM)
             if verdict is not Verdict.BUSY or delay is None:
                 return attempt
-            context.engine.pause(delay)
+            context.engine.pause(delay, failure_reasons.NO_ROOM)
             tries += 1
 
     def _sent(

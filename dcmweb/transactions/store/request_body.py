@@ -11,7 +11,7 @@ from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.http.media_types import DICOM, DICOM_JSON
 from dcmweb.http.multipart import Body
 from dcmweb.sources import Source
-from dcmweb.transfer.engine import Meter
+from dcmweb.transfer.meter import Meter
 
 Batch = list[LocalInstance]
 
@@ -41,12 +41,17 @@ class Counted:
         """Yield its bytes; errors as of the source."""
         for piece in self.source.pieces():
             self._counted += len(piece)
-            self.meter.add(len(piece))
+            self.meter.send(len(piece))
             yield piece
+
+    def arrive(self) -> None:
+        """Note that there is an answer for what was sent."""
+        self.meter.arrive(self._counted)
+        self._counted = 0
 
     def take_back(self) -> None:
         """Count what was sent as not sent."""
-        self.meter.add(-self._counted)
+        self.meter.send(-self._counted)
         self._counted = 0
 
 

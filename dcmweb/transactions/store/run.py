@@ -96,11 +96,14 @@ def verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outco
     """Yield outcomes, then those of instances that the server does not list after all."""
     from dcmweb.transactions.store.verify import Verification
 
+    meter = context.engine.meter
+    meter.begin_items(later="verifying")
     with closing(Verification(context)) as verification:
         count = missing = 0
         for outcome in outcomes:
             count += verification.note(outcome)
             yield outcome
+        meter.begin("verifying", "instance", verification.noted)
         for outcome in context.engine.run(verification.jobs()):
             is_news = outcome.status is Status.STORED  # which was unknown before
             count, missing = count + is_news, missing + (not is_news)

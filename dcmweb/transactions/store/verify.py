@@ -59,6 +59,7 @@ class Verification:
         self._lister = Lister(context)
         self._lock = Lock()
         self._any_unknown = False
+        self.noted = 0  # instances to look for
         self._said = sqlite3.connect("", check_same_thread=False)
         self._said.execute("PRAGMA journal_mode = OFF")
         self._said.execute(
@@ -70,6 +71,7 @@ class Verification:
         """Take down what the server may have; return True if it is said to have it."""
         if outcome.status not in (*_SAID, Status.UNKNOWN):
             return False
+        self.noted += 1
         self._any_unknown |= outcome.status is Status.UNKNOWN
         row = (outcome.study, outcome.series, outcome.instance)
         item = outcome.item.encode("utf-8", "surrogateescape")
@@ -104,7 +106,9 @@ class Verification:
         for wait in WAITS:
             if problem or not self._any_left(study, series):
                 break
-            self._context.stop.sleep(wait)
+            self._context.engine.sleep(
+                wait, "the server does not list all of it yet" if wait else ""
+            )
             try:
                 yield from self._strike_out(study, series)
             except NothingMatched:
@@ -116,6 +120,7 @@ class Verification:
                 if self._context.engine.gives_up(error):
                     raise
         for row in self._rows(study, series):
+            self._context.engine.meter.advance()
             if row.status is Status.UNKNOWN:
                 continue  # which was said of it before
             if not row.instance:
@@ -176,9 +181,11 @@ class Verification:
                     place = self._context.session.url(str(Resource(study, series, instance)))
                     yield row.outcome(study, series, Status.STORED, "the server lists it", place)
         with self._lock:
-            self._said.executemany(
+            removed = self._said.executemany(
                 "DELETE FROM said WHERE study = ? AND series = ? AND instance = ?", found
             )
+            count = removed.rowcount
+        self._context.engine.meter.advance(max(0, count))
 
     def close(self) -> None:
         """Let go of the database."""

@@ -300,3 +300,19 @@ def test_a_read_only_folder_is_served_with_its_index_in_the_cache(
     assert sorted(path.name for path in read_only.rglob("*")) == before
     with opened(read_only) as storage:
         assert len(list(storage.index.entries(Resource()))) == 1
+
+
+def test_how_far_it_has_come_is_told_while_new_files_are_indexed(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        (tmp_path / f"{number}.dcm").write_bytes(make_instance(instance=f"1.2.3.4.{number}"))
+    told: list[tuple[int, int | None]] = []
+
+    def note(done: int, expected: int | None) -> None:
+        told.append((done, expected))
+
+    Storage(str(tmp_path), on_indexed=note).close()
+    assert told == [(1, None), (2, None), (3, None), (1, 3), (2, 3), (3, 3)]
+    (tmp_path / "4.dcm").write_bytes(make_instance(instance="1.2.3.4.4"))
+    told.clear()
+    Storage(str(tmp_path), on_indexed=note).close()
+    assert told == [(1, None), (1, 1)]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
 
+from dcmweb.cli.activity import Activity
 from dcmweb.cli.console import Console
+from dcmweb.transfer.outcomes import Status
+from dcmweb.transfer.summary import Progress
 
 
 def stream(encoding: str) -> io.TextIOWrapper:
@@ -46,9 +50,9 @@ def test_the_bar_is_cleared_before_data_are_written_to_a_terminal(is_terminal: b
     hidden: list[bytes] = []
 
     class Bar:
-        def show(self, progress: object) -> None: ...
+        every = 0.1
 
-        def close(self) -> None: ...
+        def show(self, progress: object) -> None: ...
 
         def hide(self) -> None:
             hidden.append(written(out))
@@ -60,3 +64,40 @@ def test_the_bar_is_cleared_before_data_are_written_to_a_terminal(is_terminal: b
     console.raw(b"\xff\n")
     assert written(out) == b"row\n\xff\n"
     assert hidden == ([b"", b"row\n"] if is_terminal else [])
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_without_a_terminal_there_is_a_line_from_time_to_time_unless_quiet(
+    quiet: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcmweb.cli.watch.PATIENCE", 0.01)
+    monkeypatch.setattr("dcmweb.cli.progress.HEARTBEAT", 0.02)
+    err = stream("utf-8")
+    console = Console(stream("utf-8"), err)
+    console.quiet = quiet
+    looked = threading.Event()
+
+    def progress() -> Progress:
+        if b"So far" in written(err):
+            looked.set()
+        return Progress(counts={Status.STORED: 3}, expected=6)
+
+    with console.watching(progress, Activity("Storing", "file")):
+        assert looked.wait(0.1 if quiet else 20.0) != quiet
+    lines = written(err).decode().splitlines()
+    assert bool(lines) != quiet
+    assert all(line.endswith(" -- So far: 50% 3 of 6 files") for line in lines)
+
+
+def test_what_is_to_be_done_is_said_where_no_bar_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    err = stream("utf-8")
+    console = Console(stream("utf-8"), err)
+    console.start("Storing x")
+    console.quiet = True
+    console.start("Storing y")
+    assert written(err).count(b" -- Storing x") == 1
+    assert b"Storing y" not in written(err)
+    terminal = Terminal(io.BytesIO())
+    Console(stream("utf-8"), terminal).start("Storing z")
+    assert written(terminal) == b""

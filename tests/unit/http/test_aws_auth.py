@@ -18,7 +18,7 @@ from dcmweb.http.auth.hosts import aws_region, is_aws
 from dcmweb.http.multipart import Body
 from dcmweb.settings import Credentials, Settings
 from dcmweb.transactions.store.request_body import Counted
-from dcmweb.transfer.engine import Meter
+from dcmweb.transfer.meter import Meter
 
 URL = "https://dicom-medical-imaging.us-east-1.amazonaws.com/datastore/abc"
 

@@ -37,6 +37,9 @@ class Exchanges:
     def note_received(self, size: int) -> None:
         self.received.append(size)
 
+    def note_data(self) -> None:
+        pass
+
     def note_error(self, _body: bytes) -> None:
         pass
 

@@ -28,9 +28,9 @@ from dcmweb.transfer.engine import (
     MOST_IN_A_ROW,
     Engine,
     Job,
-    Meter,
     RetryPolicy,
 )
+from dcmweb.transfer.meter import Meter
 from dcmweb.transfer.stop import Stop
 
 BUSY = partial(Refused, "busy", status=503, retryable=True)
