@@ -16,6 +16,7 @@ PACKAGE = Path(dcmweb.__file__).parent
 FLOORS = {
     "errors": 0,
     "sources": 0,
+    "extras": 0,
     "folders": 1,
     "locks": 1,
     "settings": 1,
@@ -37,6 +38,7 @@ FLOORS = {
 # Every library that is imported, and the only rooms that may know it.
 KNOWN_IN = {
     "click": ["cli"],
+    "cloup": ["cli"],
     "tqdm": ["cli"],
     "wcwidth": ["cli"],
     "requests": ["http"],
@@ -49,9 +51,10 @@ KNOWN_IN = {
     "truststore": ["http"],
     "pydicom": ["dicom", "archive"],
     "cheroot": ["archive"],
+    "jinja2": ["archive"],
     "werkzeug": ["archive"],
     "numpy": ["archive"],
-    "PIL": ["archive"],
+    "PIL": ["archive", "transactions"],
     "platformdirs": ["library"],
     "portalocker": ["locks"],
     "obstore": ["buckets"],

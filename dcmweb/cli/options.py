@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 URL_VARIABLE = "DCMWEB_URL"
+SHELL_VARIABLE = "_DCMWEB_COMPLETE"  # has the name of a shell that asks how a line may go on
 
 
 @dataclass

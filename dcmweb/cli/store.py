@@ -31,7 +31,7 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 
 
 @click.command(cls=Command)
-@click.argument("masks", nargs=-1, metavar="[MASKS]...")
+@click.argument("masks", nargs=-1, metavar="[FILES]...")
 @click.option(
     "--files-from",
     metavar="FILE",
@@ -67,20 +67,7 @@ def store(
     metadata: str | None,
     **options: Any,
 ) -> int:
-    """Store files, folders and files that match masks.
-
-    \b
-    store image.dcm            one file
-    store ./study              all below a folder
-    store "./*"                files in this folder only
-    store "./**.dcm"           below it as well
-    store study.zip "*.tgz"    what is in ZIP and tar archives
-    store "s3://bucket/**.dcm" what is in a bucket
-    store ./study --manifest study.ndjson
-                               only what is not done yet
-    store --metadata instance.json image.jpg
-                               an instance made of both
-    """
+    """Store files, folders and files that match masks."""
     if not masks and not files_from and not metadata:
         raise UsageError("there is nothing to store", "name files, folders or masks")
     if metadata and options["shard"]:

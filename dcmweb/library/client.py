@@ -219,6 +219,39 @@ class Client(StoreCalls, CopyCalls):
             lambda context: count_instances(context, targets, how.wanted, shard),
         )
 
+    def contact_sheet(
+        self,
+        paths: Targets | None,
+        file: AnyPath,
+        *,
+        viewport: str = "",
+        window: str = "",
+        quality: int | None = None,
+        on_error: WhatOnError = OnError.OUTCOME,
+    ) -> Transfer:
+        """Write a sheet with a picture of each series; yields the outcome of each series.
+
+        `paths` name studies, series and instances; None is the whole store. `file` is a page that
+        needs nothing else (.html) or a picture (.png, which needs Pillow), and shows data of
+        patients. It is written at the end. All other arguments are those of `SheetOptions`.
+        """
+        from dcmweb.transactions.contact_sheet.options import SheetOptions
+        from dcmweb.transactions.contact_sheet.run import contact_sheet
+
+        options = SheetOptions(
+            file=read_path(file, "file"),
+            viewport=viewport,
+            window=window,
+            quality=quality,
+            on_error=member(OnError, on_error, "on_error"),
+        )
+        targets = [Target()] if paths is None else read_targets(paths, self.settings.roots)
+        return self._transfer(
+            "contact_sheet()",
+            lambda context, _: contact_sheet(context, targets, options),
+            Status.RETRIEVED,
+        )
+
     def metadata(self, paths: Targets, *, on_error: WhatOnError = OnError.RAISE) -> Rows[Dataset]:
         """Get metadata (PS3.18 section 10.4.1.1.2); yields a data set for each instance.
 
