@@ -83,8 +83,9 @@ class ForkServer:
                 end.close()
             pool.submit(_write, write_in, stdin)
             out, err = pool.submit(read_out.read), pool.submit(read_err.read)
-            control.settimeout(timeout)
+            control.settimeout(max(timeout, 60))  # a busy machine takes its time to fork
             pid = int.from_bytes(_read(control, 4), "big")
+            control.settimeout(timeout)
             try:
                 status = int.from_bytes(_read(control, 4), "big")
             except TimeoutError:

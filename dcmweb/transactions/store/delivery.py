@@ -136,7 +136,8 @@ class Delivery:
             if not rule_for(error).is_asked:
                 self._ledger.note_answered(load.batch, but=before)
             raise
-        self._ledger.note_answered(load.batch, but=set())
+        is_success = answer.status in SUCCESS  # a refusal does not answer for earlier requests
+        self._ledger.note_answered(load.batch, but=set() if is_success else before)
         return answer
 
     def _is_there(self, instance: LocalInstance) -> bool:
@@ -295,8 +296,10 @@ class Delivery:
         if answer.status not in SUCCESS:
             if len(load.batch) > 1:
                 self._put_first(_split(rest))
-            else:
+            elif not self._ledger.unanswered(rest.batch):
                 yield self._refused(rest.batch[0], answer)
+            else:
+                yield from self._in_the_end(rest.batch[0], DcmwebError(_refusal(answer)))
         elif answer.status == 202 and not answer.response.names_any:
             yield from self._accepted(rest.batch, answer)
         elif matched.strangers:
@@ -350,6 +353,10 @@ class Delivery:
         for instance in rest.batch:
             reason = f"answered {answer.status} without a word about it{words}"
             yield self._ledger.outcome(instance, Status.UNKNOWN, reason)
+
+
+def _refusal(answer: Answer) -> str:
+    return "; ".join(filter(None, [f"refused with status {answer.status}", answer.words]))
 
 
 def _repeats(load: Load, error: DcmwebError) -> bool:
