@@ -43,7 +43,6 @@ KNOWN_IN = {
     "tqdm": ["cli"],
     "wcwidth": ["cli"],
     "requests": ["http"],
-    "requests_toolbelt": ["http"],
     "botocore": ["http", "buckets"],
     "urllib3": ["http"],
     "google": ["http"],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dcmweb.transactions.context import RunContext
     from dcmweb.transactions.retrieve.options import RetrieveOptions
     from dcmweb.transactions.store.file_jobs import Files
-    from dcmweb.transactions.store.run import StoreOptions
+    from dcmweb.transactions.store.options import StoreOptions
 
 Begin = Callable[["RunContext", IsDone], Outcomes]
 

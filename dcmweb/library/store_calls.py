@@ -65,8 +65,8 @@ class StoreCalls(ClientBase):
         The run raises NothingMatched if no files are found.
         """
         from dcmweb.transactions.store.count_ahead import count_files
-        from dcmweb.transactions.store.existing import IfExists
-        from dcmweb.transactions.store.run import StoreOptions, files_of, store
+        from dcmweb.transactions.store.options import IfExists, StoreOptions
+        from dcmweb.transactions.store.run import files_of, store
 
         options = StoreOptions(
             dry_run=dry_run,
@@ -118,8 +118,8 @@ class StoreCalls(ClientBase):
         for each. What it leaves out comes from the files. All else is as for `store`. The run
         raises UsageError, and sends nothing, where anything is wrong with the input.
         """
-        from dcmweb.transactions.store.existing import IfExists
-        from dcmweb.transactions.store.run import StoreOptions, store_metadata
+        from dcmweb.transactions.store.options import IfExists, StoreOptions
+        from dcmweb.transactions.store.run import store_metadata
 
         options = StoreOptions(
             dry_run=dry_run,

@@ -25,7 +25,7 @@ from dcmweb.transfer.unit import Unit
 if TYPE_CHECKING:
     from dcmweb.transactions.context import RunContext
     from dcmweb.transactions.retrieve.options import RetrieveOptions
-    from dcmweb.transactions.store.run import StoreOptions
+    from dcmweb.transactions.store.options import StoreOptions
 
 Command = Literal["store", "retrieve"]
 
@@ -214,7 +214,8 @@ def _begin(client: Client, order: Order, unit: Unit, begun: set[str]) -> Transfe
 def _store(
     order: Order, unit: Unit, begun: set[str], context: RunContext, _is_done: IsDone
 ) -> Outcomes:
-    from dcmweb.transactions.store.run import StoreOptions, sender_of
+    from dcmweb.transactions.store.options import StoreOptions
+    from dcmweb.transactions.store.run import sender_of
     from dcmweb.transactions.store.units import store_unit
 
     assert isinstance(order.options, StoreOptions)  # noqa: S101

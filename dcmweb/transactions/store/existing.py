@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from enum import Enum
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.store.inquiry import FEW, Inquiry, Presence
+from dcmweb.transactions.store.inquiry import FEW, Inquiry
 from dcmweb.transactions.store.ledger import Ledger
 from dcmweb.transactions.store.listed_series import ListedSeries
+from dcmweb.transactions.store.options import IfExists
+from dcmweb.transactions.store.presence import Presence
 from dcmweb.transactions.store.replacement import Replacer
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.outcomes import Outcome, Status
@@ -25,14 +26,6 @@ _EXISTS = "the server has an instance of this UID"
 _UNCLEAR = "not sent: the server cannot be asked whether it has it"
 _AGAIN = "the server has it; a worker that was lost may have stored it"
 _OWN = "an earlier request of this run had stored it"
-
-
-class IfExists(str, Enum):
-    """What to do with an instance that the server has."""
-
-    SKIP = "skip"
-    REPLACE = "replace"
-    FAIL = "fail"
 
 
 class ExistingInstances:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.delete.ways import way_to_delete
 from dcmweb.transactions.store.delivery import Delivery
 from dcmweb.transactions.store.dialect import Dialect
 from dcmweb.transactions.store.exchange import StoreExchange
-from dcmweb.transactions.store.existing import ExistingInstances, IfExists
-from dcmweb.transactions.store.replacement import Replacer
+from dcmweb.transactions.store.options import IfExists
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.outcomes import Outcome, Status
+
+if TYPE_CHECKING:
+    from dcmweb.transactions.store.existing import ExistingInstances
 
 
 class Sender:
@@ -33,6 +35,10 @@ class Sender:
         self._exchange = StoreExchange(context, self._dialect, headers)
         self._existing: ExistingInstances | None = None
         if if_exists is not IfExists.SKIP or is_again:
+            from dcmweb.transactions.delete.ways import way_to_delete
+            from dcmweb.transactions.store.existing import ExistingInstances
+            from dcmweb.transactions.store.replacement import Replacer
+
             make_way = partial(way_to_delete, orthanc_api=orthanc_api)
             replacer = Replacer(context, self._dialect, headers, make_way)
             self._existing = ExistingInstances(

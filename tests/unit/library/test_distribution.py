@@ -22,7 +22,7 @@ from dcmweb.library.distribution import Distribution
 from dcmweb.library.worker import Order, UnitDone
 from dcmweb.settings import Settings
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.store.run import StoreOptions
+from dcmweb.transactions.store.options import StoreOptions
 from dcmweb.transfer.outcomes import Outcome, Status
 from dcmweb.transfer.stop import Stop
 from dcmweb.transfer.unit import MOST_LOSSES, Unit
