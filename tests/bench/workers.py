@@ -51,10 +51,10 @@ class CountingSink(Sink):
         with suppress(OSError):  # of a worker that was killed
             super().talk(connection)
 
-    def rows(self, level: str) -> list[dict[str, object]]:
+    def rows(self, level: str, path: str) -> list[dict[str, object]]:
         with self._lock:
             self.files = dict.fromkeys(self.came, Path())
-        return super().rows(level)
+        return super().rows(level, path)
 
 
 @contextmanager
