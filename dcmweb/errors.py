@@ -65,12 +65,14 @@ class DcmwebError(Exception):
     retryable = False
     fatal = False
     lacks_credentials = False  # the request was not sent, as there was no token for it
+    leaves_open = False  # no answer came: the server may have done what it was asked to do
     may_be_wrong_root = False  # perhaps BASE_URL is not the root of a DICOMweb service
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.reported_as = ""  # the item whose outcome it is already
         self.request = ""  # the HTTP request that failed, as `GET URL`
 
     def __str__(self) -> str:

@@ -133,7 +133,7 @@ def _rows(options: Iterable[Option]) -> str:
 
 
 TABLES = {
-    "options-transfer": lambda: _options(Group.TRANSFER),
+    "options-speed": lambda: _options(Group.SPEED),
     "options-credentials": lambda: _options(Group.CREDENTIALS),
     "options-connection": lambda: _options(Group.CONNECTION),
     "options-logging": lambda: _options(Group.LOGGING),

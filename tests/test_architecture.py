@@ -16,6 +16,7 @@ PACKAGE = Path(dcmweb.__file__).parent
 FLOORS = {
     "errors": 0,
     "sources": 0,
+    "extras": 0,
     "folders": 1,
     "locks": 1,
     "settings": 1,
@@ -30,6 +31,7 @@ FLOORS = {
     "transfer": 2,
     "transactions": 3,
     "archive": 3,
+    "executors": 3,
     "library": 4,
     "cli": 5,
     "__main__": 6,
@@ -37,10 +39,10 @@ FLOORS = {
 # Every library that is imported, and the only rooms that may know it.
 KNOWN_IN = {
     "click": ["cli"],
+    "cloup": ["cli"],
     "tqdm": ["cli"],
     "wcwidth": ["cli"],
     "requests": ["http"],
-    "requests_toolbelt": ["http"],
     "botocore": ["http", "buckets"],
     "urllib3": ["http"],
     "google": ["http"],
@@ -50,14 +52,16 @@ KNOWN_IN = {
     "truststore": ["http"],
     "pydicom": ["dicom", "archive"],
     "cheroot": ["archive"],
+    "jinja2": ["archive"],
     "werkzeug": ["archive"],
     "numpy": ["archive"],
-    "PIL": ["archive"],
+    "PIL": ["archive", "transactions"],
     "platformdirs": ["library"],
     "portalocker": ["locks"],
     "obstore": ["buckets"],
     "boto3": ["buckets"],
     "tomlkit": ["library"],
+    "distributed": ["executors"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.
 SHARED_WITH_THE_ARCHIVE = ("dcmweb.http.multipart", "dcmweb.http.media_types")

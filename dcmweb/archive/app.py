@@ -28,6 +28,7 @@ from dcmweb.archive.google_resources import GoogleResources
 from dcmweb.archive.json_patch import LONGEST_PATCH, parse_patch
 from dcmweb.archive.negotiation import JSON_TYPES, accepted, not_acceptable
 from dcmweb.archive.operations import Operations
+from dcmweb.archive.pages.site import PageDialect, Pages, is_page
 from dcmweb.archive.query import ParsedQuery
 from dcmweb.archive.responses import as_xml_parts, json_response
 from dcmweb.archive.retrieve import Retrieve, parse_frames
@@ -80,8 +81,11 @@ class Archive:
         notify: Callable[[str], None] = lambda _line: None,
         is_strict: bool = False,
         logs_requests: bool = False,
+        pages_can_delete: bool = False,
     ) -> None:
         self._storage = storage
+        self._pages = Pages(storage, can_delete=pages_can_delete)
+        self._page_dialect = PageDialect()
         self._access = access or Access()
         self._notify = notify
         self._logs_requests = logs_requests
@@ -97,12 +101,13 @@ class Archive:
         response = self._answer(request)
         if self._logs_requests:
             self._notify(_log_line(request, response.status_code, time.monotonic() - started))
-        self._access.add_cors_headers(request, response)
+        if not is_page(request):  # a page is for its own origin only
+            self._access.add_cors_headers(request, response)
         response.headers["X-Content-Type-Options"] = "nosniff"  # stored documents may be HTML
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        dialect: Dialect = self._google if is_google_path(request) else self._standard
+        dialect = self._dialect_of(request)
         try:
             if not _has_length(request):
                 raise BadRequest("the Content-Length is not a valid length")
@@ -122,6 +127,11 @@ class Archive:
         if not (_has_length(request) and _read_rest(request)):
             response.headers["Connection"] = "close"
         return response
+
+    def _dialect_of(self, request: Request) -> Dialect:
+        if is_page(request):
+            return self._page_dialect
+        return self._google if is_google_path(request) else self._standard
 
     def _translated(self, error: Exception, request: Request) -> HTTPException:
         """Make an HTTP error, which never contains a path of this machine."""
@@ -153,9 +163,16 @@ class Archive:
             traceback.print_exc(file=sys.stderr)
             raise
 
+    def _page(self, call: Call) -> Response:
+        return self._pages.answer(call.request, call.resource, call.args)
+
     def _home(self, call: Call) -> Response:
+        if is_page(call.request):
+            return self._page(call)
         text = f"A dcmweb archive. Its base URL is {root_url(call.request)}{STANDARD_PATH}\n"
-        return Response(text, content_type="text/plain")
+        response = Response(text, content_type="text/plain")
+        response.headers["Vary"] = "Accept"
+        return response
 
     def _store(self, call: Call, *, replaces: bool = False) -> Response:
         call.dialect.check_store(call.request)

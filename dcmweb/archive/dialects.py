@@ -132,7 +132,7 @@ class StandardDialect:
     def error(self, error: HTTPException, request: Request) -> Response:
         """Answer with a line of text."""
         response = Response(f"{error.description}\n", error.code, content_type="text/plain")
-        return _with_headers_of(error, response)
+        return with_headers_of(error, response)
 
 
 _DEFAULT_LIMITS = {Level.STUDIES: 100, Level.SERIES: 100, Level.INSTANCES: 1000}
@@ -236,7 +236,7 @@ class GoogleDialect:
         }
         if request.method == "GET" and "/dicomWeb" in request.path:
             body = [body]
-        return _with_headers_of(error, json_answer(body, code))
+        return with_headers_of(error, json_answer(body, code))
 
 
 _GOOGLE_STATUSES = {
@@ -327,7 +327,8 @@ def json_answer(content: Any, status: int = 200) -> Response:
     return Response(body, status, content_type="application/json; charset=utf-8")
 
 
-def _with_headers_of(error: HTTPException, response: Response) -> Response:
+def with_headers_of(error: HTTPException, response: Response) -> Response:
+    """Add the header fields of an error, such as what it asks for."""
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers.add(name, value)

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Request
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 STANDARD_PATH = "/dicomweb"
+PAGES_PATH = "/browse"
 GOOGLE_VERSIONS = ("v1", "v1beta1")
 _DATASET = "projects/<project>/locations/<location>/datasets/<dataset>"
 _GOOGLE_PATH = f"/<any({', '.join(GOOGLE_VERSIONS)}):version>/{_DATASET}"
@@ -80,9 +81,33 @@ def _resource_rules(collection: str, name: str) -> list[RuleFactory]:
     ]
 
 
+def _page_rules() -> list[RuleFactory]:
+    """List the pages for people, and what they are made of."""
+    levels = ("/studies/<study>", "/series/<series>", "/instances/<instance>")
+    study, series, instance = ("".join(levels[:depth]) for depth in (1, 2, 3))
+    rules = [("/static/<name>", "static")]
+    rules += [(path, "resource") for path in (study, series, instance)]
+    rules += [(f"{path}/files.zip", "zip") for path in (study, series)]
+    for path in (series, instance):
+        rules += [(f"{path}/pictures/<number>", "picture"), (f"{path}/pictures/<number>/at", "at")]
+    return [
+        *[Rule(p, endpoint="page", methods=["GET"], defaults={"page": n}) for p, n in rules],
+        *[
+            Rule(
+                f"{path}/delete",
+                endpoint="page",
+                methods=["GET", "POST"],
+                defaults={"page": "delete"},
+            )
+            for path in (study, series, instance)
+        ],
+    ]
+
+
 URLS = Map(
     [
         Rule("/", endpoint="home", methods=["GET"]),
+        Submount(PAGES_PATH, _page_rules()),
         Submount(STANDARD_PATH, _dicomweb_rules()),
         Submount(_GOOGLE_PATH + _GOOGLE_STORE, _dicomweb_rules()),
         Submount(_GOOGLE_PATH + _GOOGLE_STORE, _update_rules()),

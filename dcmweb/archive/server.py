@@ -30,6 +30,7 @@ class ServerOptions:
     index: str = ""  # the folder of the index, if it is not in the folder that is served
     is_strict: bool = False  # whether the Google dialect refuses what Google refuses
     logs_requests: bool = False
+    pages_can_delete: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Urls:
 
     standard: str
     google: str
+    page: str  # of the pages for people
 
 
 @contextmanager
@@ -67,11 +69,12 @@ def serving(
                 notify=notify,
                 is_strict=options.is_strict,
                 logs_requests=options.logs_requests,
+                pages_can_delete=options.pages_can_delete,
             )
             threading.Thread(target=server.serve, daemon=True).start()
             root = f"http://{_in_url(host)}:{server.bind_addr[1]}"
             try:
-                yield Urls(root + STANDARD_PATH, root + GOOGLE_EXAMPLE_PATH)
+                yield Urls(root + STANDARD_PATH, root + GOOGLE_EXAMPLE_PATH, f"{root}/")
             finally:
                 server.stop()
     finally:

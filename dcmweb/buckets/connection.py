@@ -52,9 +52,11 @@ def bucket_at(address: Address) -> ObjectStore:
         from obstore.exceptions import BaseError
         from obstore.store import AzureStore, GCSStore, S3Store
     except ImportError:
+        from dcmweb.extras import how_to_install
+
         raise UsageError(
             f"{address.scheme}:// needs an extra that is not installed",
-            "run: pip install 'dcmweb[buckets]'",
+            f"run: {how_to_install('buckets')}",
         ) from None
     how: dict[str, Any] = {
         "client_options": {

@@ -8,18 +8,22 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from dcmweb import __version__
-from dcmweb.cli.commands import LOCAL, Commands
+from dcmweb.cli.command import CommandGroup
+from dcmweb.cli.commands import LOCAL, OF_THE_PROGRAM, WITH_SERVER, Commands
 from dcmweb.cli.console import Console, ReaderGone
-from dcmweb.cli.options import URL_VARIABLE, Invocation, common_options
+from dcmweb.cli.options import SHELL_VARIABLE, URL_VARIABLE, Invocation, common_options
 from dcmweb.errors import DcmwebError, ExitCode, Interrupted
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
-class BaseUrlGroup(click.Group):
+
+class BaseUrlGroup(CommandGroup):
     """A group whose commands come after a BASE_URL, with options before and after both."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -28,13 +32,14 @@ class BaseUrlGroup(click.Group):
         given = os.environ.get(URL_VARIABLE, "")
         if rest and rest[0] not in self.commands:
             given = rest[0]
+            _check_address(ctx, rest)
             ctx.obj.is_addressed = True
             more, rest = self._split_options(ctx, rest[1:])
             options += more
-        if given and rest and rest[0] not in LOCAL:
+        if given and rest and rest[0] not in LOCAL and not ctx.resilient_parsing:
             ctx.obj.go_to(given)
             if ctx.obj.profile:
-                ctx.default_map = {name: dict(ctx.obj.profile.values) for name in self.commands}
+                ctx.default_map = {name: dict(ctx.obj.profile.values) for name in WITH_SERVER}
         if not rest:
             return super().parse_args(ctx, options)
         return super().parse_args(ctx, [*_own(options), rest[0], *_others(options), *rest[1:]])
@@ -49,8 +54,10 @@ class BaseUrlGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Report what is missing; click would call BASE_URL an unknown command."""
+        if ctx.resilient_parsing:  # as a shell completes the line
+            return super().resolve_command(ctx, args)
         is_local = args[0] in LOCAL
-        if is_local and ctx.obj.is_addressed:
+        if is_local and ctx.obj.is_addressed and args[0] not in OF_THE_PROGRAM:
             raise click.UsageError(f"{args[0]} takes no BASE_URL")
         if not is_local and not ctx.obj.base_url and not {"--help", "-h"} & set(args):
             raise click.UsageError(
@@ -59,9 +66,23 @@ class BaseUrlGroup(click.Group):
             )
         return super().resolve_command(ctx, args)
 
-    def format_usage(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the usage line with BASE_URL in its place."""
-        formatter.write_usage("dcmweb", "[OPTIONS] BASE_URL COMMAND [ARGS]...")
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return commands or profiles, and options where one has begun."""
+        from dcmweb.cli.completing import first_words
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return first_words(ctx, incomplete)
+
+
+def _check_address(ctx: click.Context, words: Sequence[str]) -> None:
+    """Raise UsageError for a first word that is a command with a slip, rather than a BASE_URL."""
+    is_address = any(mark in words[0] for mark in ":/@.")
+    is_followed = len(words) > 1 and any(word in WITH_SERVER for word in words[1:])
+    if not (is_address or is_followed or ctx.resilient_parsing):
+        from dcmweb.cli.suggestions import neither_command_nor_url
+
+        raise neither_command_nor_url(words[0])
 
 
 _OWN_OPTIONS = ("--help", "-h", "--version")
@@ -78,21 +99,13 @@ def _others(options: Sequence[str]) -> list[str]:
 @click.group(
     cls=BaseUrlGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Options can be given before BASE_URL or after the command.",
+    epilog="`dcmweb help COMMAND` shows the options of a command, and `dcmweb help options` those "
+    "that all share. They can be given before BASE_URL or after the command.",
 )
 @click.version_option(__version__, prog_name="dcmweb", message="%(prog)s %(version)s")
 @common_options
 def cli(**_options: Any) -> None:
     """Move medical images in and out of DICOMweb servers.
-
-    \b
-    dcmweb http://localhost:8042/dicom-web store ./images
-    dcmweb http://localhost:8042/dicom-web search studies PatientName=Doe*
-    dcmweb http://localhost:8042/dicom-web retrieve studies/1.2.3 --output ./data
-    dcmweb http://localhost:8042/dicom-web delete studies/1.2.3
-    dcmweb http://localhost:8042/dicom-web copy http://other:8042/dicom-web
-    dcmweb http://localhost:8042/dicom-web check ./images
-    dcmweb http://localhost:8042/dicom-web ping
 
     BASE_URL is the root of a DICOMweb service, or @NAME: a profile that `dcmweb config` has made.
     """
@@ -102,9 +115,14 @@ cli.commands = Commands()
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit."""
+    """Run the command line and exit; or answer a shell that completes one."""
     console = Console()
     invocation = Invocation(console)
+    if shell := os.environ.get(SHELL_VARIABLE):
+        from dcmweb.cli.shells import answer
+
+        console.data(answer(cli, shell, invocation))
+        sys.exit(0)
     _install_signal_handlers(invocation)
     code = _exit_code(sys.argv[1:] if args is None else args, invocation)
     console.close(code)
@@ -120,7 +138,7 @@ def _exit_code(args: Sequence[str], invocation: Invocation) -> int:
         error.show()
         code = ExitCode.USAGE
     except click.ClickException as error:
-        invocation.console.problem(error.format_message().rstrip("."), _usage_hint(error))
+        invocation.console.problem(_usage_problem(error))
         code = ExitCode.USAGE
     except click.Abort:
         code = ExitCode.SIGINT
@@ -143,11 +161,15 @@ def _exit_code(args: Sequence[str], invocation: Invocation) -> int:
     return int(code or ExitCode.OK)
 
 
-def _usage_hint(error: click.ClickException) -> str:
-    ctx = getattr(error, "ctx", None)
-    if ctx is None or ctx.info_name in (None, "dcmweb"):
-        return "see dcmweb --help"
-    return f"see dcmweb {ctx.info_name} --help"
+def _usage_problem(error: click.ClickException) -> str:
+    """Say in one line what click did not understand, and what to do."""
+    if isinstance(error, click.NoSuchOption):
+        from dcmweb.cli.suggestions import unknown_option
+
+        return str(unknown_option(error, cli))
+    ctx: click.Context | None = getattr(error, "ctx", None)
+    place = ctx.command_path if ctx else "dcmweb"
+    return f"{error.format_message().rstrip('.')}; see {place} --help"
 
 
 def _drop_unwritten() -> None:

@@ -66,15 +66,6 @@ def check(invocation: Invocation, client: Client, **options: Any) -> int:
     OTHER is a folder (or files, or masks), a manifest, or the URL or @PROFILE of another server.
     With a PATH, only these studies are compared. Nothing is changed. The exit code is 0 only if
     both are equal.
-
-    \b
-    check ./images
-    check ./images studies/1.2.3 --bytes
-    check images.ndjson --one-way
-    check http://other:8042/dicom-web --thorough
-    check @new --bytes
-    check ./images --format paths -0 | dcmweb URL store --files-from - -0
-    check ./images --show extra --format uids | dcmweb URL retrieve - -o ./images
     """
     others, paths, source = _sides(options)
     shown = _read_shown(options)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
 
 import click
 
 WITH_SERVER = ("store", "search", "retrieve", "delete", "copy", "check", "wait", "ping")
-LOCAL = ("config", "manifest", "report", "serve", "demo")  # which take no BASE_URL
+OF_THE_PROGRAM = ("completion", "help", "version")
+# Which take no BASE_URL.
+LOCAL = ("config", "manifest", "report", "serve", "demo", *OF_THE_PROGRAM)
+
+_MODULES = {"help": "about", "version": "about"}  # of commands that have none of their own
 
 
 class Commands(MutableMapping[str, click.Command]):
@@ -20,7 +24,9 @@ class Commands(MutableMapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._names:
             raise KeyError(name)
-        command: click.Command = getattr(import_module(f"dcmweb.cli.{name}"), name)
+        command: click.Command = getattr(
+            import_module(f"dcmweb.cli.{_MODULES.get(name, name)}"), name
+        )
         return command
 
     def __contains__(self, name: object) -> bool:
@@ -37,3 +43,8 @@ class Commands(MutableMapping[str, click.Command]):
 
     def __delitem__(self, name: str) -> None:
         raise TypeError("commands are modules of dcmweb.cli")
+
+
+def commands_of(ctx: click.Context) -> Mapping[str, click.Command]:
+    """Return the commands of a group by name; none for a command that is not a group."""
+    return ctx.command.commands if isinstance(ctx.command, click.Group) else {}

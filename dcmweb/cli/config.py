@@ -11,13 +11,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from dcmweb.cli.command import Command
+from dcmweb.cli.command import Command, CommandGroup
 from dcmweb.cli.options import URL_VARIABLE, Invocation, common_options, in_force
 from dcmweb.cli.table_options import is_set
 from dcmweb.errors import ItemsFailed, UsageError
 from dcmweb.library import profile_file, profiles
 from dcmweb.library.profiles import URL, Profile
-from dcmweb.settings.base_url import parse_base_url
+from dcmweb.settings.base_url import PROFILE_MARK, parse_base_url
 from dcmweb.settings.credentials import SECRETS, is_reference
 from dcmweb.settings.from_options import pair_of
 from dcmweb.settings.options import BY_KEY, OPTIONS, PATHS, Kind, Option
@@ -25,16 +25,10 @@ from dcmweb.settings.options import BY_KEY, OPTIONS, PATHS, Kind, Option
 MASKED = "***"
 
 
-@click.group(name="config", invoke_without_command=True)
+@click.group(cls=CommandGroup, name="config", invoke_without_command=True)
 @click.pass_context
 def config(ctx: click.Context) -> int:
     """List, show, add, change and check profiles: servers by name.
-
-    \b
-    dcmweb config add hospital https://pacs.example/dicom-web --user archive
-    dcmweb config set hospital password-command "pass show pacs"
-    dcmweb config show hospital
-    dcmweb @hospital search studies
 
     Without a command, list the profiles.
     """
@@ -67,15 +61,15 @@ class _Showing(Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the profile first, since options fall back on it."""
-        if not {"--help", "-h"} & set(args):
+        if not ({"--help", "-h"} & set(args) or ctx.resilient_parsing):
             named = self.make_parser(ctx).parse_args(list(args))[0].get("target")
             named = named if isinstance(named, str) else ""  # click has a value for "not given"
             given = named or os.environ.get(URL_VARIABLE, "")
             if not given:
                 raise UsageError("there is no profile to show", "name one: dcmweb config show NAME")
             invocation: Invocation = ctx.obj
-            is_name = "://" not in given and not given.startswith(profiles.MARK)
-            invocation.go_to(f"{profiles.MARK}{given}" if is_name else given)
+            is_name = "://" not in given and not given.startswith(PROFILE_MARK)
+            invocation.go_to(f"{PROFILE_MARK}{given}" if is_name else given)
             ctx.default_map = dict(invocation.profile.values) if invocation.profile else {}
         return super().parse_args(ctx, args)
 
@@ -186,13 +180,7 @@ def _as_written(option: Option, value: Any) -> Any:
 @click.argument("values", nargs=-1, metavar="[VALUE]...")
 @click.pass_obj
 def set_value(invocation: Invocation, name: str, key: str, values: Sequence[str]) -> int:
-    """Set a key of a profile. A secret is asked for, or read from stdin.
-
-    \b
-    set hospital workers 8
-    set hospital header "X-Api-Key: @/run/secrets/key"
-    set hospital password
-    """
+    """Set a key of a profile. A secret is asked for, or read from stdin."""
     file = profiles.config_file()
     profile_file.set_values(file, name, {key: _value(key, values)})
     return _said(invocation, f"{key} set in {file}", name)

@@ -61,12 +61,6 @@ def copy(ctx: click.Context, /, invocation: Invocation, client: Client, **option
 
     Nothing is kept on this machine. Each server has credentials of its own: those of the
     destination are in its URL or @PROFILE, or in the options that begin with --to.
-
-    \b
-    copy http://new:8042/dicom-web
-    copy studies/1.2.3 http://new:8042/dicom-web --verify
-    copy @new --manifest copied.ndjson
-    copy - @new < paths.txt
     """
     given = _destination(options)
     texts, source = read_targets(options)

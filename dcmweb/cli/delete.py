@@ -55,15 +55,7 @@ _NOUNS = {Level.STUDIES: "study", Level.SERIES: "series", Level.INSTANCES: "inst
 @record_options
 @with_client
 def delete(invocation: Invocation, client: Client, is_sure: bool, **options: Any) -> int:
-    """Delete studies, series or instances.
-
-    \b
-    delete studies/1.2.3
-    delete studies/1.2.3/series/4.5.6
-    delete studies/1.2.3 studies/4.5.6 --dry-run
-    delete - --yes < paths.txt
-    delete studies/1.2.3 --no-wait > operations.txt
-    """
+    """Delete studies, series or instances."""
     named, source = read_targets(options)
     is_pipe = source is not None and is_stream(source)  # before it is read to its end
     resources = _resources(invocation, named, source, null=options["null"])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.serve import archive_module
 from dcmweb.counted import plural
@@ -26,7 +27,7 @@ _DCMWEB = (sys.executable, "-m", "dcmweb")
 _PNG = b"\x89PNG\r\n"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.pass_obj
 def demo(invocation: Invocation, /) -> int:
     """Show dcmweb at work: an archive on a temporary folder, and every command on it.
@@ -40,7 +41,7 @@ def demo(invocation: Invocation, /) -> int:
         with demonstration.archive() as base_url:
             demonstration.walk_through(base_url)
     invocation.console.data("All is well: what came back is what was stored, byte for byte.")
-    invocation.console.data("An archive to keep: dcmweb serve FOLDER")
+    invocation.console.data("An archive to keep, with a page to look at: dcmweb serve FOLDER")
     return ExitCode.OK
 
 

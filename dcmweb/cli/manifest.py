@@ -31,10 +31,6 @@ def manifest(
 ) -> int:
     """Add up manifests: counts, what failed, and which parts of a divided run are missing.
 
-    \b
-    manifest run-*.ndjson
-    manifest run-*.ndjson --failed > failed.txt
-
     The exit code is 0 if every part came to its end and nothing failed, otherwise 1.
     """
     from dcmweb.library.manifests import Manifests

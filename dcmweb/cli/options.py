@@ -18,7 +18,7 @@ from dcmweb.cli.console import Console
 from dcmweb.cli.text import visible
 from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.settings import AuthScheme, Settings
-from dcmweb.settings.base_url import parse_base_url
+from dcmweb.settings.base_url import PROFILE_MARK, parse_base_url
 from dcmweb.settings.credentials import SECRETS, VARIABLES
 from dcmweb.settings.from_options import settings_from
 from dcmweb.settings.options import BY_KEY, Kind, Option
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 URL_VARIABLE = "DCMWEB_URL"
+SHELL_VARIABLE = "_DCMWEB_COMPLETE"  # has the name of a shell that asks how a line may go on
 
 
 @dataclass
@@ -44,10 +45,10 @@ class Invocation:
 
     def go_to(self, given: str) -> None:
         """Take BASE_URL, or the profile that is named in its place."""
-        from dcmweb.library import profiles
+        if given.startswith(PROFILE_MARK):
+            from dcmweb.library.profiles import read_profile
 
-        if given.startswith(profiles.MARK):
-            self.profile = profiles.read_profile(given.removeprefix(profiles.MARK))
+            self.profile = read_profile(given.removeprefix(PROFILE_MARK))
             given = self.profile.url
         self.base_url = given
 
@@ -119,6 +120,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
                 run_id=console.marks.run,
             )
         ) as client:
+            client.profile = invocation.profile.name if invocation.profile else ""
             try:
                 return function(invocation, client, **options)
             except DcmwebError as error:

@@ -31,13 +31,7 @@ _NAME, _VERDICT = 12, 9  # columns
 @table_options.named("reject-as")
 @with_client
 def ping(invocation: Invocation, client: Client, as_json: bool, **options: Any) -> int:
-    """Find out whether a server is there, is DICOMweb, and what it offers.
-
-    \b
-    ping                       the connection, the credentials, each service and its forms
-    ping --write-test          also store, retrieve and delete an instance
-    ping --json                one JSON object with the figures
-    """
+    """Find out whether a server is there, is DICOMweb, and what it offers."""
     console = invocation.console
     given = {name: value for name, value in options.items() if value}
     findings: list[Finding] = []

@@ -31,10 +31,6 @@ def report(
     which exit code, and the parts of a divided run that are missing. It is one file that needs no
     network, and holds no data of patients.
 
-    \b
-    report run.ndjson -o run.html
-    report run-*.ndjson --with-paths > migration.html
-
     The exit code is 0 if the page was made, whatever it says.
     """
     from dcmweb.cli.report_page import page

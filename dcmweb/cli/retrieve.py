@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli import table_options
 from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import empty_list, listed_paths
 from dcmweb.cli.options import Invocation, with_client
+from dcmweb.cli.own_files import check_apart
 from dcmweb.cli.records import Record, keeping, record_options, shard_option
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
 from dcmweb.cli.targets import read_targets, target_options
@@ -28,7 +30,18 @@ if TYPE_CHECKING:
     from dcmweb.library.client import Client
 
 STDOUT = "-"
+# What a contact sheet has no use for, by the names of parameters.
+_NOT_WITH_SHEET = {
+    "output": "--output",
+    "media_type": "--type",
+    "layout": "--layout",
+    "skip_existing": "--skip-existing",
+    "shard": "--shard",
+    "manifest": "--manifest",
+    "dry_run": "--dry-run",
+}
 _RETRIEVING = Activity("Retrieving", "file")
+_DRAWING = Activity("Drawing", "series", moves_bytes=False)
 _LISTING = Activity("Listing studies", "study", moves_bytes=False)
 
 
@@ -61,7 +74,14 @@ _LISTING = Activity("Listing studies", "study", moves_bytes=False)
 )
 @click.option("--window", metavar="CENTER,WIDTH", help="VOI window of rendered images.")
 @click.option("--quality", type=int, metavar="N", help="Quality of rendered images, 1 to 100.")
+@click.option(
+    "--contact-sheet",
+    metavar="FILE",
+    help="Write a page (.html) or picture (.png) with one image of each series instead, and save "
+    "no instances. It shows data of patients.",
+)
 @click.option("--skip-existing", is_flag=True, help="Skip instances whose file exists.")
+@table_options.named("on")
 @shard_option
 @record_options
 @with_client
@@ -70,21 +90,18 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
 
     Append /metadata, /rendered, /thumbnail or /bulkdata to a PATH for that representation.
     Metadata goes to stdout unless you give an --output folder.
-
-    \b
-    retrieve studies/1.2.3 --output ./data
-    retrieve studies/1.2.3/series/4.5.6 --type image/png
-    retrieve studies/1.2.3/series/4.5.6/instances/7.8.9/frames/1,5-7
-    retrieve studies/1.2.3/series/4.5.6/instances/7.8.9/rendered -o - > image.jpg
-    retrieve studies/1.2.3/metadata
-    retrieve - --output ./data < paths.txt
     """
     roots = client.settings.roots
     texts, source = read_targets(options)
     named = [parse_target(text, *roots) for text in texts]
     listed = listed_paths(source, invocation.stop, null=options["null"]) if source else None
     first, targets = _targets(named, listed, roots)
+    if options["contact_sheet"] is not None:
+        return _make_sheet(invocation, client, targets, options).exit_code
     output = options["output"]
+    is_printed = output is None and first.representation is Representation.METADATA
+    if options["on"] and (output == STDOUT or is_printed):
+        raise UsageError("--on does not go with output to stdout", "give a folder to -o")
     if output in (None, STDOUT) and first.representation is Representation.METADATA:
         return print_metadata(invocation, client, targets, options)
 
@@ -155,7 +172,7 @@ def _save(
 ) -> Summary:
     """Retrieve into a folder, and follow that."""
     is_one = isinstance(targets, Sequence) and len(targets) == 1
-    names = ("media_type", "layout", "viewport", "window", "shard", "manifest")
+    names = ("media_type", "layout", "viewport", "window", "shard", "manifest", "on")
     with keeping(invocation, options, [options["paths_from"]]) as records:
         run = client.retrieve(
             targets,
@@ -169,6 +186,33 @@ def _save(
         return invocation.console.follow(
             run, _RETRIEVING, describe=_describe, records=(*records, *writers)
         )
+
+
+def _make_sheet(
+    invocation: Invocation, client: Client, targets: Targets, options: dict[str, Any]
+) -> Summary:
+    """Write a contact sheet, and no instances."""
+    file = options["contact_sheet"]
+    for name, words in _NOT_WITH_SHEET.items():
+        if options[name]:
+            raise UsageError(
+                f"{words} is not for --contact-sheet, which saves no instances",
+                "run retrieve twice: once for the sheet, once for the instances",
+            )
+    is_one = isinstance(targets, Sequence) and len(targets) == 1
+    others = [options[name] for name in ("failed_to", "report", "paths_from")]
+    check_apart(file, "--contact-sheet", others)
+    with keeping(invocation, options, [options["paths_from"]]) as records:
+        run = client.contact_sheet(
+            targets,
+            file,
+            viewport=options["viewport"] or "",
+            window=options["window"] or "",
+            quality=options["quality"],
+            on_error=OnError.RAISE if is_one else OnError.OUTCOME,
+        )
+        invocation.console.note(f"Writing a contact sheet, with data of patients, to {file}")
+        return invocation.console.follow(run, _DRAWING, describe=_describe, records=records)
 
 
 def _describe(outcome: Outcome) -> str:

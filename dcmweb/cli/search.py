@@ -65,15 +65,7 @@ _SEARCHING = Activity("Searching", "result", moves_bytes=False)
 @click.option("--unchecked", is_flag=True, help="Send parameters as they are, without checks.")
 @with_client
 def search(invocation: Invocation, client: Client, words: tuple[str, ...], **options: Any) -> int:
-    """Search for studies, series or instances, and print DICOM JSON.
-
-    \b
-    search                                      all studies
-    search studies PatientName=Doe* limit=10
-    search series Modality=MR --all --format table
-    search studies StudyDate=2024-01-01..2024-03-31 --format uids
-    search studies/1.2.3/series "limit=1&offset=2"
-    """
+    """Search for studies, series or instances, and print DICOM JSON."""
     from dcmweb.transactions.search.parameters import parse_parameters
 
     path, rest = _path_and_parameters(words, options["named_path"])

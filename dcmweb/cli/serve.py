@@ -84,19 +84,21 @@ class ServeCommand(Command):
     is_flag=True,
     help="Refuse in the Google dialect what Google refuses.",
 )
+@click.option(
+    "--page-can-delete",
+    is_flag=True,
+    help="Let the page in a browser delete; otherwise it only reads. Clients can delete anyway.",
+)
 @table_options.named("log-file")
 @click.option("-v", "--verbose", is_flag=True, help="Log every request to stderr.")
 @click.pass_context
 def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
     """Serve a folder as a small DICOMweb archive; the first line on stdout is its base URL.
 
+    A browser gets a page at the root of the same address, to search, look and download.
+
     With a COMMAND, serve only while it runs. It finds the base URLs in DCMWEB_URL and
     DCMWEB_GOOGLE_URL, and its exit code is that of `serve`.
-
-    \b
-    serve ./images
-    serve ./images --port 0 --user demo:secret
-    serve ./images --port 0 -- sh -c 'dcmweb "$DCMWEB_URL" search studies'
     """
     invocation: Invocation = ctx.obj
     if options["log_file"]:
@@ -115,6 +117,7 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
         index=options["index"] or "",
         is_strict=options["strict"],
         logs_requests=options["verbose"],
+        pages_can_delete=options["page_can_delete"],
     )
     command: Sequence[str] = ctx.meta["command"]
     console, indexing = invocation.console, _Indexing()
@@ -126,6 +129,7 @@ def serve(ctx: click.Context, /, folder: str, **options: Any) -> int:
         if command:
             invocation.console.line(f"The base URL is {urls.standard}")
         else:
+            invocation.console.line(f"A page for people is at {urls.page}")
             invocation.console.data(urls.standard)
         if IS_WINDOWS:
             invocation.console.line("Please note: on Windows the archive is not tested regularly")
@@ -189,9 +193,11 @@ def archive_module(name: str) -> Any:
         importlib.import_module("dcmweb.archive.server")
         return importlib.import_module(f"dcmweb.archive.{name}")
     except ModuleNotFoundError as error:
+        from dcmweb.extras import how_to_install
+
         raise UsageError(
             f"the archive is not installed: there is no {error.name}",
-            "run: pip install 'dcmweb[archive]'",
+            f"run: {how_to_install('archive')}",
         ) from None
 
 

@@ -31,7 +31,7 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 
 
 @click.command(cls=Command)
-@click.argument("masks", nargs=-1, metavar="[MASKS]...")
+@click.argument("masks", nargs=-1, metavar="[FILES]...")
 @click.option(
     "--files-from",
     metavar="FILE",
@@ -51,6 +51,7 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
     type=click.Choice(STORAGE_CLASSES, case_sensitive=False),
     help="Google only: storage class of the instances; by default that of the DICOM store.",
 )
+@table_options.named("on")
 @table_options.named("if-exists")
 @table_options.named("orthanc-api")
 @table_options.named("batch-size")
@@ -67,20 +68,7 @@ def store(
     metadata: str | None,
     **options: Any,
 ) -> int:
-    """Store files, folders and files that match masks.
-
-    \b
-    store image.dcm            one file
-    store ./study              all below a folder
-    store "./*"                files in this folder only
-    store "./**.dcm"           below it as well
-    store study.zip "*.tgz"    what is in ZIP and tar archives
-    store "s3://bucket/**.dcm" what is in a bucket
-    store ./study --manifest study.ndjson
-                               only what is not done yet
-    store --metadata instance.json image.jpg
-                               an instance made of both
-    """
+    """Store files, folders and files that match masks."""
     if not masks and not files_from and not metadata:
         raise UsageError("there is nothing to store", "name files, folders or masks")
     if metadata and options["shard"]:
@@ -88,7 +76,9 @@ def store(
     if metadata == STDIN and (files_from == STDIN or options["manifest"]):
         which = "--files-from -" if files_from == STDIN else "--manifest"
         raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
-    begin = partial(client.store, shard=options["shard"] or "")
+    if metadata and options["on"]:
+        raise UsageError("--on does not go with --metadata", "leave it out")
+    begin = partial(client.store, shard=options["shard"] or "", on=options["on"] or "")
     if metadata:
         begin = partial(client.store_metadata, _read(metadata, invocation.stop))
     with keeping(invocation, options, [files_from, metadata]) as records:

@@ -41,12 +41,7 @@ def wait(
     listed_in: str | None,
     **options: Any,
 ) -> int:
-    """Wait for operations that `delete --no-wait` printed.
-
-    \b
-    wait projects/P/locations/L/datasets/D/operations/123
-    wait - < operations.txt
-    """
+    """Wait for operations that `delete --no-wait` printed."""
     named = [name for name in operations if name != STDIN]
     source = STDIN if STDIN in operations else listed_in
     if not named and not source:

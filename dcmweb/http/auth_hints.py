@@ -19,9 +19,7 @@ _AZURE = re.compile(
     r"azurehealthcareapis|login\.(?:microsoftonline\.(?:com|us)|windows\.net)|login\.chinacloudapi",
     re.IGNORECASE,
 )
-_FOR_AZURE = (
-    "give --auth azure, which needs the package azure-identity: pip install 'dcmweb[azure]'"
-)
+_FOR_AZURE = "give --auth azure, which needs the package azure-identity: "
 _WRONG_USER = "the user name or the password is wrong: check --user and the password"
 # By the scheme of the Authorization field that was sent.
 _WRONG = {
@@ -101,7 +99,9 @@ def after_403(headers: Mapping[str, str], sent: str) -> str:
 
 def _missing(headers: Mapping[str, str], asked: str) -> str:
     if _AZURE.search(headers.get("www-authenticate", "")):
-        return _FOR_AZURE
+        from dcmweb.extras import how_to_install
+
+        return f"{_FOR_AZURE}{how_to_install('azure')}"
     return _BY_SCHEME.get(asked.lower(), ANY)
 
 

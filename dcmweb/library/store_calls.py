@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from dcmweb.errors import UsageError
 from dcmweb.library.arguments import (
@@ -19,7 +20,11 @@ from dcmweb.library.arguments import (
 from dcmweb.library.base import ClientBase
 from dcmweb.library.runs import Transfer
 from dcmweb.transactions.on_error import OnError
-from dcmweb.transfer.outcomes import Status
+from dcmweb.transfer.outcomes import IsDone, Outcomes, Status
+
+if TYPE_CHECKING:
+    from dcmweb.library.on import Begin
+    from dcmweb.transactions.context import RunContext
 
 WhatIfExists = Literal["skip", "replace", "fail"]
 WhatOnError = OnError | Literal["outcome", "raise"]
@@ -40,6 +45,7 @@ class StoreCalls(ClientBase):
         orthanc_api: str = "",
         shard: str = "",
         manifest: AnyPath = "",
+        on: str = "",
         on_error: WhatOnError = OnError.OUTCOME,
     ) -> Transfer:
         """Store DICOM files as they are (PS3.18 section 10.5); yields the outcome of each file.
@@ -53,12 +59,14 @@ class StoreCalls(ClientBase):
         has to delete it first, `orthanc_api` is the URL of its REST API, or "auto". `shard`, as
         I/N, stores the files of one part of the folders; all parts together are everything.
         Outcomes are recorded in the file `manifest`, and what it says is done is not done again.
+        `on` has worker processes do it, here ("local", "local:4") or on a cluster
+        ("tls://host:8786", a scheduler file); see docs/scale.md.
 
         The run raises NothingMatched if no files are found.
         """
         from dcmweb.transactions.store.count_ahead import count_files
-        from dcmweb.transactions.store.existing import IfExists
-        from dcmweb.transactions.store.run import StoreOptions, store
+        from dcmweb.transactions.store.options import IfExists, StoreOptions
+        from dcmweb.transactions.store.run import files_of, store
 
         options = StoreOptions(
             dry_run=dry_run,
@@ -72,9 +80,20 @@ class StoreCalls(ClientBase):
         masks, files = read_paths(paths), read_listed(listed)
         if not masks and isinstance(listed, Collection) and not listed:
             raise UsageError("there is nothing to store", "name files, folders or masks")
+
+        def plain(context: RunContext, is_done: IsDone) -> Outcomes:
+            return store(context, masks, files, is_done, options)
+
+        begin: Begin = plain
+        if on:
+            from dcmweb.library.on import On, store_on
+
+            make_files = partial(files_of, masks, files, options)
+            place = On(on, self.profile)
+            begin = store_on(place, make_files, options, plain, has_manifest=bool(manifest))
         return self._transfer(
             "store()",
-            lambda context, is_done: store(context, masks, files, is_done, options),
+            begin,
             Status.PLANNED if dry_run else Status.STORED,
             self._manifest("store", manifest, writes=not dry_run, shard=shard),
             lambda context: count_files(context, masks, read_listed_again(listed), shard),
@@ -99,8 +118,8 @@ class StoreCalls(ClientBase):
         for each. What it leaves out comes from the files. All else is as for `store`. The run
         raises UsageError, and sends nothing, where anything is wrong with the input.
         """
-        from dcmweb.transactions.store.existing import IfExists
-        from dcmweb.transactions.store.run import StoreOptions, store_metadata
+        from dcmweb.transactions.store.options import IfExists, StoreOptions
+        from dcmweb.transactions.store.run import store_metadata
 
         options = StoreOptions(
             dry_run=dry_run,

@@ -35,12 +35,19 @@ PATHS = (Kind.FILE, Kind.OUTPUT)
 
 
 class Group(Enum):
-    """What an option is about; the heading that it is shown under."""
+    """What an option is about: the heading that it is shown under, in the order of the headings."""
 
-    TRANSFER = "Transfer"
+    WHAT = "What"
+    WHERE = "Where"
+    OUTPUT = "Output"
+    SAFETY = "Safety"
+    RECORDS = "Records"
+    SPEED = "Speed"
+    LOGGING = "Logging"
     CREDENTIALS = "Credentials"
     CONNECTION = "Connection"
-    LOGGING = "Logging"
+    DESTINATION = "Destination"
+    OTHER = "Other"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +93,9 @@ def _connection(name: str, kind: Kind, metavar: str, text: str, **more: Any) -> 
     return Option(name=name, kind=kind, metavar=metavar, help=text, group=Group.CONNECTION, **given)
 
 
-def _transfer(name: str, kind: Kind, metavar: str, text: str, **more: Any) -> Option:
+def _speed(name: str, kind: Kind, metavar: str, text: str, **more: Any) -> Option:
     given = {"field": name.replace("-", "_"), **more}
-    return Option(name=name, kind=kind, metavar=metavar, help=text, group=Group.TRANSFER, **given)
+    return Option(name=name, kind=kind, metavar=metavar, help=text, group=Group.SPEED, **given)
 
 
 IF_EXISTS = ("skip", "replace", "fail")
@@ -99,7 +106,7 @@ OPTIONS: tuple[Option, ...] = (
         name="parallel",
         short="m",
         kind=Kind.FLAG,
-        group=Group.TRANSFER,
+        group=Group.SPEED,
         help="Transfer in parallel; adapts the number of concurrent requests, up to "
         f"{ADAPTIVE_WORKERS}.",
     ),
@@ -107,25 +114,25 @@ OPTIONS: tuple[Option, ...] = (
         name="workers",
         short="j",
         kind=Kind.COUNT,
-        group=Group.TRANSFER,
+        group=Group.SPEED,
         metavar="N",
         lowest=1,
         highest=MOST_WORKERS,
         help="Transfer in parallel with N concurrent requests.",
     ),
-    _transfer(
+    _speed(
         "requests-per-second",
         Kind.NUMBER,
         "N",
         "Send at most N requests per second, with all workers together.",
     ),
-    _transfer(
+    _speed(
         "rate-limit",
         Kind.SIZE,
         "BYTES/s",
         "Move at most this many bytes per second, as 500K or 50M, with all workers together.",
     ),
-    _transfer(
+    _speed(
         "page-size",
         Kind.COUNT,
         "N",
@@ -133,7 +140,7 @@ OPTIONS: tuple[Option, ...] = (
         f"{MOST_ROWS}.",
         lowest=1,
     ),
-    _transfer(
+    _speed(
         "batch-size",
         Kind.SIZE,
         "BYTES",
@@ -141,7 +148,7 @@ OPTIONS: tuple[Option, ...] = (
         field="batch_bytes",
         commands=("store",),
     ),
-    _transfer(
+    _speed(
         "batch-count",
         Kind.COUNT,
         "N",
@@ -149,7 +156,7 @@ OPTIONS: tuple[Option, ...] = (
         lowest=1,
         commands=("store",),
     ),
-    _transfer(
+    _connection(
         "stow-form",
         Kind.TEXT,
         "FORM",
@@ -158,17 +165,26 @@ OPTIONS: tuple[Option, ...] = (
         choices=tuple(form.value for form in StowForm),
         commands=("store",),
     ),
-    _transfer(
-        "if-exists",
-        Kind.TEXT,
-        "RULE",
-        "What to do with an instance that the server has: skip it, replace it where the bytes "
+    Option(
+        name="on",
+        kind=Kind.TEXT,
+        group=Group.SPEED,
+        metavar="WHERE",
+        help="Have worker processes do it: local or local:N for N of this machine, "
+        "tls://HOST:PORT, tcp://HOST:PORT or a scheduler file for a Dask cluster.",
+        commands=("store", "retrieve"),
+    ),
+    Option(
+        name="if-exists",
+        kind=Kind.TEXT,
+        group=Group.SAFETY,
+        metavar="RULE",
+        help="What to do with an instance that the server has: skip it, replace it where the bytes "
         "differ, or fail.",
         choices=IF_EXISTS,
         commands=("store", "copy"),
-        field="",
     ),
-    _transfer(
+    _connection(
         "orthanc-api",
         Kind.TEXT,
         "URL",
@@ -176,7 +192,7 @@ OPTIONS: tuple[Option, ...] = (
         commands=("store", "delete", "ping"),
         field="",
     ),
-    _transfer(
+    _connection(
         "reject-as",
         Kind.TEXT,
         "CODE",
@@ -354,6 +370,7 @@ DESTINATION_OPTIONS = tuple(
         option,
         name=f"{TO}{option.name}",
         short="",
+        group=Group.DESTINATION,
         help=f"Destination: {to_destination(option.help[0].lower() + option.help[1:])}",
         commands=("copy",),
     )

@@ -34,6 +34,14 @@ class OnError(str, Enum):
         except Interrupted:
             raise
         except DcmwebError as error:
-            yield Outcome(Status.FAILED, item, reason=error.message)
+            if not error.reported_as.startswith(f"{item}/"):  # it is that of something below
+                yield _outcome(item, error)
             if engine.gives_up(error):
+                error.reported_as = error.reported_as or item
                 raise
+
+
+def _outcome(item: str, error: DcmwebError) -> Outcome:
+    if error.leaves_open:
+        return Outcome(Status.UNKNOWN, item, reason=f"{error.message}; the server may have done it")
+    return Outcome(Status.FAILED, item, reason=error.message)

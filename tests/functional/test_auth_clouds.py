@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from dcmweb.extras import how_to_install
 from tests.conftest import Dcmweb
 from tests.functional.origin import Answer, Origin, Request, serving
 from tests.functional.token_servers import Issuer, form_of, issued, refused
@@ -242,4 +243,4 @@ def test_a_server_of_azures_names_the_extra(dcmweb: Dcmweb) -> None:
     with serving(lambda _: Answer(401, headers={"WWW-Authenticate": asked})) as origin:
         result = dcmweb(origin.url, "search")
     assert result.code == 4
-    assert "give --auth azure, which needs the package azure-identity: pip install" in result.last
+    assert f"which needs the package azure-identity: {how_to_install('azure')}" in result.last

@@ -77,8 +77,7 @@ def test_several_are_not_deleted_unless_somebody_says_yes(dcmweb: Dcmweb) -> Non
         result = dcmweb(origin.url, "delete", "studies/1.1", "studies/1.2")
     assert result.code == 2
     assert (
-        "2 studies would be deleted, and there is no terminal to ask in; give --yes"
-        in result.last
+        "2 studies would be deleted, and there is no terminal to ask in; give --yes" in result.last
     )
     assert origin.requests == []
 
@@ -383,7 +382,10 @@ def test_what_cannot_be_deleted_is_a_usage_error_before_any_request(
     assert origin.requests == []
 
 
-@pytest.mark.parametrize("lost", [Answer(cut=-1), Answer(200, b"{}", cut=0)])
+LOST = [Answer(cut=-1), Answer(200, b"{}", cut=0), Answer(502), Answer(504)]
+
+
+@pytest.mark.parametrize("lost", [*LOST, Answer(500), Answer(503)])
 def test_what_is_gone_after_an_answer_got_lost_was_deleted(dcmweb: Dcmweb, lost: Answer) -> None:
     answers = [lost, Answer(404)]
     with serving(lambda _: answers.pop(0)) as origin:
@@ -391,6 +393,38 @@ def test_what_is_gone_after_an_answer_got_lost_was_deleted(dcmweb: Dcmweb, lost:
     assert result.code == 0
     assert f"{STUDY} is gone, after an attempt that broke off" in result.err
     assert f"{STUDY} deleted" in result.err
+
+
+@pytest.mark.parametrize("lost", LOST)
+@pytest.mark.parametrize("then", [None, Answer(500)])
+def test_where_the_answer_got_lost_nobody_knows_whether_it_was_deleted(
+    dcmweb: Dcmweb, lost: Answer, then: Answer | None
+) -> None:
+    """What the server says of later attempts does not answer for the first one."""
+    answers = [lost, then or lost]
+
+    def handle(request: Request) -> Answer:
+        return Answer(204) if request.path.endswith("9.9") else answers.pop(0)
+
+    with serving(handle) as origin:
+        result = dcmweb(
+            "--retries", "1", origin.url, "delete", STUDY, "studies/9.9", "--json", "--yes"
+        )
+    events = [json.loads(line) for line in result.out.splitlines()]
+    assert {e["item"]: e["type"] for e in events[:-1]} == {
+        STUDY: "unknown", "studies/9.9": "deleted"
+    }  # fmt: skip
+    assert "the server may have done it" in result.err
+    assert result.code == 1
+
+
+def test_what_was_never_sent_is_failed(dcmweb: Dcmweb) -> None:
+    def handle(request: Request) -> Answer:
+        return Answer(500 if request.path.endswith(STUDY) else 204)
+
+    with serving(handle) as origin:
+        result = dcmweb("--retries", "0", origin.url, "delete", STUDY, "studies/9.9", "--yes")
+    assert f"{STUDY} failed: answered 500" in result.err
 
 
 def test_an_error_is_none_the_less_one_for_its_status_200(dcmweb: Dcmweb) -> None:

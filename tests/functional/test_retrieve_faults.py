@@ -5,6 +5,7 @@ What counts is what is left on disk: never anything but what the server has, und
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -470,6 +471,19 @@ def test_one_study_that_fails_does_not_keep_the_others_away(
     assert "studies/1.8 failed: answered 500" in result.err
     assert "retrieved 2, skipped 0, failed 1;" in result.last
     assert tree(tmp_path / "out") == archive.tree("studies/1.7") | archive.tree("studies/1.9")
+
+
+def test_an_error_that_ends_the_run_is_the_outcome_of_one_item(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    """Not of the series and of its study as well."""
+    archive = Archive(*make_series(2), *make_series(2, series="1.2.3.5"), *make_series(1, "1.9"))
+    refused = but(archive, Answer(401), f"{STUDY}/series/1.2.3.5")
+    with serving(refused) as origin:
+        result = dcmweb("-m", origin.url, "retrieve", STUDY, "studies/1.9", "--json")
+    events = [json.loads(line) for line in result.out.splitlines()]
+    failed = [e["item"] for e in events if e["type"] == "failed"]
+    assert (result.code, failed) == (4, [f"{STUDY}/series/1.2.3.5"])
 
 
 # Instances nobody asked for.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dcmweb.extras import how_to_install
 from tests.conftest import Dcmweb, make_instance, make_series
 from tests.functional.archive import Archive, sent_parts
 from tests.functional.buckets import (
@@ -246,7 +247,7 @@ def test_without_the_extra_it_is_named(
     result = dcmweb(origin.url, "store", s3.address, env=env)
     assert result.code == 2
     assert "s3:// needs an extra that is not installed" in result.err
-    assert "run: pip install 'dcmweb[buckets]'" in result.err
+    assert f"run: {how_to_install('buckets')}" in result.err
 
 
 def test_credentials_of_a_profile(

@@ -202,6 +202,25 @@ def test_where_only_the_answers_break_a_search_tells(
     assert "a search finds it" in outcomes(result)["1.dcm"][1]
 
 
+def test_a_refusal_does_not_answer_for_an_earlier_request(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    """The answer got lost, and so did that to the search: the server has what it refuses now."""
+    archive, searches = Archive(), [Answer(cut=-1)] * 2
+
+    def keep(request: Request) -> Answer:
+        archive.store(request)
+        return Answer(cut=-1)
+
+    def handle(request: Request) -> Answer:
+        if request.method == "GET" and searches:
+            return searches.pop()
+        return archive(request)
+
+    write_files(tmp_path / "in", make_series(2))
+    with serving(taking(handle, first([keep], lambda _: Answer(409)))) as origin:
+        result = dcmweb("--retries", "0", origin.url, "store", "in")
+    assert (result.code, became(result)) == (0, {"1.dcm": UPLOADED, "2.dcm": UPLOADED})
+
+
 def test_a_content_length_that_is_too_short_leaves_what_was_stored_to_be_searched_for(
     dcmweb: Dcmweb, tmp_path: Path
 ) -> None:

@@ -19,8 +19,8 @@ EXPORTED = {
     "__version__", "perform",
 }  # fmt: skip
 CALLS = {
-    "base_url", "check", "close", "copy", "delete", "from_profile", "metadata", "metadata_xml",
-    "of", "ping", "retrieve", "search", "store", "store_metadata", "wait",
+    "base_url", "check", "close", "contact_sheet", "copy", "delete", "from_profile", "metadata",
+    "metadata_xml", "of", "ping", "retrieve", "search", "store", "store_metadata", "wait",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, RLELossless
 
 LARGEST_FRAME = 128 * 1024 * 1024  # bytes
+_BRINGS_DECODERS = "the extra archive brings one, and archive-light does not"
 Array = npt.NDArray[Any]
 
 
@@ -32,5 +33,7 @@ def decode(source: bytes, syntax: str, options: Mapping[str, Any]) -> tuple[Arra
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         decoder = get_decoder(UID(syntax))
+        if not decoder.is_available:
+            raise ValueError(f"no decoder of {UID(syntax).name} is installed: {_BRINGS_DECODERS}")
         array, facts = decoder.as_array(source, index=0, decoding_plugin=plugin, **options)
     return array, str(facts["photometric_interpretation"])

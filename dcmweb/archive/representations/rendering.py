@@ -6,7 +6,8 @@ import io
 import math
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +92,7 @@ def parse_rendered_query(args: Mapping[str, str]) -> Rendering:
     viewport, window, quality = (args.get(name) for name in ("viewport", "window", "quality"))
     return Rendering(
         None if viewport is None else _parse_viewport(viewport),
-        None if window is None else _parse_window(window),
+        None if window is None else parse_window(window),
         None if quality is None else _whole("quality", quality, 100),
     )
 
@@ -108,7 +109,8 @@ def _parse_viewport(text: str) -> Viewport:
     return Viewport(width, height, x or 0, y or 0, source_width, source_height)
 
 
-def _parse_window(text: str) -> Window:
+def parse_window(text: str) -> Window:
+    """Read `center,width,function`; raises BadRequest if it is malformed."""
     values = text.split(",")
     if len(values) != 3:
         raise BadRequest("window is written as center,width,function")
@@ -169,19 +171,30 @@ def thumbnail(
 
 
 def _picture(path: str, frame: int, window: Window | None) -> Image.Image:
+    frames, array, colours = _decoded(path, frame)
+    with _rendering(frame):
+        shown = _shown(array, colours, frames.header, frame, window)
+    return Image.fromarray(np.ascontiguousarray(shown))
+
+
+def _decoded(path: str, frame: int) -> tuple[Frames, Array, str]:
     frames = Frames(path)
     if frames.element is None:
         raise NotFound("the instance has no pixel data to render")
     if frames.samples > LARGEST_PICTURE:
         raise NotAcceptable(f"a frame has more than {LARGEST_PICTURE:,} samples to be rendered")
-    array, colours = frames.decoded(frame)
+    return frames, *frames.decoded(frame)
+
+
+@contextmanager
+def _rendering(frame: int) -> Iterator[None]:
+    """Translate what malformed values lead to."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            shown = _shown(array, colours, frames.header, frame, window)
+            yield
     except _MALFORMED as error:
         raise NotAcceptable(f"frame {frame} cannot be rendered: {error}") from error
-    return Image.fromarray(np.ascontiguousarray(shown))
 
 
 def _shown(
@@ -210,14 +223,41 @@ def _gray(array: Array, header: pydicom.Dataset, frame: int, window: Window | No
         return window.apply(values)
     if table := _lut(header, "VOILUTSequence"):
         return np.asarray(np.clip(table.apply(values) / table.maximum, 0, 1))
-    voi = _group(header, frame, "FrameVOILUTSequence")
-    center, width = _first(voi.get("WindowCenter")), _first(voi.get("WindowWidth"))
-    if center is not None and width is not None and width > 0:
-        function = str(voi.get("VOILUTFunction") or "linear").lower().replace("_", "-")
-        return Window(center, width, function).apply(values)
+    if own := _own_window(header, frame):
+        return own.apply(values)
     if header.get("BitsAllocated") == 1:
         return np.asarray(array, np.float32)
     return _stretched(values, ~_padding(array, header) & np.isfinite(values))
+
+
+def _own_window(header: pydicom.Dataset, frame: int) -> Window | None:
+    """Read the window that a file has for a frame."""
+    voi = _group(header, frame, "FrameVOILUTSequence")
+    center, width = _first(voi.get("WindowCenter")), _first(voi.get("WindowWidth"))
+    if center is None or width is None or width <= 0:
+        return None
+    function = str(voi.get("VOILUTFunction") or "linear").lower().replace("_", "-")
+    return Window(center, width, function)
+
+
+def shown_window(path: str, frame: int) -> Window | None:
+    """Return the window that a frame is shown with by default, None for a picture in colour.
+
+    Where the file has none, it is that of the range of values. Errors as of `render`.
+    """
+    with _PLACES:
+        frames, array, colours = _decoded(path, frame)
+        if array.ndim == 3 or colours == "PALETTE COLOR":
+            return None
+        with _rendering(frame):
+            if own := _own_window(frames.header, frame):
+                return own
+            values = _modality(array, frames.header, frame)
+            counted = values[np.isfinite(values) & ~_padding(array, frames.header)]
+            if not counted.size:
+                return Window(0, 1)
+            low, high = float(counted.min()), float(counted.max())
+            return Window((low + high) / 2, max(high - low, 1))
 
 
 def _modality(array: Array, header: pydicom.Dataset, frame: int) -> _Floats:

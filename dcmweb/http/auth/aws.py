@@ -32,8 +32,10 @@ class AwsAuth(Authentication):
         try:
             import botocore.session
         except ImportError:
+            from dcmweb.extras import how_to_install
+
             raise UsageError(
-                "--auth aws needs the Python package botocore", "pip install 'dcmweb[aws]'"
+                "--auth aws needs the Python package botocore", f"run: {how_to_install('aws')}"
             ) from None
         self._make_session = lambda: botocore.session.Session(profile=profile or None)
         self._profile = profile

@@ -15,7 +15,6 @@ from dcmweb.http.auth.tokens import RenewingToken, Token
 from dcmweb.settings import Credentials
 
 SCOPE = "https://dicom.healthcareapis.azure.com/.default"
-INSTALL = "pip install 'dcmweb[azure]'"
 _HINT = (
     "run `az login`, set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or give the "
     "machine a managed identity"
@@ -32,7 +31,11 @@ class AzureAuth(BearerAuth):
 
     def __init__(self, given: Credentials) -> None:
         if not is_installed():
-            raise UsageError("--auth azure needs the package azure-identity", INSTALL)
+            from dcmweb.extras import how_to_install
+
+            raise UsageError(
+                "--auth azure needs the package azure-identity", f"run: {how_to_install('azure')}"
+            )
         self._given = given
 
     def connect(self, send: Send) -> None:

@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from dcmweb.dicom.resources import Level, Resource, outermost
-from dcmweb.errors import Interrupted, NothingMatched, ProtocolError, Refused, UsageError
+from dcmweb.errors import (
+    DcmwebError,
+    Interrupted,
+    NothingMatched,
+    ProtocolError,
+    Refused,
+    UsageError,
+)
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.delete.operations import wait_for
-from dcmweb.transactions.delete.ways import way_to_delete
+from dcmweb.transactions.delete.ways import is_unanswered, way_to_delete
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
@@ -110,7 +117,11 @@ class _Deleter:
         if operation and not self._waits:
             return Outcome(Status.BEGUN, str(resource), place=operation["name"])
         if operation:
-            wait_for(self._context, operation)
+            try:
+                wait_for(self._context, operation)
+            except DcmwebError as error:
+                error.leaves_open |= is_unanswered(error)  # it goes on without us
+                raise
         return Outcome(Status.DELETED, str(resource), reason=deleted.note)
 
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import AuthError, NetworkError, NothingMatched, Refused, Truncated, UsageError
+from dcmweb.errors import (
+    AuthError,
+    DcmwebError,
+    NetworkError,
+    NothingMatched,
+    Refused,
+    Truncated,
+    Unreachable,
+    UsageError,
+)
 from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.response import not_dicomweb
 from dcmweb.settings.servers import OTHER, Deletion
@@ -89,22 +98,37 @@ class DirectDeletion:
 
 
 def attempt_once(context: RunContext, request: Callable[[], T], gone: Callable[[], T]) -> T:
-    """Make a request, with retries; it may find nothing any more when an answer to it was lost."""
-    was_sent = False
+    """Make a request, with retries; it may find nothing any more when an answer to it was lost.
+
+    The error in the end leaves open whether it was done if an answer was lost.
+    """
+    may_be_gone = is_open = False
 
     def action() -> T:
-        nonlocal was_sent
+        nonlocal may_be_gone, is_open
         try:
             return request()
         except NothingMatched:
-            if not was_sent:
+            if not may_be_gone:
                 raise
             return gone()
-        except (NetworkError, Truncated):
-            was_sent = True
+        except DcmwebError as error:
+            is_open |= is_unanswered(error)
+            may_be_gone |= is_open or (isinstance(error, Refused) and error.status >= 500)
             raise
 
-    return context.engine.attempt(action)
+    try:
+        return context.engine.attempt(action)
+    except DcmwebError as error:
+        error.leaves_open |= is_open
+        raise
+
+
+def is_unanswered(error: DcmwebError) -> bool:
+    """Return True if a request may have been done: no answer of the server itself came to it."""
+    if isinstance(error, Refused):
+        return error.status in (502, 504)  # of a proxy that lost it
+    return isinstance(error, (NetworkError, Truncated)) and not isinstance(error, Unreachable)
 
 
 def way_to_delete(context: RunContext, orthanc_api: str = "", reject_as: str = "") -> Way:

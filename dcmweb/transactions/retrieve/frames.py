@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
@@ -249,6 +250,8 @@ class FrameRetriever:
 
     def _save_part(self, part: Part, resource: Resource, number: int, stem: str) -> Outcome:
         item = str(resource.with_frames(number))
+        if _NOT_PIXELS.match(kind := part.media_type.name):
+            raise ProtocolError(f"a part of the answer is not a frame ({kind})")
         try:
             return self._saver.save_part(part, self._wanted, frame_name(stem, number), item)
         except LocalError as error:
@@ -265,6 +268,9 @@ class FrameRetriever:
             unsuitable=_is_no_frame,
             tries_all=tries_all,
         )
+
+
+_NOT_PIXELS = re.compile(r"text/|multipart/|application/(dicom|json|xml)")
 
 
 def _is_no_frame(response: Response) -> ProtocolError | None:

@@ -12,7 +12,6 @@ from typing import IO
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_variants import as_dataset
-from dcmweb.dicom.native_xml import parse_native_xml, write_native_xml
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import NothingMatched, ProtocolError, Truncated
 from dcmweb.http import error_mapping
@@ -32,7 +31,9 @@ from dcmweb.transactions.accept import (
 from dcmweb.transactions.context import RunContext
 
 HELD = 8 * 1024 * 1024  # bytes of an answer; what is more goes to a temporary file
+LARGEST = 4 * 1024**3  # bytes of an answer
 _HEAD = 16 * 1024
+_ENOUGH = 64  # bytes that show what it is
 _OTHER_ENCODING = re.compile(rb"^(?:\xff\xfe|\xfe\xff|.?\0)|^<\?xml[^>]*encoding=.(?!utf-8)", re.I)
 _UNREADABLE = "the answer broke off, or does not say where it ends"
 
@@ -47,6 +48,8 @@ class Described:
     @property
     def xml(self) -> bytes:
         """A Native DICOM Model document, in UTF-8."""
+        from dcmweb.dicom.native_xml import write_native_xml
+
         return self.document or write_native_xml(self.dataset)
 
 
@@ -111,21 +114,30 @@ def _fetch(context: RunContext, answer: MetadataAnswer, *, wants_xml: bool) -> N
         response.check_content(may_be_partial=True)
         answer.missing = _missing_in(response)
         kind = answer.kind = response.media_type
-        head = b""
+        head, size = b"", 0
         while piece := response.read(PIECE):
             head += piece[: _HEAD - len(head)]
+            size += len(piece)
+            if len(head) >= _ENOUGH and not _may_be_metadata(kind, head):
+                raise wrong_kind(response, "metadata", head)
+            if size > LARGEST:
+                raise ProtocolError("the metadata is too large", "ask for that of each series")
             with using_temporary_files():
                 file.write(piece)
         check_accepted(response, is_empty=not head)
         answer.head = head
-        start = json_model.first_character(head)
-        is_known = (
-            start in ("[", "{") or not head.strip() or (start == "<" and kind.name in XML_TYPES)
-        )
-        if not (kind.is_multipart or is_known):
+        if not _may_be_metadata(kind, head):
             raise wrong_kind(response, "metadata", head)
         if not response.has_end:
             answer.check_end()
+
+
+def _may_be_metadata(kind: MediaType, head: bytes) -> bool:
+    """Return True if an answer is of metadata, as far as its beginning shows."""
+    if kind.is_multipart:
+        return kind.parameters.get("type", XML_TYPES[0]) in XML_TYPES
+    start = json_model.first_character(head)
+    return start in ("[", "{") or not head.strip() or (start == "<" and kind.name in XML_TYPES)
 
 
 def _open(context: RunContext, path: str, *, wants_xml: bool) -> Response:
@@ -152,5 +164,7 @@ def _missing_in(response: Response) -> str:
 
 
 def _read_document(document: bytes) -> Described:
+    from dcmweb.dicom.native_xml import parse_native_xml
+
     dataset = parse_native_xml(document)
     return Described(dataset, b"" if _OTHER_ENCODING.match(document) else document)

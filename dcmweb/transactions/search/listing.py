@@ -73,7 +73,7 @@ class Lister:
         """
         query = Query(resource, Level.INSTANCES)
         try:
-            yield from self._rows(query, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, *fields)
+            yield from self.rows(query, STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, *fields)
         except (Refused, NothingMatched):
             if resource.level is not Level.STUDIES:
                 raise
@@ -89,16 +89,16 @@ class Lister:
         Orthanc 1.10 counts by itself, but answers an includefield with the value in the file.
         """
         tag = _COUNTS[query.level]
-        rows = self._rows(query) if self._context.has_counts else iter(())
+        rows = self.rows(query) if self._context.has_counts else iter(())
         first = next(rows, None)
         if first is not None and json_model.number(first[1], tag) is None:
             self._context.has_counts = False
         if not self._context.has_counts:
-            rows, first = self._rows(query, tag), None
+            rows, first = self.rows(query, tag), None
         for resource, row in chain([first] if first else (), rows):
             yield resource, json_model.number(row, tag)
 
-    def _rows(self, query: Query, *fields: str) -> Iterator[tuple[Resource | None, Dataset]]:
+    def rows(self, query: Query, *fields: str) -> Iterator[tuple[Resource | None, Dataset]]:
         """Yield rows with the resources they describe; without extra fields if these are refused.
 
         Raises ProtocolError at the end if the server has more results than it returned.
@@ -112,7 +112,7 @@ class Lister:
             if error.status != 400 or pages.found or not fields:
                 raise
             self._takes_includefield = False
-            yield from self._rows(query)
+            yield from self.rows(query)
             return
         if not pages.complete:
             raise ProtocolError("the server has more results than it lists")

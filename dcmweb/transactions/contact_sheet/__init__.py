@@ -1,0 +1,1 @@
+"""A sheet with a picture of each series."""
