@@ -25,8 +25,10 @@ from dcmweb.transfer.outcomes import IsDone, Outcomes, Status
 if TYPE_CHECKING:
     from dcmweb.library.on import Begin
     from dcmweb.transactions.context import RunContext
+    from dcmweb.transactions.store.selection import Selection
 
 WhatIfExists = Literal["skip", "replace", "fail"]
+HowSorted = Literal["", "path", "newest", "oldest", "largest", "smallest"]
 WhatOnError = OnError | Literal["outcome", "raise"]
 
 
@@ -43,6 +45,10 @@ class StoreCalls(ClientBase):
         storage_class: str = "",
         if_exists: WhatIfExists = "skip",
         orthanc_api: str = "",
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        newer_than: str = "",
+        sort: HowSorted = "",
         shard: str = "",
         manifest: AnyPath = "",
         on: str = "",
@@ -56,9 +62,14 @@ class StoreCalls(ClientBase):
         asks the server afterwards whether it lists every instance. `dry_run` sends nothing.
         `storage_class` is that of Google Cloud Healthcare. An instance that the server has is
         skipped, replaced where the bytes differ, or a failure, as `if_exists` says; where Orthanc
-        has to delete it first, `orthanc_api` is the URL of its REST API, or "auto". `shard`, as
-        I/N, stores the files of one part of the folders; all parts together are everything.
-        Outcomes are recorded in the file `manifest`, and what it says is done is not done again.
+        has to delete it first, `orthanc_api` is the URL of its REST API, or "auto".
+
+        Of the files, those are stored whose path one of the masks `include` matches, if there are
+        any, and none of `exclude`; a mask without a slash is for their names. `newer_than` is an
+        age (24h, 7d) or a date (2026-11-01). `sort` stores them by path, newest, oldest, largest or
+        smallest first. `shard`, as I/N, stores the files of one part of the folders; all parts
+        together are everything. Outcomes are recorded in the file `manifest`, and what it says is
+        done is not done again.
         `on` has worker processes do it, here ("local", "local:4") or on a cluster
         ("tls://host:8786", a scheduler file); see docs/scale.md.
 
@@ -75,6 +86,7 @@ class StoreCalls(ClientBase):
             if_exists=member(IfExists, if_exists, "if_exists"),
             orthanc_api=orthanc_api,
             shard=shard,
+            selection=_selection(include, exclude, newer_than, sort),
             on_error=member(OnError, on_error, "on_error"),
         )
         masks, files = read_paths(paths), read_listed(listed)
@@ -88,7 +100,7 @@ class StoreCalls(ClientBase):
         if on:
             from dcmweb.library.on import On, store_on
 
-            make_files = partial(files_of, masks, files, options)
+            make_files = partial(files_of, masks, files, options, self._on_note)
             place = On(on, self.profile)
             begin = store_on(place, make_files, options, plain, has_manifest=bool(manifest))
         return self._transfer(
@@ -96,7 +108,7 @@ class StoreCalls(ClientBase):
             begin,
             Status.PLANNED if dry_run else Status.STORED,
             self._manifest("store", manifest, writes=not dry_run, shard=shard),
-            lambda context: count_files(context, masks, read_listed_again(listed), shard),
+            lambda context: count_files(context, masks, read_listed_again(listed), options),
         )
 
     def store_metadata(
@@ -136,3 +148,16 @@ class StoreCalls(ClientBase):
             Status.PLANNED if dry_run else Status.STORED,
             self._manifest("store", manifest, writes=not dry_run),
         )
+
+
+def _selection(
+    include: Iterable[str], exclude: Iterable[str], newer_than: str, sort: HowSorted
+) -> Selection | None:
+    """Make the rules for which files to store; None where there are none."""
+    masks, not_these = tuple(include), tuple(exclude)
+    if not (masks or not_these or newer_than or sort):
+        return None
+    from dcmweb.transactions.store.selection import Order, Selection
+
+    order = member(Order, sort, "sort") if sort else None
+    return Selection(include=masks, exclude=not_these, newer_than=newer_than, order=order)

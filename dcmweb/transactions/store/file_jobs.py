@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dcmweb.dicom import part10
 from dcmweb.dicom.part10 import LocalInstance
@@ -25,6 +25,9 @@ from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transfer.outcomes import IsDone, Outcome, Status
 from dcmweb.transfer.shard import Shard
 
+if TYPE_CHECKING:
+    from dcmweb.transactions.store.selection import Selection
+
 HELD = 32 * 1024 * 1024  # bytes of files that are kept in memory until they are sent
 GUESSED = 512 * 1024  # bytes in a file whose size is not known before it is opened
 
@@ -37,10 +40,18 @@ class Files:
     listed: Iterable[str]
     on_error: OnError
     shard: Shard | None = None
+    selection: Selection | None = None
+    notify: Callable[[str], None] = lambda _: None
     unmatched: list[str] = field(default_factory=list)
     any_found: bool = False
 
     def __iter__(self) -> Iterator[Found]:
+        found = self._found()
+        if self.selection is None:
+            return found
+        return self.selection.of(found, self.notify, may_be_none=self.shard is not None)
+
+    def _found(self) -> Iterator[Found]:
         for found in chain(find_files(self.masks), find_listed_files(self.listed)):
             if not found.missing:
                 self.any_found = True

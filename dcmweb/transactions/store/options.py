@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from dcmweb.transactions.on_error import OnError
+
+if TYPE_CHECKING:
+    from dcmweb.transactions.store.selection import Selection
 
 
 class IfExists(str, Enum):
@@ -24,7 +28,8 @@ class StoreOptions:
     instance. The storage class is that of Google Cloud Healthcare; "" leaves it to the server.
     `if_exists` says what to do with an instance that the server has; to replace one may need
     Orthanc's REST API, at `orthanc_api`.
-    The shard is the part of the folders whose files to store, as I/N.
+    The shard is the part of the folders whose files to store, as I/N; the selection says which of
+    these, and in which order.
     """
 
     dry_run: bool = False
@@ -33,4 +38,5 @@ class StoreOptions:
     if_exists: IfExists = IfExists.SKIP
     orthanc_api: str = ""
     shard: str = ""
+    selection: Selection | None = None
     on_error: OnError = OnError.OUTCOME

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain
@@ -41,14 +41,20 @@ def store(
     all, and what stopped the run otherwise.
     """
     sender = _sender(context, options)
-    files = files_of(masks, listed, options)
+    files = files_of(masks, listed, options, context.notify)
     jobs = FileJobs(context, files, is_done, sender, identifies_all=_verifies(options))
     yield from _run(context, iter(jobs), options)
 
 
-def files_of(masks: Sequence[str], listed: Iterable[str], options: StoreOptions) -> Files:
+def files_of(
+    masks: Sequence[str],
+    listed: Iterable[str],
+    options: StoreOptions,
+    notify: Callable[[str], None],
+) -> Files:
     """Return what finds the files of a run."""
-    return Files(masks, listed, options.on_error, Shard.parse(options.shard))
+    shard = Shard.parse(options.shard)
+    return Files(masks, listed, options.on_error, shard, options.selection, notify)
 
 
 def store_metadata(

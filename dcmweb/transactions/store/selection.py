@@ -12,6 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
+from typing import Any
 
 from dcmweb.counted import plural
 from dcmweb.dicom.byte_ranges import LocalFile
@@ -22,6 +24,8 @@ from dcmweb.wildcards import Matches, matcher
 
 _AGE = re.compile(r"([0-9]{1,9})\s*([smhdw])", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_Tests = Sequence[Matches]
+_REASONS = ("--include", "--exclude", "--newer-than")
 _HOW_NEW = "give an age, as 24h or 7d, or a date, as 2026-11-01 or 2026-11-01T18:00"
 
 
@@ -68,6 +72,23 @@ class Selection:
             if not mask.strip("/"):
                 raise UsageError(f"{mask!r} is not a mask", "give one such as *.dcm or thumbs/")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what cannot be pickled, and is made again."""
+        made = ("_includes", "_excludes")
+        return {name: value for name, value in self.__dict__.items() if name not in made}
+
+    @cached_property
+    def _includes(self) -> _Tests:
+        return _tests(self.include)
+
+    @cached_property
+    def _excludes(self) -> _Tests:
+        return _tests(self.exclude)
+
+    def has(self, found: Found) -> bool:
+        """Return True if a file is to be stored."""
+        return found.file is None or not self._why_not(found)
+
     def of(
         self,
         files: Iterable[Found],
@@ -90,38 +111,34 @@ class Selection:
     def _chosen(
         self, files: Iterable[Found], notify: Callable[[str], None], may_be_none: bool
     ) -> Iterator[Found]:
-        include, exclude = _tests(self.include), _tests(self.exclude)
         left_out: Counter[str] = Counter()
         count = 0
         for found in files:
-            reason = "" if found.file is None else self._why_not(found, include, exclude)
+            reason = "" if found.file is None else self._why_not(found)
             left_out[reason] += 1
             if not reason:
                 count += 1
                 yield found
         del left_out[""]
         if left_out:
-            said = ", ".join(f"{number:,} by {reason}" for reason, number in left_out.items())
+            said = ", ".join(f"{left_out[one]:,} by {one}" for one in _REASONS if left_out[one])
             words = f"left out {plural(left_out.total(), 'file')}: {said}"
             if not (count or may_be_none or "--newer-than" in left_out):
                 raise NothingMatched(words, "check the masks")
             notify(words)
 
-    def _why_not(self, found: Found, include: _Tests, exclude: _Tests) -> str:
+    def _why_not(self, found: Found) -> str:
         """Return the option that leaves a file out, "" if it is stored."""
         path = found.path.replace(os.sep, "/")
-        if include and not any(test(path) for test in include):
+        if self._includes and not any(test(path) for test in self._includes):
             return "--include"
-        if any(test(path) for test in exclude):
+        if any(test(path) for test in self._excludes):
             return "--exclude"
         if self._since is not None and found.file is not None:
             stamp = _stamp(found)
             if stamp and stamp.mtime_ns and stamp.mtime_ns / 1e9 < self._since:
                 return "--newer-than"
         return ""
-
-
-_Tests = Sequence[Matches]
 
 
 def read_newer_than(text: str, now: float) -> float | None:
@@ -169,7 +186,7 @@ def _stamp(found: Found) -> Stamp | None:
 
 
 def _sorted(files: Iterable[Found], order: Order) -> Iterator[Found]:
-    """Yield files in an order, by path where they are alike; first what is no file.
+    """Yield files in an order, by path where they are alike; first what is not a file.
 
     They wait in a temporary database, so that memory does not grow. Raises UsageError for files in
     archives and buckets, which are read in the order in which they are found.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -65,6 +66,13 @@ def test_masks_that_leave_out_everything_match_nothing() -> None:
         chosen(Selection(include=["*.dmc"]))
     few = Selection(include=["*.dmc"]).of(found(PATHS), may_be_none=True)
     assert list(few) == []  # a part of a run
+
+
+def test_a_selection_can_be_handed_to_another_process() -> None:
+    selection = Selection(include=["*.dcm"], newer_than="1h")
+    before = chosen(selection)
+    other = pickle.loads(pickle.dumps(selection))
+    assert (other, chosen(other)) == (selection, before)
 
 
 def test_what_was_not_found_passes_to_be_named() -> None:
