@@ -27,8 +27,8 @@ _KNOWN = {
 }
 _CHANGED = {"study": "1.2.9", "series": "1.2.9.1", "instance": "1.2.9.1.1"}  # all others stay
 _ODD = (
-    "1.2.9", "0", "1,1", "2", "-1", "1,2,x", "1" * 70, "..", "%2e%2e", "%00", "%FF", "a%2Fb", " ", "é",
-    "7FE00010/Value/0", "00081140/0/00081155", "9" * 400, "[", "*",
+    "1.2.9", "0", "1,1", "2", "-1", "1,2,x", "1" * 70, "..", "%2e%2e", "%00", "%FF", "a%2Fb", " ",
+    "é", "7FE00010/Value/0", "00081140/0/00081155", "9" * 400, "[", "*",
 )  # fmt: skip
 _PARAMETERS = {
     "limit": ("1", "0", "-1", "9" * 30, "x"),
@@ -51,9 +51,9 @@ _PARAMETERS = {
 }
 _ACCEPT = (
     "", "*/*", "application/dicom+json", "application/json", "text/html", "image/png", "image/jpeg",
-    'multipart/related; type="application/dicom"; transfer-syntax=*', "image/gif", "application/pdf",
-    'multipart/related; type="application/dicom+xml"', "application/dicom", "application/zip",
-    'multipart/related; type="application/octet-stream"', "x", "*/*;q=0",
+    'multipart/related; type="application/dicom"; transfer-syntax=*', "image/gif",
+    "application/pdf", 'multipart/related; type="application/dicom+xml"', "application/dicom",
+    "application/zip", 'multipart/related; type="application/octet-stream"', "x", "*/*;q=0",
 )  # fmt: skip
 _METHODS = ("GET", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _RULES = sorted({rule.rule for rule in URLS.iter_rules()})
