@@ -316,3 +316,13 @@ def test_how_far_it_has_come_is_told_while_new_files_are_indexed(tmp_path: Path)
     told.clear()
     Storage(str(tmp_path), on_indexed=note).close()
     assert told == [(1, None), (1, 1)]
+
+
+def test_to_replace_an_instance_by_the_same_bytes_changes_nothing(tmp_path: Path) -> None:
+    write_files(tmp_path / "mine", [make_instance()])
+    with opened(tmp_path) as storage:
+        partial = storage.new_file()
+        partial.write((tmp_path / "mine" / "1.dcm").read_bytes())
+        assert storage.keep([storage.look_at(partial)], replace=True) == [Kept.SAME]
+        assert served(storage) == ["mine/1.dcm"]
+    assert list(content(tmp_path)) == ["mine/1.dcm"]
