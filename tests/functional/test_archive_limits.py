@@ -12,8 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.conftest import make_series
+from tests.functional.archive import Archive, multipart_body
 from tests.functional.archives import (
     ALL_AS_STORED,
     AS_STORED,
@@ -32,6 +34,7 @@ from tests.functional.archives import (
     running,
     start,
 )
+from tests.functional.origin import serving
 from tests.functional.test_archive_hostile import MOST, connect, server
 from tests.hostile import INSTANCE, SERIES, deflated, nested, put_pipe, put_socket
 
@@ -338,3 +341,14 @@ def test_more_connections_than_there_may_be_are_cut(server: Running) -> None:
         assert waiting[0].recv(1) == b""
         waiting[-1].sendall(b"GET /dicomweb/studies/9 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert waiting[-1].recv(100).startswith(b"HTTP/1.1 404 ")
+
+
+def test_a_request_has_a_limit_of_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcmweb.archive.store._MOST_INSTANCES", 3)
+    with serving(Archive()) as origin:
+        for count, status in ((3, 200), (4, 413)):
+            body = multipart_body(make_series(count))
+            answer = requests.post(
+                f"{origin.url}/studies", data=body, headers=multipart(), timeout=LONG
+            )
+            assert answer.status_code == status, answer.text

@@ -413,3 +413,17 @@ def test_many_frames_are_asked_for_some_at_a_time(
     assert tree(tmp_path / "one") == tree(tmp_path / "all")
     numbers = {re.search(r"_frame_(\d+)\.", place) for place in tree(tmp_path / "all")}
     assert {int(match[1]) for match in numbers if match} == set(range(1, 251))
+
+
+def test_a_frame_that_is_shorter_than_its_part_says_is_not_kept(
+    dcmweb: Dcmweb, tmp_path: Path
+) -> None:
+    head = f"--{BOUNDARY}\r\nContent-Type: {OCTETS}\r\nContent-Length: 100\r\n\r\n"
+    body = f"{head}short\r\n--{BOUNDARY}--\r\n".encode()
+    kind = {"Content-Type": f'multipart/related; type="{OCTETS}"; boundary={BOUNDARY}'}
+    with serving(lambda _: Answer(200, body, kind)) as origin:
+        path = f"{INSTANCE}/frames/1"
+        result = dcmweb("--retries", "0", origin.url, "retrieve", path, "-o", "out")
+    assert result.code != 0
+    assert "5 of 100 bytes came" in result.err
+    assert tree(tmp_path / "out") == {}
