@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,3 +172,10 @@ def test_a_huge_limit_is_capped(server: Running) -> None:
     assert found(server, "limit=999999999999999") == ["1", "2", "3"]
     assert server.get("studies", params="offset=999999999999999").status_code == 204
     assert server.get("studies", params="limit=" + "9" * 400).status_code == 400
+
+
+def test_more_attributes_than_anyone_wants_are_refused(tmp_path: Path) -> None:
+    with running(tmp_path / "folder") as server:
+        for count, status in ((1000, 204), (1001, 400)):
+            tags = ",".join(f"0009{number:04X}" for number in range(0x1000, 0x1000 + count))
+            assert server.get(f"studies?includefield={tags}").status_code == status

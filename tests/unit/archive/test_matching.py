@@ -96,3 +96,8 @@ def test_fuzzy_names_know_no_accents() -> None:
 def test_malformed_keys_are_turned_away(vr: str, wanted: str) -> None:
     with pytest.raises(BadRequest):
         matcher(vr, wanted)
+
+
+def test_a_key_that_is_longer_than_any_value_is_refused() -> None:
+    with pytest.raises(BadRequest):
+        matcher("LO", "a" * 2000, How.PLAIN)
