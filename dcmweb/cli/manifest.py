@@ -12,7 +12,8 @@ import click
 from dcmweb.cli.command import Command
 from dcmweb.cli.console import failed_in_words
 from dcmweb.cli.options import Invocation
-from dcmweb.cli.text import size, visible
+from dcmweb.cli.text import visible
+from dcmweb.counted import size
 from dcmweb.errors import ExitCode
 from dcmweb.transfer.outcomes import exact
 

@@ -17,7 +17,8 @@ from string import Template
 
 from dcmweb import __version__
 from dcmweb.cli.report_chart import chart
-from dcmweb.cli.text import duration, plural, size, visible
+from dcmweb.cli.text import duration, visible
+from dcmweb.counted import plural, size
 from dcmweb.errors import ExitCode
 from dcmweb.library.known_items import Group, KnownItem
 from dcmweb.library.manifests import Manifests, ManifestSummary, Whole

@@ -16,7 +16,8 @@ from dcmweb.cli.own_files import check_apart
 from dcmweb.cli.records import Record, keeping, record_options, shard_option
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
 from dcmweb.cli.targets import read_targets, target_options
-from dcmweb.cli.text import plural, some_of
+from dcmweb.cli.text import some_of
+from dcmweb.counted import plural
 from dcmweb.dicom import json_model
 from dcmweb.dicom.resources import Representation, Target, parse_target
 from dcmweb.dicom.tags import NUMBER_OF_STUDY_RELATED_INSTANCES

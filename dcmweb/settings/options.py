@@ -26,7 +26,7 @@ class Kind(Enum):
     COUNT = "a whole number"
     SECONDS = "a number of seconds above 0"
     NUMBER = "a number above 0"
-    SIZE = "a number of bytes, as 500K or 50M"
+    SIZE = "a number of bytes, as 500K (500,000) or 8Mi (8 MiB)"
     TEXTS = "a list of texts"
     PAIRS = "a list of NAME: VALUE"
 
@@ -130,7 +130,8 @@ OPTIONS: tuple[Option, ...] = (
         "rate-limit",
         Kind.SIZE,
         "BYTES/s",
-        "Move at most this many bytes per second, as 500K or 50M, with all workers together.",
+        "Move at most this many bytes per second, as 500K (500,000) or 8Mi (8 MiB), with all "
+        "workers together.",
     ),
     _speed(
         "page-size",
@@ -144,7 +145,8 @@ OPTIONS: tuple[Option, ...] = (
         "batch-size",
         Kind.SIZE,
         "BYTES",
-        "Put small files together up to this size in a request, as 8Mi or 100M.",
+        "Put small files together up to this size in a request, as 8Mi (8 MiB, the default) or "
+        "100M (100,000,000 bytes).",
         field="batch_bytes",
         commands=("store",),
     ),

@@ -131,7 +131,7 @@ def test_a_page_of_a_manifest(dcmweb: Dcmweb, tmp_path: Path) -> None:
     assert (result.code, result.out, result.err) == (0, "", "")
     found = page(tmp_path / "page.html")
     assert "Not complete. 2 items failed." in found.text
-    assert found.row("stored")[1:3] == ["2", "2.0K"]
+    assert found.row("stored")[1:3] == ["2", "2.0 KiB"]
     assert found.row("failed", "2")
     assert found.row("Exit code of the last run")[1].startswith("1: ")
     resource = "studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.2"
