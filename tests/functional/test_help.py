@@ -18,7 +18,7 @@ from PIL import Image
 from dcmweb.cli.app import cli
 from dcmweb.cli.commands import LOCAL, WITH_SERVER, commands_of
 from dcmweb.cli.examples import EXAMPLES
-from dcmweb.cli.help_page import pages, written, root_of
+from dcmweb.cli.help_page import pages, root_of, written
 from dcmweb.cli.option_groups import group_of
 from dcmweb.cli.suggestions import NEVER_SUGGESTED
 from tests.command_lines import check_parses, commands_in
