@@ -112,8 +112,6 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
         start = f"Retrieving {what or 'the whole store'} from {client.base_url}"
         invocation.console.start(start)
         invocation.console.note(f"Saving files into {folder}")
-        if not (named or listed):
-            _announce_whole_store(invocation, client)
     return save(folder).exit_code
 
 
@@ -133,6 +131,8 @@ def _announce_whole_store(invocation: Invocation, client: Client) -> None:
         raise
     except DcmwebError:
         return  # the run itself says what is wrong
+    if not studies:
+        return  # so it does
     counted = f", {plural(instances, 'instance')}" if instances else ""
     invocation.console.line(f"The whole store: {plural(studies, 'study')}{counted}")
 
@@ -179,6 +179,8 @@ def _save(
             dry_run=options["dry_run"],
             on_error=OnError.RAISE if is_one else OnError.OUTCOME,
         )
+        if targets == [Target()] and not options["dry_run"]:
+            _announce_whole_store(invocation, client)
         return invocation.console.follow(
             run, _RETRIEVING, describe=_describe, records=(*records, *writers)
         )

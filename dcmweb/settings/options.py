@@ -34,6 +34,9 @@ class Kind(Enum):
 PATHS = (Kind.FILE, Kind.OUTPUT)
 
 
+TO = "to-"  # before the names of options of the server that is copied to
+
+
 class Group(Enum):
     """What an option is about: the heading that it is shown under, in the order of the headings."""
 
@@ -80,6 +83,14 @@ class Option:
     def variable(self) -> str:
         """The environment variable that sets the option."""
         return f"DCMWEB_{self.key.upper()}"
+
+    @property
+    def off(self) -> str:
+        """The name that switches off a flag of a profile; `-m` has none, as `-j 1` does that."""
+        if self.kind is not Kind.FLAG or self.name == "parallel":
+            return ""
+        is_other = self.name.startswith(TO)
+        return f"{TO}no-{self.name.removeprefix(TO)}" if is_other else f"no-{self.name}"
 
 
 def _credential(name: str, metavar: str, text: str, **more: Any) -> Option:
@@ -344,12 +355,11 @@ OPTIONS: tuple[Option, ...] = (
 
 BY_KEY = {option.key: option for option in OPTIONS}
 
-# Of two servers, the one that is copied to has options of its own for these.
+# Of two servers, the one that is copied to has options of its own for these, with TO before them.
 _OF_EACH_SERVER = (
     *("ca-bundle", "insecure", "proxy", "server"),
     *("qido-root", "wado-root", "stow-root", "orthanc-api"),
 )
-TO = "to-"  # before the names of these
 
 
 def to_destination(text: str) -> str:
