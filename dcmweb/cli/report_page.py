@@ -166,7 +166,7 @@ def _outcomes(totals: Sequence[tuple[Status, int, int]]) -> str:
             _number(size(total) if total else ""),
             _cell(_MEANING.get(status, "")),
         )
-        for status, count, total in sorted(totals, key=lambda one: list(Status).index(one[0]))
+        for status, count, total in totals
     ]
     rows.append(
         (

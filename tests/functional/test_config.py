@@ -80,10 +80,10 @@ class TestUse:
         for env in ({}, {"DCMWEB_INSECURE": "true"}):
             shown = run(dcmweb, file, "config", "show", "mine", *off, "--json", **env)
             values = {name: one["value"] for name, one in json.loads(shown.out).items()}
-            assert (values["insecure"], values["workers"]) == (False, 1)
+            assert (values["insecure"], values["workers"]) == ("false", "1")
         write(file, '[mine]\nurl = "http://127.0.0.1:1"\ninsecure = true\n')
         run(dcmweb, file, "@mine", "search", "--no-insecure", "--retries", "0", "--log-file", "log")
-        assert " search --no-insecure --retries 0 " in (tmp_path / "log").read_text()
+        assert " --no-insecure " in (tmp_path / "log").read_text()
 
     @pytest.mark.parametrize(
         ("args", "env", "token"),
