@@ -386,9 +386,12 @@ def test_an_interrupted_run_has_a_page(tmp_path: Path) -> None:
     write_files(tmp_path / "in", [make_instance()])
 
     def interrupt(_request: Request) -> Answer:
-        process.send_signal(signal.SIGINT)
+        if not interrupted:  # a second time would end it at once
+            interrupted.append(True)
+            process.send_signal(signal.SIGINT)
         return Answer(503)
 
+    interrupted: list[bool] = []
     with serving(taking(Archive(), interrupt)) as origin:
         process = subprocess.Popen(
             [*DCMWEB, origin.url, "store", "in", "--report", "run.html"],
