@@ -298,9 +298,7 @@ def test_the_size_of_the_whole_store_is_said_before_it_is_retrieved(
         ["copy", "http://127.0.0.1:1/dicomweb"],
     ],
 )
-def test_a_store_without_studies_is_no_error_but_is_said(
-    dcmweb: Dcmweb, command: list[str]
-) -> None:
+def test_that_a_store_has_no_studies_is_said(dcmweb: Dcmweb, command: list[str]) -> None:
     with serving(Archive()) as empty:
         result = dcmweb(empty.url, *command)
         quiet = dcmweb("-q", empty.url, *command)

@@ -44,7 +44,7 @@ class Lister:
         yield from self._of_our_part(self._counted(Query(Resource(), Level.STUDIES)))
 
     def whole_store(self) -> Iterator[tuple[Resource | None, int | None]]:
-        """Yield all studies in the same way; say so if there are none, as that is no error."""
+        """Yield all studies in the same way; say so if there are none: that raises nothing."""
         found = self._counted(Query(Resource(), Level.STUDIES))
         first = next(found, None)
         if first is None:
