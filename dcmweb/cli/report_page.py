@@ -312,4 +312,4 @@ def _code(code: int | None) -> str:
     if code is None:
         return "none: it did not end by itself"
     meaning = next((known.meaning for known in ExitCode if known == code), "")
-    return f"{code}: {meaning}" if meaning else str(code)
+    return f"{code}: {meaning.replace('`', '')}" if meaning else str(code)

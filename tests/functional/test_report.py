@@ -134,6 +134,7 @@ def test_a_page_of_a_manifest(dcmweb: Dcmweb, tmp_path: Path) -> None:
     assert found.row("stored")[1:3] == ["2", "2.0 KiB"]
     assert found.row("failed", "2")
     assert found.row("Exit code of the last run")[1].startswith("1: ")
+    assert "`" not in found.text
     resource = "studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.2"
     assert resource in [row[3] for row in found.rows if row[0] == "failed" and len(row) == 4]
     end_of_run = json.loads((tmp_path / "m.ndjson").read_text().splitlines()[-1])
