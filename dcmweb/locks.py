@@ -45,10 +45,11 @@ if sys.platform == "win32":
         return Locking.LOCKED
 
 else:
-    import fcntl
 
     def _try_lock(file: IO[bytes]) -> Locking:
         # Without portalocker, which does the same there: this is done for each file retrieved.
+        import fcntl
+
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
