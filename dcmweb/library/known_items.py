@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dcmweb.temporary import using_temporary_database
+from dcmweb.transfer.manifest import RESOLVED
 from dcmweb.transfer.outcomes import Event, Status, kind_of
 
 STATUSES = {status.name.lower(): status for status in Status}
@@ -73,8 +74,11 @@ class KnownItems:
 
     def totals(self, run: str) -> Iterator[tuple[Status, int, int]]:
         """Yield each status with its number of items and of bytes."""
-        query = "SELECT status, count(*), sum(size) FROM known WHERE run = ? GROUP BY status"
-        for status, count, size in self._known.execute(query, [run]):
+        query = (
+            "SELECT status, count(*), sum(size) FROM known WHERE run = ? AND status != ?"
+            " GROUP BY status"
+        )
+        for status, count, size in self._known.execute(query, [run, RESOLVED]):
             yield STATUSES[status], count, size
 
     def groups(self, run: str, most: int, *, failed_only: bool) -> list[Group]:
@@ -116,7 +120,7 @@ def row_of(run: str, event: Event, file: str, line: int) -> Row:
     """Make the row of an item from what a manifest says of it; `run` and `file` as SQLite can."""
     size, item = event.get("size"), event.get("item")
     status = str(event["type"])
-    is_good = STATUSES[status].is_good
+    is_good = status == RESOLVED or STATUSES[status].is_good
     reason = kind = resource = ""
     if given := event.get("reason"):
         reason = as_text(without_name(str(given), str(item))[:_LONGEST_REASON])
