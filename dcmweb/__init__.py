@@ -22,7 +22,8 @@ if TYPE_CHECKING:
         Refused,
         UsageError,
     )
-    from dcmweb.http.auth import Authentication, SchemeArguments
+    from dcmweb.http.auth import Authentication
+    from dcmweb.http.auth.scheme_arguments import SchemeArguments
     from dcmweb.library.client import Client
     from dcmweb.library.runs import Rows, Run, SearchRows, Transfer
     from dcmweb.library.work import Work, WorkDone, perform
@@ -74,7 +75,7 @@ _HOMES = {
     "Progress": "dcmweb.transfer.summary",
     "Rows": "dcmweb.library.runs",
     "Run": "dcmweb.library.runs",
-    "SchemeArguments": "dcmweb.http.auth",
+    "SchemeArguments": "dcmweb.http.auth.scheme_arguments",
     "SearchRows": "dcmweb.library.runs",
     "Settings": "dcmweb.settings",
     "Status": "dcmweb.transfer.outcomes",

@@ -6,14 +6,11 @@ locks between machines, and some keep none at all.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from enum import Enum, auto
-from functools import cache
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import portalocker
+from typing import IO
 
 
 class Locking(Enum):
@@ -24,30 +21,40 @@ class Locking(Enum):
     UNSUPPORTED = auto()  # the file system has no locks
 
 
-@cache
-def _exclusive() -> portalocker.LockFlags:
-    """Make the flags once: a lock is taken for each file that is retrieved."""
-    import portalocker
-
-    return portalocker.LOCK_EX | portalocker.LOCK_NB
-
-
 def try_lock(file: IO[bytes]) -> Locking:
     """Ask for the exclusive lock of a file, which lasts until the file is closed.
 
     The file has to be open for writing, or NFS refuses. Windows keeps others from reading the
     locked part as well.
     """
-    import portalocker
+    return _try_lock(file)
 
-    try:
-        portalocker.lock(file, _exclusive())
-    except portalocker.AlreadyLocked:
-        return Locking.TAKEN
-    except (portalocker.LockException, OSError) as error:
-        is_unsaid = getattr(error.__cause__, "errno", None) == 0  # as wine 8 leaves it
-        return Locking.TAKEN if is_unsaid else Locking.UNSUPPORTED
-    return Locking.LOCKED
+
+if sys.platform == "win32":
+
+    def _try_lock(file: IO[bytes]) -> Locking:
+        import portalocker
+
+        try:
+            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+        except portalocker.AlreadyLocked:
+            return Locking.TAKEN
+        except (portalocker.LockException, OSError) as error:
+            is_unsaid = getattr(error.__cause__, "errno", None) == 0  # as wine 8 leaves it
+            return Locking.TAKEN if is_unsaid else Locking.UNSUPPORTED
+        return Locking.LOCKED
+
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> Locking:
+        # Without portalocker, which does the same there: this is done for each file retrieved.
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            is_taken = error.errno in (errno.EAGAIN, errno.EACCES)
+            return Locking.TAKEN if is_taken else Locking.UNSUPPORTED
+        return Locking.LOCKED
 
 
 def is_running(process_id: int) -> bool:

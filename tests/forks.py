@@ -29,7 +29,9 @@ from typing import IO
 # Read by the interpreter when it starts, or by the C library: a fork would not see a change.
 _READ_AT_THE_START = ("PYTHON", "LC_", "LANG", "TZ", "MALLOC", "LD_")
 _STREAMS = 3
-# Imported by the client when they are needed; what only the archive needs is left out.
+# Imported by the client when they are needed; what the archive needs is left out, and Dask, which
+# reads its configuration then.
+_NOT_IMPORTED = ("dcmweb.archive", "dcmweb.__main__", "dcmweb.executors.dask")
 _LATER = ("google.auth.transport.requests", "pydicom", "requests", "tqdm", "wcwidth")
 
 
@@ -127,7 +129,7 @@ def _import_all() -> None:
     import dcmweb
 
     for module in pkgutil.walk_packages(dcmweb.__path__, "dcmweb."):
-        if not module.name.startswith(("dcmweb.archive", "dcmweb.__main__")):
+        if not module.name.startswith(_NOT_IMPORTED):
             importlib.import_module(module.name)
     for name in _LATER:
         importlib.import_module(name)

@@ -31,6 +31,7 @@ FLOORS = {
     "transfer": 2,
     "transactions": 3,
     "archive": 3,
+    "executors": 3,
     "library": 4,
     "cli": 5,
     "__main__": 6,
@@ -42,7 +43,6 @@ KNOWN_IN = {
     "tqdm": ["cli"],
     "wcwidth": ["cli"],
     "requests": ["http"],
-    "requests_toolbelt": ["http"],
     "botocore": ["http", "buckets"],
     "urllib3": ["http"],
     "google": ["http"],
@@ -61,6 +61,7 @@ KNOWN_IN = {
     "obstore": ["buckets"],
     "boto3": ["buckets"],
     "tomlkit": ["library"],
+    "distributed": ["executors"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.
 SHARED_WITH_THE_ARCHIVE = ("dcmweb.http.multipart", "dcmweb.http.media_types")

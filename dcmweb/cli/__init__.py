@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from typing import NoReturn
 
+_GARBAGE = 50_000  # new objects before Python looks for garbage; imports make many that stay
+
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; an interrupt while it is still being loaded ends it as well."""
+    gc.set_threshold(_GARBAGE)
     try:
         from dcmweb.cli.app import main as run
     except KeyboardInterrupt:

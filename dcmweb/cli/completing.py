@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 from dcmweb.cli.commands import LOCAL, OF_THE_PROGRAM, WITH_SERVER, commands_of
 from dcmweb.cli.options import URL_VARIABLE, Invocation
 from dcmweb.library import profiles
+from dcmweb.settings.base_url import PROFILE_MARK
 from dcmweb.settings.credentials import SECRETS
 from dcmweb.settings.options import BY_KEY, OPTIONS, Kind
 
@@ -28,7 +29,7 @@ _RESOURCES = ("studies", "series", "instances")
 def first_words(ctx: click.Context, start: str) -> list[CompletionItem]:
     """Return what can follow: commands that go with what is there, or profiles."""
     invocation: Invocation = ctx.obj
-    if start.startswith(profiles.MARK):
+    if start.startswith(PROFILE_MARK):
         return [] if invocation.is_addressed else _profiles(start)
     names: list[str] = []
     if invocation.is_addressed or os.environ.get(URL_VARIABLE):
@@ -57,7 +58,7 @@ def values(ctx: click.Context, parameter: click.Parameter, start: str) -> list[C
 
 
 def _of_server_command(ctx: click.Context, command: str, start: str) -> list[CompletionItem]:
-    if command in ("copy", "check") and start.startswith(profiles.MARK):
+    if command in ("copy", "check") and start.startswith(PROFILE_MARK):
         return _profiles(start)
     if command == "check" and not ctx.params.get("paths"):
         return [CompletionItem(start, type=FILE)]
@@ -85,7 +86,7 @@ def _of_config(name: str, start: str) -> list[CompletionItem]:
 
 def _profiles(start: str) -> list[CompletionItem]:
     found = profiles.read_profiles(profiles.config_file())
-    return _plain([f"{profiles.MARK}{name}" for name in found], start)
+    return _plain([f"{PROFILE_MARK}{name}" for name in found], start)
 
 
 def _plain(words: Iterable[str], start: str) -> list[CompletionItem]:

@@ -17,7 +17,7 @@ from dcmweb.cli.table_options import is_set
 from dcmweb.errors import ItemsFailed, UsageError
 from dcmweb.library import profile_file, profiles
 from dcmweb.library.profiles import URL, Profile
-from dcmweb.settings.base_url import parse_base_url
+from dcmweb.settings.base_url import PROFILE_MARK, parse_base_url
 from dcmweb.settings.credentials import SECRETS, is_reference
 from dcmweb.settings.from_options import pair_of
 from dcmweb.settings.options import BY_KEY, OPTIONS, PATHS, Kind, Option
@@ -68,8 +68,8 @@ class _Showing(Command):
             if not given:
                 raise UsageError("there is no profile to show", "name one: dcmweb config show NAME")
             invocation: Invocation = ctx.obj
-            is_name = "://" not in given and not given.startswith(profiles.MARK)
-            invocation.go_to(f"{profiles.MARK}{given}" if is_name else given)
+            is_name = "://" not in given and not given.startswith(PROFILE_MARK)
+            invocation.go_to(f"{PROFILE_MARK}{given}" if is_name else given)
             ctx.default_map = dict(invocation.profile.values) if invocation.profile else {}
         return super().parse_args(ctx, args)
 

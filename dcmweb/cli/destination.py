@@ -13,6 +13,7 @@ from dcmweb.cli import table_options
 from dcmweb.cli.options import ask_for_passwords, check_file, take_password_of_user
 from dcmweb.errors import UsageError
 from dcmweb.settings import Settings
+from dcmweb.settings.base_url import PROFILE_MARK
 from dcmweb.settings.credentials import SECRETS, VARIABLES_OF_DESTINATION
 from dcmweb.settings.options import BY_KEY, DESTINATION_OPTIONS, TO, Kind
 
@@ -58,9 +59,9 @@ def of_profile(given: str) -> dict[str, Any]:
     """Return the values of the profile that is named in place of a URL; none for a URL."""
     from dcmweb.library import profiles
 
-    if not given.startswith(profiles.MARK):
+    if not given.startswith(PROFILE_MARK):
         return {}
-    return dict(profiles.read_profile(given.removeprefix(profiles.MARK)).values)
+    return dict(profiles.read_profile(given.removeprefix(PROFILE_MARK)).values)
 
 
 def _drop_variables(ctx: click.Context, name: str, values: dict[str, Any]) -> None:

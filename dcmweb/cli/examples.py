@@ -43,6 +43,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = _with_server(
             ("dcmweb URL store './**.dcm'", "Store the files below it as well"),
             ("dcmweb URL store images.zip '*.tgz'", "Store what is in ZIP and tar archives"),
             (
+                "dcmweb URL store ./images --newer-than 24h --exclude 'thumbs/'",
+                "Store what changed since yesterday, except for some folders",
+            ),
+            (
                 "dcmweb URL store ./images --manifest images.ndjson --verify",
                 "Store what is not done yet, and ask the server afterwards",
             ),

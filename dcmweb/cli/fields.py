@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,15 +64,13 @@ class Field:
         """Its tags, joined by dots, for includefield."""
         return ".".join(attribute.tag for attribute in self.path)
 
-    def elements(self, dataset: Dataset) -> Iterator[dict[str, Any]]:
-        """Yield its elements in a data set: at most one, or one from each item of the sequences."""
-        *above, last = self.path
+    def elements(self, dataset: Dataset) -> list[dict[str, Any]]:
+        """Return its elements in a data set: one at most, or one from each item of sequences."""
         datasets = [dataset]
-        for attribute in above:
+        for attribute in self.path[:-1]:
             datasets = [item for one in datasets for item in json_model.items(one, attribute.tag)]
-        for one in datasets:
-            if isinstance(element := one.get(last.tag), dict):
-                yield element
+        tag = self.path[-1].tag
+        return [element for one in datasets if isinstance(element := one.get(tag), dict)]
 
 
 def parse_fields(texts: Iterable[str]) -> list[Field]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -14,6 +13,7 @@ from dcmweb.cli.fields import Field
 from dcmweb.cli.text import visible, width_of
 from dcmweb.dicom.dictionary import attribute_of
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.json_text import as_line, indented
 from dcmweb.dicom.readable import readable
 
 _TAG = re.compile("[0-9A-Fa-f]{8}")
@@ -27,7 +27,7 @@ def as_json(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Write an array, indented by 2, keys sorted. An incomplete array has no closing bracket."""
     opening = "["
     for row in rows:
-        yield opening + json.dumps([row], indent=2, sort_keys=True)[1:-2]
+        yield f"{opening}\n  {indented(row)}"
         opening = ","
     yield "[]\n" if opening == "[" else "\n]\n"
 
@@ -35,7 +35,7 @@ def as_json(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def as_ndjson(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Write a line for each data set."""
     for row in rows:
-        yield json.dumps(row, sort_keys=True) + "\n"
+        yield as_line(row) + "\n"
 
 
 def as_xml(documents: Iterable[bytes]) -> Iterator[str]:

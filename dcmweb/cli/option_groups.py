@@ -11,7 +11,21 @@ from dcmweb.settings.options import BY_KEY, DESTINATION_OPTIONS, Group
 # Those of the table in settings/options.py have their group there; these are all others.
 _GROUPS = {
     Group.WHAT: (
-        *("all", "count", "each", "failed", "files-from", "limit", "metadata", "null", "one-way"),
+        *(
+            "all",
+            "count",
+            "each",
+            "exclude",
+            "failed",
+            "include",
+            "newer-than",
+            "sort",
+            "files-from",
+            "limit",
+            "metadata",
+            "null",
+            "one-way",
+        ),
         *(
             "parameters",
             "path",

@@ -18,7 +18,7 @@ from dcmweb.cli.console import Console
 from dcmweb.cli.text import visible
 from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.settings import AuthScheme, Settings
-from dcmweb.settings.base_url import parse_base_url
+from dcmweb.settings.base_url import PROFILE_MARK, parse_base_url
 from dcmweb.settings.credentials import SECRETS, VARIABLES
 from dcmweb.settings.from_options import settings_from
 from dcmweb.settings.options import BY_KEY, Kind, Option
@@ -45,10 +45,10 @@ class Invocation:
 
     def go_to(self, given: str) -> None:
         """Take BASE_URL, or the profile that is named in its place."""
-        from dcmweb.library import profiles
+        if given.startswith(PROFILE_MARK):
+            from dcmweb.library.profiles import read_profile
 
-        if given.startswith(profiles.MARK):
-            self.profile = profiles.read_profile(given.removeprefix(profiles.MARK))
+            self.profile = read_profile(given.removeprefix(PROFILE_MARK))
             given = self.profile.url
         self.base_url = given
 
@@ -120,6 +120,7 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
                 run_id=console.marks.run,
             )
         ) as client:
+            client.profile = invocation.profile.name if invocation.profile else ""
             try:
                 return function(invocation, client, **options)
             except DcmwebError as error:

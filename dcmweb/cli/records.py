@@ -14,7 +14,6 @@ from dcmweb.cli.left_over import way_on
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.own_files import beside, check_apart, created, is_stream
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.local.partial_files import writing_into
 from dcmweb.transfer.outcomes import Event, Outcome
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -133,6 +132,8 @@ def _print_event(invocation: Invocation, outcome: Outcome) -> None:
 @contextmanager
 def _failures_to(path: str, end: bytes) -> Iterator[Record]:
     """Write a list of what failed beside its place, and put it there when the run is over."""
+    from dcmweb.local.partial_files import writing_into
+
     if is_stream(path):
         with created(path) as file:
             yield _writer(file, path, end)
@@ -149,6 +150,8 @@ def _failures_to(path: str, end: bytes) -> Iterator[Record]:
 
 
 def _writer(file: BinaryIO, path: str, end: bytes) -> Record:
+    from dcmweb.local.partial_files import writing_into
+
     def write(outcome: Outcome) -> None:
         if not outcome.status.is_good:
             with writing_into(path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dcmweb.cli import table_options
 from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import empty_list, listed_paths
@@ -80,6 +81,7 @@ _LISTING = Activity("Listing studies", "study", moves_bytes=False)
     "no instances. It shows data of patients.",
 )
 @click.option("--skip-existing", is_flag=True, help="Skip instances whose file exists.")
+@table_options.named("on")
 @shard_option
 @record_options
 @with_client
@@ -97,6 +99,9 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
     if options["contact_sheet"] is not None:
         return _make_sheet(invocation, client, targets, options).exit_code
     output = options["output"]
+    is_printed = output is None and first.representation is Representation.METADATA
+    if options["on"] and (output == STDOUT or is_printed):
+        raise UsageError("--on does not go with output to stdout", "give a folder to -o")
     if output in (None, STDOUT) and first.representation is Representation.METADATA:
         return print_metadata(invocation, client, targets, options)
 
@@ -167,7 +172,7 @@ def _save(
 ) -> Summary:
     """Retrieve into a folder, and follow that."""
     is_one = isinstance(targets, Sequence) and len(targets) == 1
-    names = ("media_type", "layout", "viewport", "window", "shard", "manifest")
+    names = ("media_type", "layout", "viewport", "window", "shard", "manifest", "on")
     with keeping(invocation, options, [options["paths_from"]]) as records:
         run = client.retrieve(
             targets,

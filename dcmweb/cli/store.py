@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,14 @@ from dcmweb.transfer.outcomes import Outcome, Status
 
 if TYPE_CHECKING:
     from dcmweb.library.client import Client
+    from dcmweb.library.runs import Transfer
     from dcmweb.transactions.store.metadata_instance import Metadata
     from dcmweb.transfer.stop import Stop
 
 
 _STORING = Activity("Storing", "file")
 # Of the Cloud Healthcare API: each is cheaper to keep, and dearer to read, than the one before.
+ORDERS = ["path", "newest", "oldest", "largest", "smallest"]
 STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
 
 
@@ -36,6 +38,29 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
     "--files-from",
     metavar="FILE",
     help="Store the files whose paths are in FILE, one per line; - is stdin.",
+)
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="MASK",
+    help="Store only files that MASK matches: names, or with slashes the ends of paths. Can be "
+    "given several times.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="MASK",
+    help="Leave out files that MASK matches; one that ends with a slash is for folders.",
+)
+@click.option(
+    "--newer-than",
+    metavar="AGE|DATE",
+    help="Store only files that changed since: 24h, 7d, 2026-11-01, 2026-11-01T18:00.",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(ORDERS),
+    help="Store files in this order; by default as they are found.",
 )
 @click.option(
     "--verify", is_flag=True, help="Ask the server afterwards whether it lists every instance."
@@ -51,6 +76,7 @@ STORAGE_CLASSES = ["STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"]
     type=click.Choice(STORAGE_CLASSES, case_sensitive=False),
     help="Google only: storage class of the instances; by default that of the DICOM store.",
 )
+@table_options.named("on")
 @table_options.named("if-exists")
 @table_options.named("orthanc-api")
 @table_options.named("batch-size")
@@ -75,7 +101,12 @@ def store(
     if metadata == STDIN and (files_from == STDIN or options["manifest"]):
         which = "--files-from -" if files_from == STDIN else "--manifest"
         raise UsageError(f"--metadata - does not go with {which}", "write the metadata to a file")
-    begin = partial(client.store, shard=options["shard"] or "")
+    names = ("on", "include", "exclude", "newer_than", "sort")
+    of_files = {name: options[name] for name in names if options[name]}
+    if metadata and of_files:
+        option = "--" + next(iter(of_files)).replace("_", "-")
+        raise UsageError(f"{option} does not go with --metadata", "leave it out")
+    begin: Callable[..., Transfer] = partial(client.store, shard=options["shard"] or "", **of_files)
     if metadata:
         begin = partial(client.store_metadata, _read(metadata, invocation.stop))
     with keeping(invocation, options, [files_from, metadata]) as records:

@@ -130,14 +130,26 @@ class LocalFile:
             yield file, FileRange(self.path, 0, size, fingerprint)
 
 
-@contextmanager
-def _reading(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
+class _reading:  # noqa: N801 - it is used like a function
+    """Translate errors of reading a file.
+
+    A class rather than a generator, since it is entered for each file.
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, OSError):
+            return
         if error.errno == errno.ENXIO:  # a socket
-            raise NotDicom("not a regular file", path=path) from None
-        raise LocalError(error.strerror or str(error), path=path) from error
+            raise NotDicom("not a regular file", path=self._path) from None
+        raise LocalError(error.strerror or str(error), path=self._path) from error
 
 
 def open_file(path: str, buffering: int = -1) -> BinaryIO:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from typing import IO, Any
 
+from dcmweb.dicom.json_numbers import parse_float
 from dcmweb.errors import ProtocolError
 
 Dataset = dict[str, Any]
@@ -30,13 +30,7 @@ _ENCODING_SHOWS = 4  # bytes, by which the encoding is known
 _NO_NUMBERS = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
 
 
-def _finite(text: str) -> float | str:
-    """Read a number; one too large for a float becomes text, as JSON cannot write infinity."""
-    number = float(text)
-    return number if math.isfinite(number) else str(number)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_NO_NUMBERS.get, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_NO_NUMBERS.get, parse_float=parse_float)
 
 
 def values(dataset: Dataset, tag: str) -> list[Any]:

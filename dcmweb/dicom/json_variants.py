@@ -6,6 +6,7 @@ Some servers write tags in lower case or with a comma, a value without its array
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from dcmweb.dicom.dictionary import attribute_of
@@ -14,6 +15,16 @@ from dcmweb.errors import ProtocolError
 
 _TAG = re.compile("[0-9A-F]{8}")
 _TAG_VARIANT = re.compile(r"(?:0x)?\(?([0-9A-Fa-f]{4})[,_ ]?([0-9A-Fa-f]{4})\)?")
+_TAGS: set[str] = set()  # that came before
+_MOST_TAGS = 10_000
+# Of elements without items (PS3.5 section 6.2).
+_FLAT_VRS = frozenset(
+    [
+        *("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL"),
+        *("SS", "ST", "SV", "TM", "UC", "UI", "UL", "UN", "UR", "US", "UT", "UV"),
+    ]
+)
+_NONE: list[Any] = []
 _MEMBERS = frozenset(["vr", "Value", "InlineBinary", "BulkDataURI"])
 _NAMES: dict[str, str] = {name.lower(): name for name in _MEMBERS}
 _KINDS: dict[type, str] = {
@@ -58,7 +69,7 @@ def as_dataset(parsed: Any, number: int = 0) -> Dataset:
         dataset = _dataset(parsed) if isinstance(parsed, dict) else {}
     except RecursionError:
         raise ProtocolError("the answer is JSON with sequences nested too deep") from None
-    if not any(_TAG.fullmatch(tag) for tag in dataset):
+    if not any(tag in _TAGS or _TAG.fullmatch(tag) for tag in dataset):
         where = f"item {number}" if number else "it"
         raise ProtocolError(f"the answer is JSON, but not DICOM JSON: {where} is {_kind(parsed)}")
     return dataset
@@ -71,7 +82,8 @@ def _kind(parsed: Any) -> str:
 
 
 def _dataset(parsed: Dataset) -> Dataset:
-    if all(_TAG.fullmatch(tag) and _is_plain(element) for tag, element in parsed.items()):
+    elements = parsed.values()
+    if _are_tags(parsed) and (_are_usual(elements) or all(map(_is_plain, elements))):
         return parsed
     found: Dataset = {}
     for key, element in parsed.items():
@@ -84,13 +96,36 @@ def _dataset(parsed: Dataset) -> Dataset:
     return found
 
 
+def _are_tags(names: Iterable[str]) -> bool:
+    """Return True if all names are tags; those of a thousand rows are the same twenty."""
+    if _TAGS.issuperset(names):
+        return True
+    new = [name for name in names if name not in _TAGS]
+    if not all(map(_TAG.fullmatch, new)):
+        return False
+    if len(_TAGS) < _MOST_TAGS:
+        _TAGS.update(new)
+    return True
+
+
+def _are_usual(elements: Iterable[Any]) -> bool:
+    """Return True if all elements have a VR and a list of values, as nearly all rows have them."""
+    try:
+        return all(
+            len(one) == 2 and one["vr"] in _FLAT_VRS and type(one["Value"]) is list
+            for one in elements
+        )
+    except (KeyError, TypeError):
+        return False
+
+
 def _is_plain(element: Any) -> bool:
     """Return True if an element is as the model wants it, and has no items to look into."""
-    if not isinstance(element, dict) or not element.keys() <= _MEMBERS:
+    if not isinstance(element, dict) or not _MEMBERS.issuperset(element):
         return False
     vr = element.get("vr")
     is_usual = isinstance(vr, str) and vr != "SQ" and len(vr) == 2 and vr.isupper()
-    return is_usual and isinstance(element.get("Value", []), list)
+    return is_usual and isinstance(element.get("Value", _NONE), list)
 
 
 def _element(tag: str, parsed: Any) -> dict[str, Any]:

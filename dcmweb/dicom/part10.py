@@ -33,6 +33,7 @@ from dcmweb.dicom.element_walk import (
 )
 from dcmweb.dicom.inflation import for_pydicom
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.known_layouts import KnownLayouts
 from dcmweb.dicom.resources import Resource, is_usable_uid
 from dcmweb.dicom.tags import (
     FLOAT_PIXEL_DATA,
@@ -55,7 +56,7 @@ _STUDY, _SERIES = int(STUDY_INSTANCE_UID, 16), int(SERIES_INSTANCE_UID, 16)
 _WANTED = frozenset([_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES])
 _PIXELS = int(FLOAT_PIXEL_DATA, 16)  # the first of the kinds of pixel data
 _LAST_TAG = 0xFFFFFFFF
-_HEAD = 16 * 1024  # bytes in which the UIDs nearly always are
+HEAD = 16 * 1024  # bytes in which the UIDs nearly always are
 _HEAD_OF_DEFLATED = 256 * 1024
 _LONGEST_VALUE = 16 * 1024
 _PIECE = 256 * 1024
@@ -74,8 +75,10 @@ class Identity:
     @property
     def names(self) -> tuple[str, ...]:
         """The SOP Instance UIDs by which a server may call it."""
-        uids = (self.resource.instance, self.meta_sop_instance)
-        return tuple(dict.fromkeys(uid for uid in uids if uid))
+        own, other = self.resource.instance, self.meta_sop_instance
+        if other in ("", own):
+            return (own,) if own else ()
+        return (own, other) if own else (other,)
 
 
 # Header fields of a part of a request, and its body.
@@ -151,7 +154,7 @@ def identify_file(
     with file.open(keeper) as (stream, content):
         if content.size == 0:
             raise NotDicom("the file is empty", path=path)
-        head = stream.read(_HEAD)
+        head = stream.read(HEAD)
         identity = _identify(stream, head, path)
     held_content = head if len(head) == content.size <= held else None
     return LocalInstance(path, *content.stamp, identity, held_content, content)
@@ -163,20 +166,34 @@ def may_be_dicom(head: bytes) -> bool:
     return skip_preamble(start) or _may_be_bare(start)
 
 
-def identify(file: BinaryIO, path: str = "") -> Identity:
-    """Identify the DICOM instance in a seekable stream; errors as for `identify_file`."""
-    file.seek(0)
-    return _identify(file, file.read(_HEAD), path)
+def identify(file: BinaryIO, path: str = "", head: bytes = b"") -> Identity:
+    """Identify the DICOM instance in a seekable stream; errors as for `identify_file`.
+
+    `head` is what it begins with, if that is known: HEAD bytes, or all of it.
+    """
+    if not head:
+        file.seek(0)
+        head = file.read(HEAD)
+    return _identify(file, head, path)
 
 
 def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
     """Identify an instance by the head of a file, or by the whole file if that is not enough."""
+    values = _layouts.values(head)
+    if (
+        values
+        and values.keys() >= _WANTED
+        and values.get(META_SOP_CLASS) != MEDIA_STORAGE_DIRECTORY
+    ):
+        return _identity(values, values, path, bare=False)
     start = io.BytesIO(head)
     preamble = skip_preamble(start)
     if not preamble and not _may_be_bare(start):
         raise NotDicom("not a DICOM file", path=path)
     meta, found, damage = _uids(start)
-    if not found.keys() >= _WANTED and len(head) == _HEAD:
+    if preamble and found.keys() >= _WANTED:
+        _layouts.learn(head)
+    if not found.keys() >= _WANTED and len(head) == HEAD:
         skip_preamble(file)
         meta, found, damage = _uids(file)
     if meta.get(META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
@@ -207,6 +224,9 @@ def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str], str]:
         damage = str(error) if isinstance(error, TooDeep) else ""
         return meta, {}, damage  # pydicom may still read it
     return meta, {tag: text(value) for tag, value in values.items()}, damage
+
+
+_layouts = KnownLayouts(_uids, _WANTED | {META_SOP_CLASS, META_SOP_INSTANCE}, META_SYNTAX, text)
 
 
 def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: bool) -> Identity:

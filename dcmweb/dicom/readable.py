@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from dcmweb.dicom.dictionary import attribute_of, uid_name
@@ -32,7 +33,7 @@ def readable(elements: Iterable[dict[str, Any]], *, names_uids: bool = False) ->
     With `names_uids`, SOP Classes and other UIDs that are registered are written as their names.
     """
     try:
-        return SEPARATOR.join(text for e in elements for text in _texts(e, names_uids))
+        return SEPARATOR.join([text for e in elements for text in _texts(e, names_uids)])
     except RecursionError:
         return "..."  # sequences are nested too deeply to be written
 
@@ -60,12 +61,11 @@ def _texts(element: dict[str, Any], names_uids: bool) -> list[str]:
         return [str(element["BulkDataURI"])]
     if "InlineBinary" in element:
         return [f"({len(str(element['InlineBinary'])) * 3 // 4} bytes)"]
-    values = element.get("Value")
-    vr = element.get("vr")
-    texts = [
-        _text(value, vr if isinstance(vr, str) else "", names_uids)
-        for value in (values if isinstance(values, list) else [])
-    ]
+    values, vr = element.get("Value"), element.get("vr")
+    if not isinstance(values, list):
+        return []
+    kind = vr if isinstance(vr, str) else ""
+    texts = [_text(value, kind, names_uids) for value in values]
     return texts if any(texts) else []
 
 
@@ -78,8 +78,8 @@ def _text(value: Any, vr: str, names_uids: bool) -> str:
         return str(int(value))
     if vr == "UI" and names_uids:
         return uid_name(str(value))
-    read = {"DA": _date, "TM": _time, "DT": _moment, "PN": _written_name}.get(vr, str)
-    return read(str(value))
+    read = _READERS.get(vr)
+    return read(str(value)) if read else str(value)
 
 
 def _written_name(text: str) -> str:
@@ -102,11 +102,13 @@ def _group(text: str) -> str:
     return ", ".join(filter(None, [family, named, prefix, suffix]))
 
 
+@lru_cache(maxsize=1024)  # the dates of many rows are the same
 def _date(text: str) -> str:
     match = _DATE.fullmatch(text)
     return "-".join(match.groups()) if match else text
 
 
+@lru_cache(maxsize=1024)
 def _time(text: str) -> str:
     match = _TIME.fullmatch(text)
     if not match:
@@ -122,6 +124,15 @@ def _moment(text: str) -> str:
         return text
     day, time, zone = match.groups()
     return " ".join(filter(None, [_date(day), _time(time) if time else ""])) + (zone or "")
+
+
+# By VR; all others are written as they are.
+_READERS: dict[str, Callable[[str], str]] = {
+    "DA": _date,
+    "TM": _time,
+    "DT": _moment,
+    "PN": _written_name,
+}
 
 
 def _item(item: dict[str, Any], names_uids: bool) -> str:

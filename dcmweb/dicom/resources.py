@@ -97,6 +97,9 @@ class Resource:
 
     def __str__(self) -> str:
         """Write the path relative to the base URL, every UID percent-encoded."""
+        is_one = self.study and self.series and self.instance and not self.frames
+        if is_one and _is_plain(self.study + self.series + self.instance):  # as nearly all are
+            return f"studies/{self.study}/series/{self.series}/instances/{self.instance}"
         parts: list[str] = []
         for level, uid in (
             (Level.STUDIES, self.study),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import html
 import http.client
 import json
 import re
@@ -257,7 +256,11 @@ def server_words(headers: Mapping[str, str], body: bytes, hide: Callable[[str], 
         words = f"an HTML page, {title[1].strip()!r}" if title else "an HTML page"
     elif b"\0" not in body:  # as in what is not text
         words = text.splitlines()[0] if text else ""
-    both = dict.fromkeys(filter(None, (html.unescape(words), warning)))
+    if "&" in words:
+        import html  # slow to import, and rarely needed
+
+        words = html.unescape(words)
+    both = dict.fromkeys(filter(None, (words, warning)))
     said = " ".join(hide("; ".join(both)).split())
     return said if len(said) <= LONGEST_WORDS else _CUT_WORD.sub("", said[:LONGEST_WORDS]).rstrip()
 

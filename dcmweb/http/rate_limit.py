@@ -38,6 +38,12 @@ class RateLimit:
         self._requests = Rate(requests) if requests else None
         self._bytes = Rate(bytes_per_second) if bytes_per_second else None
 
+    def change(self, requests: float | None, bytes_per_second: float | None) -> None:
+        """Set other limits, where there were some; what was given out before still counts."""
+        for rate, per_second in ((self._requests, requests), (self._bytes, bytes_per_second)):
+            if rate is not None and per_second is not None:
+                rate.per_second = per_second
+
     @property
     def piece(self) -> int | None:
         """The most bytes to move at a time; None if there is no limit."""

@@ -7,7 +7,6 @@ API keys.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import threading
@@ -153,6 +152,8 @@ def _any_of(texts: set[str]) -> re.Pattern[str] | None:
 
 
 def _ways_to_write(text: str) -> Iterator[str]:
+    import html  # slow to import, and needed where something is hidden
+
     data = text.encode("utf-8", "surrogateescape")
     in_json = json.dumps(text)[1:-1]
     yield from (text, html.escape(text), in_json, quote(data), quote_plus(data), quote(data, ""))

@@ -171,6 +171,8 @@ class Response:
             self._failure = Truncated("the answer was closed before its end")
         if self._failure is not None:
             raise self._failure
+        if self._is_closed:
+            return b""
         try:
             data = self._read(size)
             if not data and size and not self.has_framing and self._exchanges.is_cut:
@@ -305,6 +307,7 @@ class Response:
     def close(self) -> None:
         """Give the connection back, or up if there is still something to be read."""
         self._is_closed = True
+        self._decoded = None  # it knows this response: together they would keep the bytes sent
         raw = self._answer.raw
         if raw.isclosed():
             raw.release_conn()

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from dcmweb.errors import UsageError
-from dcmweb.http import certificates, client_certificate
 from dcmweb.http.tls_errors import Socket
 from dcmweb.settings import Settings
 
@@ -100,6 +99,8 @@ class Tls:
         if keylog := os.environ.get("SSLKEYLOGFILE"):
             _log_keys(context, keylog)
         if is_own and self._settings.credentials.cert:
+            from dcmweb.http import client_certificate
+
             client_certificate.present(context, self._settings.credentials)
             context.post_handshake_auth = True  # Apache may ask for it after it read the path
         return context
@@ -139,7 +140,12 @@ def trust_of(ca_bundle: str) -> Trust:
 
 
 def _bundle(path: str, name: str) -> Trust:
-    return Trust(f"those of {name}", lambda context: certificates.trust(context, path, name))
+    def load(context: ssl.SSLContext) -> None:
+        from dcmweb.http import certificates
+
+        certificates.trust(context, path, name)
+
+    return Trust(f"those of {name}", load)
 
 
 def _trust_variables(context: ssl.SSLContext) -> None:
@@ -148,6 +154,8 @@ def _trust_variables(context: ssl.SSLContext) -> None:
     OpenSSL ignores what it cannot read; then nobody knows why a server is not trusted. Raises
     UsageError instead.
     """
+    from dcmweb.http import certificates
+
     default = ssl.get_default_verify_paths()
     if file := os.environ.get("SSL_CERT_FILE"):
         certificates.trust(context, file, f"SSL_CERT_FILE={file}")

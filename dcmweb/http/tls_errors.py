@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from dcmweb.errors import AuthError, DcmwebError, Unreachable
-from dcmweb.http import client_certificate
 
 _UNKNOWN_ISSUER = (
     "its issuer is not among {trusted}",
@@ -166,7 +165,9 @@ def client_certificate_error(host: str, said: str, situation: Situation) -> Auth
     if said == _WANTED:
         said = "does not take the client certificate"
     hint = f"is {file} the right one? The server must trust the CA that issued it"
-    expires = client_certificate.expiry(file)
+    from dcmweb.http.client_certificate import expiry
+
+    expires = expiry(file)
     if expires and expires < datetime.now(timezone.utc):
         hint = f"{file} expired on {expires:%Y-%m-%d}: get another one"
     return AuthError(f"{host} {said}", hint)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from typing import Any
 
 import requests
 import urllib3
-from requests_toolbelt.utils.user_agent import UserAgentBuilder
 
 from dcmweb import __version__
 from dcmweb.http import auth, content_coding, exchange_log
@@ -24,6 +24,8 @@ from dcmweb.settings.servers import Recognition
 
 _REDIRECT_BODY = 64 * 1024  # at most this is read, so that the connection can be used again
 
+# RFC 9110 section 10.1.5.
+_USER_AGENT = f"dcmweb/{__version__} {platform.python_implementation()}/{platform.python_version()}"
 _HAS_LEFT = "has_left_the_server"  # an attribute of requests
 # What goes along with a redirect to another host; cookies are those of that host.
 _HARMLESS_HEADERS = ("accept", "accept-encoding", "user-agent", "range", "connection", "cookie")
@@ -117,9 +119,7 @@ class Transport:
         self.http = _Http(settings, self.auth, self.redaction)
         self.http.mount("http://", self.adapter)
         self.http.mount("https://", self.adapter)
-        self.http.headers["User-Agent"] = (
-            UserAgentBuilder("dcmweb", __version__).include_implementation().build()
-        )
+        self.http.headers["User-Agent"] = _USER_AGENT
         # Only these codings can be decoded; libraries must not add others.
         self.http.headers["Accept-Encoding"] = content_coding.ACCEPTED
         if settings.insecure:

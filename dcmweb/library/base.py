@@ -69,7 +69,9 @@ class ClientBase:
         """
         from dcmweb.library.profiles import read_profile
 
-        return cls.of(read_profile(name).settings(), on_note=on_note, on_progress=on_progress)
+        client = cls.of(read_profile(name).settings(), on_note=on_note, on_progress=on_progress)
+        client.profile = name
+        return client
 
     def _set_up(
         self,
@@ -79,6 +81,7 @@ class ClientBase:
         stop: Stop | None,
     ) -> None:
         self.settings = settings
+        self.profile = ""  # that they are from, "" if they are not
         self._on_note = on_note or log.info
         self._on_progress = on_progress
         self._stop = stop

@@ -33,9 +33,11 @@ from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
 
 if TYPE_CHECKING:
+    from dcmweb.library.on import Begin
     from dcmweb.library.other_side import OtherSide
     from dcmweb.transactions.context import RunContext
     from dcmweb.transactions.ping.finding import Finding
+    from dcmweb.transfer.unit import Unit
 
 # Each call imports its own transaction: start-up is paid by every command of a script.
 
@@ -111,6 +113,7 @@ class Client(StoreCalls, CopyCalls):
             credentials=one_of(credentials, given),
             workers=ADAPTIVE_WORKERS if workers == "auto" else workers,
             adapts=workers == "auto",
+            limits_all=workers not in (1, "auto"),
             retries=retries,
             connect_timeout=connect_timeout,
             idle_timeout=idle_timeout,
@@ -176,6 +179,7 @@ class Client(StoreCalls, CopyCalls):
         shard: str = "",
         dry_run: bool = False,
         manifest: AnyPath = "",
+        on: str = "",
         on_error: WhatOnError = OnError.OUTCOME,
     ) -> Transfer:
         """Retrieve into the folder `output` (PS3.18 section 10.4); yields the outcome of each item.
@@ -184,8 +188,9 @@ class Client(StoreCalls, CopyCalls):
         `paths` name studies, series, instances and frames, such as `studies/1.2/series/3.4`, with
         /metadata, /rendered, /thumbnail or /bulkdata after them for another representation;
         None is the whole store, an empty list an error. Those of an iterator are read when needed.
-        All other arguments but `manifest` are those of `RetrieveOptions`. Outcomes are recorded in
-        the file `manifest`; what it says is done, and still has its file, is not done again.
+        All other arguments but `manifest` and `on` are those of `RetrieveOptions`. Outcomes are
+        recorded in the file `manifest`; what it says is done, and still has its file, is not done
+        again. `on` has worker processes do it, as for `store`.
         """
         from dcmweb.transactions.retrieve.count_ahead import count_instances
         from dcmweb.transactions.retrieve.options import RetrieveOptions
@@ -207,10 +212,20 @@ class Client(StoreCalls, CopyCalls):
         if not (folder := read_path(output, "output")):
             raise UsageError("output is empty", "name a folder, or . for this one")
 
-        def begin(context: RunContext, is_done: IsDone) -> Outcomes:
+        def plain(context: RunContext, is_done: IsDone) -> Outcomes:
             destination = Destination.of(folder, how, is_done if manifest else None)
             return retrieve(context, targets, destination, how)
 
+        begin: Begin = plain
+        if on:
+            from dcmweb.library.on import On, retrieve_on
+            from dcmweb.transactions.retrieve.units import retrieve_units
+
+            def units(context: RunContext, is_done: IsDone) -> Iterator[Unit | Outcome]:
+                destination = Destination.of(folder, how, is_done if manifest else None)
+                return retrieve_units(context, targets, destination, how)
+
+            begin = retrieve_on(On(on, self.profile), units, folder, how, plain)
         return self._transfer(
             "retrieve()",
             begin,

@@ -53,7 +53,7 @@ class CopyCalls(ClientBase):
         from dcmweb.transactions.copy.options import CopyOptions
         from dcmweb.transactions.copy.run import check_target, copy
         from dcmweb.transactions.retrieve.count_ahead import count_instances
-        from dcmweb.transactions.store.existing import IfExists
+        from dcmweb.transactions.store.options import IfExists
 
         options = CopyOptions(
             media_type=media_type,

@@ -10,8 +10,9 @@ from typing import Any
 
 from dcmweb.errors import DcmwebError, UsageError
 from dcmweb.library.other_side import is_server
-from dcmweb.library.profiles import MARK, URL, read_profile
+from dcmweb.library.profiles import URL, read_profile
 from dcmweb.settings import Settings
+from dcmweb.settings.base_url import PROFILE_MARK
 from dcmweb.settings.credentials import SECRETS, VARIABLES_OF_DESTINATION
 from dcmweb.settings.from_options import settings_from
 from dcmweb.settings.options import to_destination
@@ -57,8 +58,8 @@ def read_destination(
 
 
 def _settings(given: str, first: Settings, values: Mapping[str, Any]) -> Settings:
-    if given.startswith(MARK):
-        return _of_profile(given.removeprefix(MARK), values)
+    if given.startswith(PROFILE_MARK):
+        return _of_profile(given.removeprefix(PROFILE_MARK), values)
     other = settings_from(given, values)
     shared = {name: getattr(first, name) for name in (*_SHARED, *_SHARED_LIMITS)}
     shared |= {name: getattr(first, name) for name in _CONNECTION if name not in values}

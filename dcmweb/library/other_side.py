@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import UsageError
 from dcmweb.library.arguments import Paths, Resources, read_paths, read_resources
-from dcmweb.library.profiles import MARK, read_profile
+from dcmweb.library.profiles import read_profile
 from dcmweb.settings import Credentials, Settings
+from dcmweb.settings.base_url import PROFILE_MARK
 from dcmweb.settings.credentials import VARIABLES_OF_DESTINATION
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _SCHEMES = ("http://", "https://")
 
 def is_server(text: object) -> bool:
     """Return True for the URL of a server, or @NAME for a profile, rather than a path of a file."""
-    return isinstance(text, str) and text.lower().startswith((*_SCHEMES, MARK))
+    return isinstance(text, str) and text.lower().startswith((*_SCHEMES, PROFILE_MARK))
 
 
 def settings_of_other_server(first: Settings, given: str) -> Settings:
@@ -37,8 +38,8 @@ def settings_of_other_server(first: Settings, given: str) -> Settings:
     variable of its own, such as DCMWEB_TO_PASSWORD. It shares the number of workers and, without a
     profile, how connections are made.
     """
-    if given.startswith(MARK):
-        other = read_profile(given.removeprefix(MARK)).settings()
+    if given.startswith(PROFILE_MARK):
+        other = read_profile(given.removeprefix(PROFILE_MARK)).settings()
         other = replace(other, workers=first.workers, adapts=first.adapts)
     else:
         other = replace(

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.library.profiles import MARK, read_profiles
+from dcmweb.library.profiles import read_profiles
+from dcmweb.settings.base_url import PROFILE_MARK
 from dcmweb.user_text import read_text
 
 _FIRST_LINES = "# Profiles of dcmweb: `dcmweb @NAME COMMAND`. See `dcmweb config --help`.\n"
@@ -112,4 +113,4 @@ def _write(file: str, text: str) -> None:
 
 def profile_name(given: str) -> str:
     """Return the name of a profile, which may be written as it is used: @NAME."""
-    return given.removeprefix(MARK)
+    return given.removeprefix(PROFILE_MARK)

@@ -19,7 +19,6 @@ from dcmweb.settings.settings import Settings
 from dcmweb.user_text import read_text
 
 FILE_VARIABLE = "DCMWEB_CONFIG"
-MARK = "@"  # before the name of a profile, in place of BASE_URL
 URL = "url"
 _NAME = re.compile(r"[\w.-]+")
 

@@ -15,7 +15,7 @@ from dcmweb.transfer.outcomes import Outcome
 if TYPE_CHECKING:
     from dcmweb.transactions.delete.run import DeleteOptions
     from dcmweb.transactions.retrieve.options import RetrieveOptions
-    from dcmweb.transactions.store.run import StoreOptions
+    from dcmweb.transactions.store.options import StoreOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from dcmweb.dicom.byte_ranges import LocalFile
@@ -27,11 +26,9 @@ class LocalFolder:
         """Raise LocalError if the disk has no room."""
         check_space(self.name, size)
 
-    @contextmanager
-    def new_file(self) -> Iterator[PartialFile]:
+    def new_file(self) -> AbstractContextManager[PartialFile]:
         """Open a partial file beside its final place."""
-        with partial_file(self.name) as file:
-            yield file
+        return partial_file(self.name)
 
     def whole(self, path: str) -> str:
         """Return the path with that of the folder."""

@@ -16,7 +16,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from typing import BinaryIO
 
@@ -63,6 +63,7 @@ def safe_name(text: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)  # the names of studies and series come again and again
 def uid_name(uid: str) -> str:
     """Make a UID into the name of a file or folder; UIDs as they should be stay as they are.
 
@@ -195,20 +196,32 @@ def check_space(folder: str, size: int) -> None:
         )
 
 
-@contextmanager
-def writing_into(folder: str) -> Iterator[None]:
+def writing_into(folder: str) -> AbstractContextManager[None]:
     """Translate errors of writing below a folder into LocalError."""
-    try:
-        yield
-    except OSError as error:
-        words = error.strerror or str(error)
-        hint = "free some space and start again" if error.errno in _FULL else ""
-        raise LocalError(
-            f"cannot write into {folder}: {words}",
-            hint,
-            path=folder,
-            fatal=error.errno in _HOPELESS,
-        ) from error
+    return _WritingInto(folder)
+
+
+class _WritingInto:
+    """A class of its own rather than a generator, since it is entered for each file."""
+
+    __slots__ = ("_folder",)
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            raise _not_written(self._folder, error) from error
+
+
+def _not_written(folder: str, error: OSError) -> LocalError:
+    words = error.strerror or str(error)
+    hint = "free some space and start again" if error.errno in _FULL else ""
+    is_fatal = error.errno in _HOPELESS
+    return LocalError(f"cannot write into {folder}: {words}", hint, path=folder, fatal=is_fatal)
 
 
 def sync_file(file: BinaryIO | io.FileIO) -> None:

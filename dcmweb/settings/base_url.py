@@ -6,6 +6,8 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from dcmweb.errors import UsageError
 
+PROFILE_MARK = "@"  # before the name of a profile, in place of BASE_URL
+
 
 def parse_base_url(text: str, name: str = "BASE_URL") -> tuple[str, str, str]:
     """Split a root URL into the URL without a trailing slash, and the user and password in it.

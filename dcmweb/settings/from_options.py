@@ -31,7 +31,11 @@ def settings_from(base_url: str, values: Mapping[str, Any]) -> Settings:
     adapts = bool(values.get("parallel")) and not values.get("workers")
     settings["workers"] = ADAPTIVE_WORKERS if adapts else values.get("workers") or 1
     return Settings(
-        base_url=base_url, credentials=Credentials(**credentials), adapts=adapts, **settings
+        base_url=base_url,
+        credentials=Credentials(**credentials),
+        adapts=adapts,
+        limits_all=bool(values.get("workers")),
+        **settings,
     )
 
 

@@ -166,6 +166,15 @@ OPTIONS: tuple[Option, ...] = (
         commands=("store",),
     ),
     Option(
+        name="on",
+        kind=Kind.TEXT,
+        group=Group.SPEED,
+        metavar="WHERE",
+        help="Have worker processes do it: local or local:N for N of this machine, "
+        "tls://HOST:PORT, tcp://HOST:PORT or a scheduler file for a Dask cluster.",
+        commands=("store", "retrieve"),
+    ),
+    Option(
         name="if-exists",
         kind=Kind.TEXT,
         group=Group.SAFETY,

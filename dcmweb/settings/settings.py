@@ -33,6 +33,7 @@ class Settings:
     credentials: Credentials = field(default_factory=Credentials)
     workers: int = 1  # the most, if their number adapts itself
     adapts: bool = False
+    limits_all: bool = False  # the number of workers is that of all worker processes together
     retries: int = 5
     retry_time: float = 300.0  # no new attempt once this long after the first
     connect_timeout: float = 10.0

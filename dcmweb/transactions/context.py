@@ -44,7 +44,7 @@ class RunContext:
         self.has_counts = True  # the server counts instances without being asked to
         self.accepted: dict[tuple[str, ...], str] = {}  # of several forms of Accept, what worked
         self._warnings = transport.warnings
-        self._tick = tick
+        self.tick = tick
         self._said: set[str] = set()
         self._lock = Lock()
         self.transport = transport
@@ -77,7 +77,7 @@ class RunContext:
 
     def another(self) -> RunContext:
         """Make the context of a run within this one, which stops with it and not the other way."""
-        return RunContext(self.transport, stop=self.stop, notify=self.notify, tick=self._tick)
+        return RunContext(self.transport, stop=self.stop, notify=self.notify, tick=self.tick)
 
     def _session(self) -> Session:
         return Session(

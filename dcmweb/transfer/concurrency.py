@@ -10,9 +10,12 @@ from threading import Condition
 
 log = logging.getLogger(__name__)
 
-FIRST = 4  # jobs at a time to begin with
+FIRST = 4  # jobs at a time to begin with, once it is known that one job waits
+GLANCE = 0.03  # seconds after which that is known at the latest
+BUSY = 0.6  # of the time; a process that computes for so much of it gains nothing by more jobs
 WINDOW = 0.25  # seconds for which a number of jobs is measured, at least
 REST = 5.0  # seconds before a higher number is tried again
+BUSY_REST, LONGEST_REST = 2.0, 30.0  # likewise for a busy process: the first time, at most
 SHARE = 0.5  # of the gain that more jobs would bring without a limit; with less, go back
 TICK = 0.2  # seconds between checks for a stop
 
@@ -20,8 +23,11 @@ TICK = 0.2  # seconds between checks for a stop
 class ConcurrencyLimit:
     """Limits how many jobs run at a time.
 
-    If it adapts, it starts with a few jobs, adds more while that makes the run faster, and halves
-    the number when the server is overloaded. `moved` returns the number of bytes moved so far.
+    If it adapts, it starts with one job. Where that one waits for the server most of the time, it
+    goes on with a few, adds more while that makes the run faster, and halves the number when the
+    server is overloaded. Where it does not wait, Python is what is slow: jobs beside it would take
+    turns on one processor. `moved` returns the number of bytes moved so
+    far, `cpu` the seconds that the process has computed.
     """
 
     def __init__(
@@ -31,13 +37,17 @@ class ConcurrencyLimit:
         adapts: bool = False,
         moved: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
     ) -> None:
-        self.limit = min(FIRST, most) if adapts else most
+        self.limit = 1 if adapts else most
         self.reached = self.limit  # the highest limit so far
         self._most = most
         self._adapts = adapts
         self._moved = moved
         self._clock = clock
+        self._cpu = cpu
+        self._has_glanced = not adapts
+        self._busy_rest = BUSY_REST
         self._condition = Condition()
         self._running = 0
         self._done = 0
@@ -52,7 +62,7 @@ class ConcurrencyLimit:
         """Wait for a turn, and hold it for a block. Yields False if the run is over before."""
         with self._condition:
             while not (over := is_over()) and self._running >= self.limit:
-                self._condition.wait(TICK)
+                self._condition.wait(TICK if self._has_glanced else GLANCE)
                 self._review()
             self._running += 1
         try:
@@ -63,6 +73,13 @@ class ConcurrencyLimit:
                 self._done += 1
                 self._review()
                 self._condition.notify_all()
+
+    def allow(self, limit: int) -> None:
+        """Set how many jobs may run at a time, as worker processes come and go."""
+        limit = max(1, min(limit, self._most))
+        if limit != self.limit:
+            with self._condition:
+                self._set(limit)
 
     def back_off(self) -> None:
         """Halve the limit for a while, since the server is overloaded."""
@@ -77,6 +94,9 @@ class ConcurrencyLimit:
         """At the end of a window, change the limit by the rate that was measured."""
         now = self._clock()
         seconds = now - self._window_began
+        if not self._has_glanced and seconds > 0 and (self._done or seconds >= GLANCE):
+            self._glance(seconds)
+            return
         full = self._running + 1 >= self.limit  # otherwise there was not enough work
         if not self._adapts or seconds < WINDOW or not full or now < self._rests_until:
             return
@@ -87,12 +107,30 @@ class ConcurrencyLimit:
             self._set(min(self._most, self.limit * 2 if self._doubles else self.limit + 1))
         elif self.limit > self._best_limit:
             self._set(self._best_limit)
-            self._settle()
+            self._settle(self._next_rest())
         else:
             # The run became slower without a change: the best rate is out of date.
             self._best = rate
             self._set(min(self._most, self.limit + 1))
         self._begin_window()
+
+    def _glance(self, seconds: float) -> None:
+        """Start with a few jobs, unless the first one is computing rather than waiting."""
+        self._has_glanced = True
+        if (self._cpu() - self._cpu_before) / seconds < BUSY:
+            self._set(min(FIRST, self._most))
+            self._best_limit = self.limit
+            self._begin_window()
+        else:
+            self._settle(self._next_rest())
+
+    def _next_rest(self) -> float:
+        """Return the seconds until more jobs are tried: ever more for a busy process."""
+        if self.limit > 1:
+            return REST
+        rest = self._busy_rest
+        self._busy_rest = min(LONGEST_REST, 2 * rest)
+        return rest
 
     def _rate(self, seconds: float) -> float:
         """Return bytes per second or, if no bytes are counted, jobs per second."""
@@ -106,12 +144,13 @@ class ConcurrencyLimit:
         self.reached = max(self.reached, limit)
         self._condition.notify_all()
 
-    def _settle(self) -> None:
+    def _settle(self, rest: float = REST) -> None:
         self._doubles = False
-        self._rests_until = self._clock() + REST
+        self._rests_until = self._clock() + rest
         self._begin_window()
 
     def _begin_window(self) -> None:
         self._window_began = self._clock()
         self._moved_before = self._moved()
         self._done_before = self._done
+        self._cpu_before = self._cpu()

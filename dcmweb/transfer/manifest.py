@@ -17,12 +17,14 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from json.encoder import encode_basestring_ascii as quoted
 from threading import Lock
 from typing import Any, BinaryIO
 
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.locks import Locking, try_lock
 from dcmweb.temporary import using_temporary_database
+from dcmweb.transfer.manifest_lines import Line, read_line
 from dcmweb.transfer.marks import Marks
 from dcmweb.transfer.outcomes import ANY_SIZE, Event, Outcome, Status, as_event
 
@@ -124,8 +126,7 @@ class Manifest:
     def _load(self, file: BinaryIO) -> None:
         """Read the lines, and cut off a last line that is incomplete."""
         file.seek(0)
-        lines = _whole_lines(file)
-        header = next(lines, None)
+        header = next(_whole_lines(file), None)
         if header is None:
             file.seek(0)
             if not _line(self._binding).startswith(file.read(len(_line(self._binding)))):
@@ -139,14 +140,13 @@ class Manifest:
 
         def rows() -> Iterator[tuple[str, Any, Any, bool, str]]:
             nonlocal end_of_whole
-            for end, event in lines:
-                end_of_whole = end
-                if event.get("type") == _END:
-                    continue
-                good = event.get("type") in _GOOD
-                state = _FAILED if event.get("type") in _BAD else ""
-                changes = event.get("size", 0), event.get("mtime_ns", 0)
-                yield _key(event.get("item")), *changes, good, state
+            for number, line in enumerate(file, start=2):
+                if not line.endswith(b"\n"):
+                    return
+                kind, item, size, mtime_ns = read_line(line) or _parsed(line, number, file.name)
+                end_of_whole += len(line)
+                if kind != _END:
+                    yield item, size, mtime_ns, kind in _GOOD, _FAILED if kind in _BAD else ""
 
         with self._known:
             self._known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)", rows())
@@ -289,7 +289,7 @@ def last_events(events: Iterator[Event]) -> Iterator[Event]:
 
 def _key(item: object) -> str:
     """Encode a path for SQLite; it may have bytes that are not UTF-8."""
-    return json.dumps(item)
+    return quoted(item) if type(item) is str else json.dumps(item)
 
 
 def _write(file: BinaryIO, event: Event) -> None:
@@ -311,16 +311,27 @@ def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, Event]]:
     for number, line in enumerate(file, start=1):
         if not line.endswith(b"\n"):
             return
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            event = None
-        if isinstance(event, dict):
-            _read_numbers(event)
-        if not _is_event(event):
-            raise UsageError(f"{file.name} is not a manifest: see line {number}")
         end += len(line)
-        yield end, event
+        yield end, _event(line, number, file.name)
+
+
+def _event(line: bytes, number: int, name: str) -> Event:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        event = None
+    if isinstance(event, dict):
+        _read_numbers(event)
+    if not _is_event(event):
+        raise UsageError(f"{name} is not a manifest: see line {number}")
+    return event  # type: ignore[no-any-return]
+
+
+def _parsed(line: bytes, number: int, name: str) -> Line:
+    """Read a line that is written in another way. Raises UsageError if it is not an event."""
+    event = _event(line, number, name)
+    item, size, mtime_ns = event.get("item"), event.get("size", 0), event.get("mtime_ns", 0)
+    return Line(event.get("type", ""), _key(item), size, mtime_ns)
 
 
 def _read_numbers(event: Event) -> None:

@@ -168,6 +168,31 @@ def retrieving(*options: str) -> Work:
     return commands
 
 
+def starting_with(*arguments: str) -> Work:
+    """Make the commands that do next to nothing."""
+
+    def commands(url: str, corpus: Path, output: Path) -> Commands:
+        places = {"FOLDER": str(corpus), "OUTPUT": str(output)}
+        return {
+            "dcmweb": [*DCMWEB, url, *(places.get(one, one) for one in arguments)],
+            "import click": [sys.executable, "-c", "import click"],
+        }
+
+    return commands
+
+
+def in_parallel(url: str, corpus: Path, output: Path) -> Commands:
+    """Make the commands that retrieve many series with and without `-m`."""
+    retrieve = [url, "retrieve", "studies/1.2.3", "-o", str(output)]
+    return {"dcmweb": [*DCMWEB, "-m", *retrieve], "without -m": [*DCMWEB, *retrieve]}
+
+
+def storing_in_parallel(url: str, corpus: Path, _output: Path) -> Commands:
+    """Make the commands that store with and without `-m`."""
+    store = [url, "store", str(corpus)]
+    return {"dcmweb": [*DCMWEB, "-m", *store], "without -m": [*DCMWEB, *store]}
+
+
 def going_on(url: str, corpus: Path, output: Path) -> Commands:
     """Make the commands that go on with a manifest, with ten times the files and without."""
     small = make_corpus(corpus.parent, 20_000, TINY)
@@ -203,7 +228,23 @@ def starting(_url: str, _corpus: Path, _output: Path) -> Commands:
 KB, MB = 1000, 1000 * 1000
 TINY = 64
 ROWS = [
-    Row("start", 1, 10 * KB, starting, target="<= 3 x import click"),
+    Row("start", 1, 10 * KB, starting, target="<= 2 x import click"),
+    Row("start, search", 1, 10 * KB, starting_with("search"), target="<= 3.5 x import click"),
+    Row("start, store", 1, 10 * KB, starting_with("store", "FOLDER"), target="<= 4 x import click"),
+    Row("store 30000 x 10 KB", 30_000, 10 * KB, storing(), target="<= 0.8 x curl"),
+    Row("retrieve 30000 x 10 KB", 30_000, 10 * KB, retrieving(), target="<= 1.2 x curl"),
+    Row(
+        "retrieve 100 x 100 x 10 KB, -m",
+        *(10_000, 10 * KB, in_parallel),
+        target="<= 1.05 x without",
+        series=100,
+    ),
+    Row(
+        "store 100 x 100 x 10 KB, -m",
+        *(10_000, 10 * KB, storing_in_parallel),
+        target="<= 1.05 x without",
+        series=100,
+    ),
     Row("store 3000 x 10 KB", 3000, 10 * KB, storing(), target="<= 1.0 x curl"),
     Row("store 1000 x 530 KB, -m", 1000, 530 * KB, storing("-m"), target="<= 1.0 x curl, 64 MB"),
     Row("store 4 x 200 MB", 4, 200 * MB, storing(), target="<= 1.2 x curl, 64 MB"),

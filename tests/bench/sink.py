@@ -2,8 +2,8 @@
 
     python -m tests.bench.sink FOLDER LATENCY
 
-FOLDER holds the corpus: its files are what it serves, as one study. LATENCY is in seconds, and is
-waited for before each answer. The first line on stdout is the base URL.
+FOLDER holds the corpus: its files are what it serves, as one study of one series or more. LATENCY
+is in seconds, and is waited for before each answer. The first line on stdout is the base URL.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 BOUNDARY = b"sinksinksink"
 HEAD = b"--" + BOUNDARY + b"\r\nContent-Type: application/dicom\r\n\r\n"
 _UID = re.compile(rb"\x08\x00\x18\x00UI..(1\.2\.[0-9.]+)")  # SOP Instance UID, explicit VR
+_SERIES = re.compile(rb"\x20\x00\x0e\x00UI..(1\.2\.[0-9.]+)", re.DOTALL)
+_HEAD_SIZE = 4096  # bytes of a file in which that is
 _OVERLAP = 128  # bytes that a UID may stand across two pieces
 _BUFFER = 1024 * 1024
 
@@ -29,8 +31,9 @@ class Sink:
     def __init__(self, folder: Path, latency: float) -> None:
         self.latency = latency
         self.files = {path.stem: path for path in sorted(folder.glob("*.dcm"))}
-        self.length = sum(p.stat().st_size + len(HEAD) + 2 for p in self.files.values())
-        self.length += len(BOUNDARY) + 6
+        self.series: dict[str, list[Path]] = {}
+        for path in self.files.values():
+            self.series.setdefault(series_of(path), []).append(path)
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
 
     @property
@@ -83,29 +86,37 @@ class Sink:
     def get(self, connection: socket.socket, path: str, query: str) -> None:
         _, _, last = path.rpartition("/")
         if last in ("studies", "series", "instances"):
-            rows = self.rows(last) if "offset=" not in query else []
+            rows = self.rows(last, path) if "offset=" not in query else []
             self.answer(connection, b"application/dicom+json", json.dumps(rows).encode())
         elif last in self.files:
             path_of = self.files[last]
             self.head(connection, b"application/dicom", path_of.stat().st_size)
             self.send(connection, path_of)
         else:
-            self.head(connection, b"multipart/related; boundary=" + BOUNDARY, self.length)
-            for file in self.files.values():
-                connection.sendall(HEAD)
-                self.send(connection, file)
-                connection.sendall(b"\r\n")
-            connection.sendall(b"--" + BOUNDARY + b"--\r\n")
+            self.get_all(connection, self.series.get(last, list(self.files.values())))
 
-    def rows(self, level: str) -> list[dict[str, object]]:
-        count = {"vr": "IS", "Value": [str(len(self.files))]}
-        row: dict[str, object] = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
+    def get_all(self, connection: socket.socket, files: list[Path]) -> None:
+        """Answer with the files of a study or series."""
+        length = sum(file.stat().st_size + len(HEAD) + 2 for file in files) + len(BOUNDARY) + 6
+        self.head(connection, b"multipart/related; boundary=" + BOUNDARY, length)
+        for file in files:
+            connection.sendall(HEAD, socket.MSG_MORE)
+            self.send(connection, file)
+            connection.sendall(b"\r\n", socket.MSG_MORE)
+        connection.sendall(b"--" + BOUNDARY + b"--\r\n")
+
+    def rows(self, level: str, path: str) -> list[dict[str, object]]:
+        study: dict[str, object] = {"0020000D": {"vr": "UI", "Value": ["1.2.3"]}}
         if level == "studies":
-            return [row | {"00201208": count}]
-        row["0020000E"] = {"vr": "UI", "Value": ["1.2.3.4.500000000"]}
-        if level == "series":
-            return [row | {"00201209": count}]
-        return [row | {"00080018": {"vr": "UI", "Value": [uid]}} for uid in self.files]
+            return [study | {"00201208": {"vr": "IS", "Value": [str(len(self.files))]}}]
+        found = []
+        for uid, files in self.series.items():
+            row = study | {"0020000E": {"vr": "UI", "Value": [uid]}}
+            if level == "series":
+                found.append(row | {"00201209": {"vr": "IS", "Value": [str(len(files))]}})
+            elif f"/series/{uid}/" in path or "/series/" not in path:
+                found += [row | {"00080018": {"vr": "UI", "Value": [one.stem]}} for one in files]
+        return found
 
     def send(self, connection: socket.socket, path: Path) -> None:
         with path.open("rb") as file:
@@ -118,6 +129,13 @@ class Sink:
     def head(self, connection: socket.socket, kind: bytes, length: int) -> None:
         lines = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
         connection.sendall(lines % (kind, length))
+
+
+def series_of(path: Path) -> str:
+    """Read the Series Instance UID of a file."""
+    with path.open("rb") as file:
+        found = _SERIES.search(file.read(_HEAD_SIZE))
+    return found[1].decode() if found else ""
 
 
 def stored(uids: list[str]) -> bytes:

@@ -13,6 +13,7 @@ from tests.conftest import Dcmweb, make_series
 from tests.functional.archive import Archive, Scripted
 from tests.functional.origin import Answer, Handler, Request, serving
 
+STUDIES = ["studies/1.1", "studies/1.2", "studies/1.3"]
 ALL = [file for n in (1, 2, 3) for file in make_series(2, f"1.{n}", f"1.{n}.1")]
 
 
@@ -48,15 +49,15 @@ class Scene:
         manifest = ["--manifest", str(self.manifest), "--retries", "0"]
         if self._command == "copy":
             return self._dcmweb(old, "copy", *args, new, *manifest).code
-        paths = args or ("studies/1.1", "studies/1.2", "studies/1.3")
-        to = ["-o", str(self._output)]
-        return self._dcmweb(old, "retrieve", *paths, *to, *manifest).code
+        paths = [] if any(one.startswith("studies/") for one in args) else STUDIES
+        to = ["-o", str(self._output), *self._command.split()[1:]]
+        return self._dcmweb(old, "retrieve", *paths, *args, *to, *manifest).code
 
     def says(self) -> int:
         return self._dcmweb("manifest", str(self.manifest)).code
 
 
-@pytest.fixture(params=["copy", "retrieve"])
+@pytest.fixture(params=["copy", "retrieve", "retrieve --on local:2"])
 def scene(request: pytest.FixtureRequest, dcmweb: Dcmweb, tmp_path: Path) -> Scene:
     return Scene(dcmweb, tmp_path, request.param)
 

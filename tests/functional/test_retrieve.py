@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from dcmweb.counted import plural
 from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_instance, make_series, tree
 from tests.functional.archive import BOUNDARY, LEVELS, Archive, Scripted, json_answer
 from tests.functional.origin import Answer, Origin, Request, serving
@@ -61,7 +62,8 @@ def test_what_is_below_a_path_comes_unchanged_into_the_tree(
     expected = archive.tree(path)
     assert (result.code, result.out) == (0, "")
     assert tree(tmp_path / "out") == expected
-    assert f"in {len(expected)} files: retrieved {len(expected)}, " in result.last
+    files = plural(len(expected), "file")
+    assert f"in {files}: retrieved {len(expected)}, " in result.last
     for request in retrievals(origin):
         assert request.headers["accept"] == AS_STORED
         assert request.headers["accept-encoding"] == "identity"

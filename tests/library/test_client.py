@@ -24,6 +24,8 @@ from dcmweb import (
     Status,
     UsageError,
 )
+from dcmweb.dicom.part10 import LocalInstance
+from dcmweb.http.multipart import Body
 from dcmweb.library.runs import Transfer
 from tests.conftest import make_series, tree, write_files
 from tests.functional.archive import Archive
@@ -467,3 +469,17 @@ def test_outcomes_name_the_instance(client: Client, tmp_path: Path) -> None:
     assert isinstance(outcome, Outcome)
     assert (outcome.study, outcome.series, outcome.instance) == ("1.2.3", "1.2.3.4", "1.2.3.4.1")
     assert Path(outcome.place).stat().st_size == outcome.size
+
+
+def test_what_was_sent_is_let_go_of_at_once(tmp_path: Path) -> None:
+    """Not when Python collects it: the bytes of small files are in memory until they are sent."""
+    write_files(tmp_path / "ct", make_series(6))
+    gc.collect()
+    gc.disable()
+    try:
+        with serving(Archive()) as origin, Client(origin.url) as client:
+            client.store(tmp_path / "ct").wait().check()
+            left = [one for one in gc.get_objects() if isinstance(one, (LocalInstance, Body))]
+    finally:
+        gc.enable()
+    assert left == []

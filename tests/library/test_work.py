@@ -16,7 +16,7 @@ from dcmweb.settings import AuthScheme
 from dcmweb.transactions.delete.run import DeleteOptions
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.retrieve.options import RetrieveOptions
-from dcmweb.transactions.store.run import StoreOptions
+from dcmweb.transactions.store.options import StoreOptions
 from dcmweb.transfer.summary import Progress, Summary
 from tests.conftest import make_series, tree, write_files
 from tests.functional.archive import Archive

@@ -47,7 +47,7 @@ for name in sys.argv[2:]:
 """
 LIBRARIES = (
     "click", "concurrent.futures", "cheroot.wsgi", "google.auth.transport.requests", "numpy",
-    "PIL.Image", "portalocker", "pydicom", "requests", "requests_toolbelt", "shutil", "socket",
+    "PIL.Image", "portalocker", "pydicom", "requests", "shutil", "socket",
     "sqlite3", "subprocess", "tempfile", "tqdm", "urllib3", "uuid", "wcwidth", "werkzeug.routing",
     "werkzeug.wrappers", "logging.handlers", "pydicom.pixels",
 )  # fmt: skip

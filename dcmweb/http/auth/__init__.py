@@ -2,6 +2,5 @@
 
 from dcmweb.http.auth.base import Authentication
 from dcmweb.http.auth.choice import choose, read_token
-from dcmweb.http.auth.scheme_arguments import SchemeArguments
 
-__all__ = ["Authentication", "SchemeArguments", "choose", "read_token"]
+__all__ = ["Authentication", "choose", "read_token"]

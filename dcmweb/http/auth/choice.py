@@ -8,8 +8,6 @@ from dataclasses import replace
 from dcmweb.errors import UsageError
 from dcmweb.http.auth import hosts
 from dcmweb.http.auth.base import Authentication
-from dcmweb.http.auth.fields import is_authorized_by_header, with_fields
-from dcmweb.http.auth.secrets import SecretReader
 from dcmweb.settings import AuthScheme, Credentials, Secret, Settings
 
 
@@ -25,14 +23,22 @@ def choose(settings: Settings) -> Authentication:
         from dcmweb.http.auth.plugins import load
 
         chosen = load(settings)
-    return with_fields(settings.credentials, chosen)
+    given = settings.credentials
+    if not given.headers and not given.query:
+        return chosen
+    from dcmweb.http.auth.fields import FieldsAuth
+
+    return FieldsAuth(chosen, given.headers, given.query)
 
 
 def resolve(settings: Settings) -> AuthScheme | str:
     """Return the scheme that `auto` stands for, or the one that was asked for."""
     given = settings.credentials
-    if is_authorized_by_header(given):
-        return AuthScheme.NONE
+    if given.headers:
+        from dcmweb.http.auth.fields import is_authorized_by_header
+
+        if is_authorized_by_header(given):
+            return AuthScheme.NONE
     if given.scheme is not AuthScheme.AUTO:
         return given.scheme
     if given.user:
@@ -116,11 +122,14 @@ def _password(given: Credentials) -> str:
             f"there is no password for user {given.user}",
             f"set {secret.variable}, or start dcmweb in a terminal to be asked",
         )
+    from dcmweb.http.auth.secrets import SecretReader
+
     return SecretReader(secret).read()
 
 
 def _bearer(settings: Settings) -> Authentication:
     from dcmweb.http.auth.bearer import BearerAuth, GivenToken
+    from dcmweb.http.auth.secrets import SecretReader
 
     secret = settings.credentials.secret("token")
     reader = SecretReader(secret)
@@ -171,6 +180,7 @@ def read_token(path: str) -> str:
 
     A server that compares tokens reads them as its clients do. Raises AuthError.
     """
+    from dcmweb.http.auth.secrets import SecretReader
     from dcmweb.http.auth.token_text import token_in
 
     secret = replace(Secret("token"), file=path)

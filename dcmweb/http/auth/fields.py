@@ -52,20 +52,11 @@ def _is_known(given: Credentials) -> bool:
     return isinstance(given.scheme, AuthScheme)
 
 
-def with_fields(given: Credentials, inner: Authentication) -> Authentication:
-    """Add the header fields and parameters that are given to an authentication.
-
-    Raises UsageError for what cannot be sent.
-    """
-    if not given.headers and not given.query:
-        return inner
-    return FieldsAuth(inner, given.headers, given.query)
-
-
 class FieldsAuth(Authentication):
     """Adds header fields and parameters to each request, before another authentication.
 
-    Files that they come from are read again when the server refuses a request.
+    Files that they come from are read again when the server refuses a request. Raises UsageError
+    for what cannot be sent.
     """
 
     def __init__(self, inner: Authentication, headers: Pairs = (), query: Pairs = ()) -> None:

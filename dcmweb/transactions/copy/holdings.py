@@ -7,8 +7,9 @@ from threading import Lock
 
 from dcmweb.dicom.resources import Resource
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.store.inquiry import FEW, Inquiry, Presence
+from dcmweb.transactions.store.inquiry import FEW, Inquiry
 from dcmweb.transactions.store.listed_series import ListedSeries
+from dcmweb.transactions.store.presence import Presence
 
 MOST_VAIN = 3  # searches in a row without an answer, before none is made any more
 MOST_REMEMBERED = 10_000  # studies and series that were asked for

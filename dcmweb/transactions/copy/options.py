@@ -8,7 +8,7 @@ from functools import cached_property
 from dcmweb.errors import UsageError
 from dcmweb.http.media_types import DICOM, DICOM_AS_STORED, MediaType, parse_wanted
 from dcmweb.transactions.on_error import OnError
-from dcmweb.transactions.store.existing import IfExists
+from dcmweb.transactions.store.options import IfExists
 from dcmweb.transfer.shard import Shard
 
 

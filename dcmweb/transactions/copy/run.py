@@ -15,7 +15,7 @@ from dcmweb.transactions.copy.options import CopyOptions
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.retrieve.instances import InstanceRetriever
 from dcmweb.transactions.retrieve.target_jobs import TargetJobs
-from dcmweb.transactions.store.existing import IfExists
+from dcmweb.transactions.store.options import IfExists
 from dcmweb.transactions.store.run import verified
 from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status

@@ -43,7 +43,8 @@ from dcmweb.transactions.retrieve.options import RetrieveOptions
 from dcmweb.transactions.retrieve.output import Destination
 from dcmweb.transactions.retrieve.run import retrieve
 from dcmweb.transactions.search.listing import Lister
-from dcmweb.transactions.store.run import StoreOptions, store
+from dcmweb.transactions.store.options import StoreOptions
+from dcmweb.transactions.store.run import store
 from dcmweb.transfer.outcomes import Outcome, Outcomes, Status
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"

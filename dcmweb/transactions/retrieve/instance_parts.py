@@ -21,7 +21,7 @@ from dcmweb.errors import (
 from dcmweb.folders import NewFile
 from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
-from dcmweb.http.multipart import PIECE, Part
+from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
 from dcmweb.local.partial_files import distinguishing_suffix, folder_path, writing_into
 from dcmweb.transactions.accept import (
@@ -86,6 +86,20 @@ class Requests:
             response.close()
             raise
         return response
+
+
+class Beginning:
+    """Passes on the pieces of an instance, and keeps the first bytes, which identify it."""
+
+    def __init__(self, pieces: Iterator[Piece]) -> None:
+        self._pieces = pieces
+        self.head = b""
+
+    def __iter__(self) -> Iterator[Piece]:
+        for piece in self._pieces:
+            if (missing := part10.HEAD - len(self.head)) > 0:
+                self.head += piece[:missing]
+            yield piece
 
 
 class FolderReceiver:
@@ -167,9 +181,10 @@ class FolderReceiver:
         `ends` tells whether the end of the part is known for sure. If something is in the way of
         the file, that is the outcome of an instance of many.
         """
-        with self._saver.writing(part.body) as file:
+        pieces = Beginning(part.body)
+        with self._saver.writing(pieces) as file:
             with file.reader() as reader:
-                found, identity = check(reader, file.size, part, asked, ends)
+                found, identity = check(reader, file.size, part, asked, ends, pieces.head)
             syntax = identity.transfer_syntax
             wanted = self._wanted.parameters.get("transfer-syntax", "")
             note = note_other_syntax(self._context, wanted, syntax)
@@ -250,16 +265,17 @@ def _something_else(response: Response) -> ProtocolError | None:
 
 
 def check(
-    reader: BinaryIO, size: int, part: Part, asked: Resource, ends: bool
+    reader: BinaryIO, size: int, part: Part, asked: Resource, ends: bool, head: bytes = b""
 ) -> tuple[Resource, Identity]:
     """Check that a file is the instance that was asked for, and whole.
 
+    `head` is what it begins with, if that is still in memory.
     Returns what it was asked for as, and what it says that it is.
 
     The delimiter decides where a part ends. Where another length was declared, or nothing tells
     the end, the structure of the file must show that it is whole.
     """
-    identity = _identify(reader, asked, ends)
+    identity = _identify(reader, asked, ends, head)
     found = identity.resource
     if part.declared_size not in (None, size) or not ends:
         missing = part10.find_missing_end(reader, doubted=not ends)
@@ -274,9 +290,9 @@ def check(
     return Resource(asked.study, asked.series or found.series, found.instance), identity
 
 
-def _identify(reader: BinaryIO, asked: Resource, ends: bool) -> Identity:
+def _identify(reader: BinaryIO, asked: Resource, ends: bool, head: bytes) -> Identity:
     try:
-        return part10.identify(reader)
+        return part10.identify(reader, head=head)
     except MissingUid:
         if not ends:
             raise Truncated("what the server sent is cut short") from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.json_text import indented
 from dcmweb.dicom.resources import Representation, Resource, Target, parse_named_target
 from dcmweb.errors import (
     DcmwebError,
@@ -143,4 +143,4 @@ class MetadataRetriever:
     def _written(self, found: Described) -> bytes:
         if self._kind.name == DICOM_XML:
             return found.xml
-        return json.dumps([found.dataset], indent=2, sort_keys=True).encode() + b"\n"
+        return f"[\n  {indented(found.dataset)}\n]\n".encode()

@@ -12,7 +12,6 @@ from typing import IO
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_variants import as_dataset
-from dcmweb.dicom.native_xml import parse_native_xml, write_native_xml
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import NothingMatched, ProtocolError, Truncated
 from dcmweb.http import error_mapping
@@ -49,6 +48,8 @@ class Described:
     @property
     def xml(self) -> bytes:
         """A Native DICOM Model document, in UTF-8."""
+        from dcmweb.dicom.native_xml import write_native_xml
+
         return self.document or write_native_xml(self.dataset)
 
 
@@ -163,5 +164,7 @@ def _missing_in(response: Response) -> str:
 
 
 def _read_document(document: bytes) -> Described:
+    from dcmweb.dicom.native_xml import parse_native_xml
+
     dataset = parse_native_xml(document)
     return Described(dataset, b"" if _OTHER_ENCODING.match(document) else document)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from dcmweb.dicom.resources import Level, Representation, Target, parse_named_target
@@ -47,6 +47,19 @@ def retrieve(
     yield from context.engine.run(jobs.of(targets))
 
 
+def check_and_classify(
+    context: RunContext, destination: Destination, options: RetrieveOptions
+) -> Callable[[Target], bool]:
+    """Return what checks a target, and says whether whole instances are retrieved for it."""
+    retrieval = _Retrieval(context, destination, options)
+
+    def has_instances(target: Target) -> bool:
+        retrieval.check(target)
+        return is_stored(target, options.wanted)
+
+    return has_instances
+
+
 class _Retrieval:
     """The parts that do the retrieving, each for one representation of a resource."""
 
@@ -70,7 +83,7 @@ class _Retrieval:
     def jobs(self, given: Target | str, *, spread: bool) -> Iterator[Job]:
         """Make the jobs of a target; `spread` makes many small ones for a study."""
         target = parse_named_target(given, *self._roots) if isinstance(given, str) else given
-        self._check(target)
+        self.check(target)
         self._expect_unless_stored(target)
         if self._dry_run:
             yield from self._planned(target)
@@ -114,7 +127,7 @@ class _Retrieval:
         else:
             yield from self._instances.plan(target.resource)
 
-    def _check(self, target: Target) -> None:
+    def check(self, target: Target) -> None:
         """Raise UsageError for what was asked for in vain, as this target has no use for it."""
         name = self._wanted.name if self._wanted else ""
         is_picture = target.representation in (

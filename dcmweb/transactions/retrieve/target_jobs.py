@@ -13,6 +13,7 @@ from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transfer.shard import Shard
 
 
 class JobsOfTarget(Protocol):
@@ -20,6 +21,18 @@ class JobsOfTarget(Protocol):
 
     def __call__(self, given: Target | str, *, spread: bool) -> Iterator[Job]:
         """Make the jobs of a target; `spread` makes many small ones for a study."""
+
+
+def is_of_shard(given: Target | str, shard: Shard | None, roots: Sequence[str]) -> bool:
+    """Return True for what belongs to the part that a run is for; the whole store does."""
+    if shard is None:
+        return True
+    try:
+        target = parse_named_target(given, *roots) if isinstance(given, str) else given
+    except UsageError:
+        return shard.has(str(given))
+    is_whole_store = not (target.resource.study or target.address)
+    return is_whole_store or shard.has(target.resource.study or target.address)
 
 
 class TargetJobs:
@@ -47,15 +60,7 @@ class TargetJobs:
         self._engine.meter.expects_all = are_few  # otherwise workers find out, target by target
 
     def _is_ours(self, given: Target | str) -> bool:
-        """Return True for what belongs to the part that this run is for; the whole store does."""
-        if self._shard is None:
-            return True
-        try:
-            target = parse_named_target(given, *self._roots) if isinstance(given, str) else given
-        except UsageError:
-            return self._shard.has(str(given))
-        is_whole_store = not (target.resource.study or target.address)
-        return is_whole_store or self._shard.has(target.resource.study or target.address)
+        return is_of_shard(given, self._shard, self._roots)
 
     def _guarded(self, target: Target | str, job: Job) -> Job:
         return partial(self._on_error.apply, self._engine, str(target), job)

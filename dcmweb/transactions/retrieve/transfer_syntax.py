@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 
 from dcmweb.dicom.dictionary import uid_name
-from dcmweb.dicom.images.codestreams import BadImage, read_jpeg, read_jpeg_2000
 from dcmweb.folders import NewFile
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
 from dcmweb.transactions.context import RunContext
@@ -39,6 +38,8 @@ def kind_of_frame(file: NewFile, kind: MediaType | None) -> MediaType:
 
 def _recognised(file: NewFile) -> str:
     """Return a transfer syntax that a compressed frame can be in, by its content; "" if none."""
+    from dcmweb.dicom.images.codestreams import BadImage, read_jpeg, read_jpeg_2000
+
     with file.reader() as reader:
         reader.seek(0)
         head = reader.read(_RLE_HEADER)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import marshal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from typing import Any
 from urllib.parse import quote
 
 from dcmweb.counted import plural
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.json_text import as_line
 from dcmweb.dicom.json_variants import as_datasets
-from dcmweb.dicom.native_xml import parse_native_xml
 from dcmweb.dicom.resources import Level, Resource, is_usable_uid
 from dcmweb.dicom.tags import (
     RETRIEVE_URL,
@@ -45,6 +47,7 @@ from dcmweb.transactions.search.paging_quirks import (
 
 # Not escaped: Orthanc 1.10 compares values undecoded, and many queries hold these characters.
 _UNESCAPED = "*,^-"
+_MARSHAL = 2  # the version that writes equal values in the same way
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ def _rows(response: Response, keeps_empty: bool) -> list[Dataset]:
 
 def _rows_of_xml(response: Response) -> list[Dataset]:
     """Read search results in the Native DICOM Model, a document for each."""
+    from dcmweb.dicom.native_xml import parse_native_xml  # rarely needed
+
     if not response.media_type.is_multipart:
         return [parse_native_xml(response.content())]
     try:
@@ -275,16 +280,35 @@ def _key(row: Dataset, level: Level) -> RowKey:
     tags = [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID]
     depth = [Level.STUDIES, Level.SERIES, Level.INSTANCES].index(level)
     own = json_model.text(row, tags[depth])
-    try:
-        content = json.dumps({k: v for k, v in row.items() if k != RETRIEVE_URL}, sort_keys=True)
-    except RecursionError:
-        raise ProtocolError("the answer is JSON with values nested too deep") from None
+    content = _content(row)
     uids = "/".join([*(json_model.text(row, tag) for tag in tags[:depth]), own])
-    return RowKey(_digest(uids if own else content), _digest(f"{uids} {content}"))
+    named = uids.encode("utf-8", "surrogatepass")
+    return RowKey(_digest(named if own else content), _digest(b"%b %b" % (named, content)))
 
 
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _content(row: Dataset) -> bytes:
+    """Write what is in a row, in whatever order a server has its parts, for a digest."""
+    parts = [
+        (tag, element["vr"], element["Value"]) if _is_plain(element) else (tag, _in_order(element))
+        for tag, element in sorted(row.items())
+        if tag != RETRIEVE_URL
+    ]
+    try:
+        return marshal.dumps(parts, _MARSHAL)
+    except ValueError:  # too deep; or there are numbers with more digits than a float has
+        return as_line({tag: one for tag, one in row.items() if tag != RETRIEVE_URL}).encode()
+
+
+def _is_plain(element: Any) -> bool:
+    return type(element) is dict and len(element) == 2 and "vr" in element and "Value" in element
+
+
+def _in_order(element: Any) -> Any:
+    return sorted(element.items()) if isinstance(element, dict) else element
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()
 
 
 def _escape(text: str) -> str:

@@ -11,18 +11,19 @@ from dcmweb.local.masks import find, find_listed
 from dcmweb.sources import Found
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.store.file_jobs import folder_of
+from dcmweb.transactions.store.options import StoreOptions
 from dcmweb.transfer.shard import Shard
 
 
 def count_files(
-    context: RunContext, masks: Iterable[str], listed: Iterable[str] | None, shard: str
+    context: RunContext, masks: Iterable[str], listed: Iterable[str] | None, options: StoreOptions
 ) -> Iterator[tuple[int, int] | None]:
     """Yield the number of files and bytes, file by file; None if they cannot be counted.
 
     Archives would have to be decompressed, buckets listed once more, and a list that comes from a
     pipe can be read once only.
     """
-    part = Shard.parse(shard)
+    part, selection = Shard.parse(options.shard), options.selection
     if listed is None or any(map(_is_elsewhere, masks)):
         yield None
         return
@@ -30,7 +31,8 @@ def count_files(
         if found is None or context.stop.is_set():
             yield None
             return
-        if not found.missing and (part is None or part.has(folder_of(found.path))):
+        is_ours = part is None or part.has(folder_of(found.path))
+        if not found.missing and is_ours and (selection is None or selection.has(found)):
             stamp = found.file.stamp() if found.file else None
             yield 1, stamp.size if stamp else 0
 

@@ -7,7 +7,8 @@ import math
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from dcmweb.counted import plural
 from dcmweb.dicom.part10 import LocalInstance
@@ -24,14 +25,17 @@ from dcmweb.transactions.store import failure_reasons, matching
 from dcmweb.transactions.store.dialect import Dialect
 from dcmweb.transactions.store.exchange import StoreExchange
 from dcmweb.transactions.store.failure_reasons import NO_ROOM, Verdict
-from dcmweb.transactions.store.inquiry import Inquiry, Presence
 from dcmweb.transactions.store.ledger import Ledger
 from dcmweb.transactions.store.matching import Matched
+from dcmweb.transactions.store.presence import Presence
 from dcmweb.transactions.store.request_body import Batch, BodyFormat
 from dcmweb.transactions.store.resend import LARGE, WAITS, Again, Rule, Situation, Then, rule_for
 from dcmweb.transactions.store.response import SUCCESS, Answer
 from dcmweb.transactions.store.response_module import NotStored, Stored
 from dcmweb.transfer.outcomes import Outcome, Status
+
+if TYPE_CHECKING:
+    from dcmweb.transactions.store.inquiry import Inquiry
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +77,14 @@ class Delivery:
         self._engine = context.engine
         self._dialect = dialect
         self._exchange = exchange
-        self._inquiry = Inquiry(context)
         self._queue = deque([Load(batch)])
         self._ledger = Ledger(batch, context.session)
+
+    @cached_property
+    def _inquiry(self) -> Inquiry:
+        from dcmweb.transactions.store.inquiry import Inquiry
+
+        return Inquiry(self._context)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the outcome of each instance, whatever happens in between."""

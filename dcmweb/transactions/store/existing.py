@@ -9,33 +9,31 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from enum import Enum
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.store.inquiry import FEW, Inquiry, Presence
+from dcmweb.transactions.store.inquiry import FEW, Inquiry
 from dcmweb.transactions.store.ledger import Ledger
 from dcmweb.transactions.store.listed_series import ListedSeries
+from dcmweb.transactions.store.options import IfExists
+from dcmweb.transactions.store.presence import Presence
 from dcmweb.transactions.store.replacement import Replacer
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.outcomes import Outcome, Status
 
 _EXISTS = "the server has an instance of this UID"
 _UNCLEAR = "not sent: the server cannot be asked whether it has it"
+_AGAIN = "the server has it; a worker that was lost may have stored it"
 _OWN = "an earlier request of this run had stored it"
 
 
-class IfExists(str, Enum):
-    """What to do with an instance that the server has."""
-
-    SKIP = "skip"
-    REPLACE = "replace"
-    FAIL = "fail"
-
-
 class ExistingInstances:
-    """Sends what the server does not have, and treats the rest by the rule."""
+    """Sends what the server does not have, and treats the rest by the rule.
+
+    `is_again`: they were handed to a worker before, which was lost. What the server has of them is
+    not a failure then, as it may be this run that stored it.
+    """
 
     def __init__(
         self,
@@ -43,7 +41,10 @@ class ExistingInstances:
         rule: IfExists,
         send: Callable[[Batch], Iterator[Outcome]],
         replacer: Replacer,
+        *,
+        is_again: bool = False,
     ) -> None:
+        self._is_again = is_again
         self._context = context
         self._rule = rule
         self._send = send
@@ -61,13 +62,20 @@ class ExistingInstances:
         there = []
         for instance in batch:
             match presence[instance.path]:
-                case Presence.UNCLEAR:
+                case Presence.UNCLEAR if self._rule is not IfExists.SKIP:
                     yield ledger.outcome(instance, Status.FAILED, _UNCLEAR)
+                case Presence.THERE if self._is_again and self._rule is not IfExists.REPLACE:
+                    yield ledger.outcome(instance, Status.EXISTS, _AGAIN)
                 case Presence.THERE if self._rule is IfExists.FAIL:
                     yield ledger.outcome(instance, Status.FAILED, _EXISTS)
                 case Presence.THERE:
                     there.append(instance)
-        missing = [one for one in batch if presence[one.path] is Presence.MISSING]
+        is_open: tuple[Presence, ...] = (
+            Presence.MISSING,
+        )  # with the rule to skip, servers skip by themselves
+        if self._rule is IfExists.SKIP:
+            is_open += (Presence.UNCLEAR,)
+        missing = [one for one in batch if presence[one.path] in is_open]
         yield from self._send_missing(missing, ledger, there)
         for instance in there:
             yield self._replacer.replace(instance, ledger)
@@ -87,6 +95,9 @@ class ExistingInstances:
             elif outcome.attempts > 1:  # it was not there before the first
                 ledger.settle(instance)
                 yield replace(outcome, status=Status.STORED, reason=_OWN)
+            elif self._rule is IfExists.SKIP or (self._is_again and self._rule is IfExists.FAIL):
+                ledger.settle(instance)
+                yield outcome
             elif self._rule is IfExists.FAIL:
                 ledger.settle(instance)
                 yield replace(outcome, status=Status.FAILED)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dcmweb.dicom import part10
 from dcmweb.dicom.part10 import LocalInstance
@@ -25,6 +25,9 @@ from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transfer.outcomes import IsDone, Outcome, Status
 from dcmweb.transfer.shard import Shard
 
+if TYPE_CHECKING:
+    from dcmweb.transactions.store.selection import Selection
+
 HELD = 32 * 1024 * 1024  # bytes of files that are kept in memory until they are sent
 GUESSED = 512 * 1024  # bytes in a file whose size is not known before it is opened
 
@@ -37,10 +40,18 @@ class Files:
     listed: Iterable[str]
     on_error: OnError
     shard: Shard | None = None
+    selection: Selection | None = None
+    notify: Callable[[str], None] = lambda _: None
     unmatched: list[str] = field(default_factory=list)
     any_found: bool = False
 
     def __iter__(self) -> Iterator[Found]:
+        found = self._found()
+        if self.selection is None:
+            return found
+        return self.selection.of(found, self.notify, may_be_none=self.shard is not None)
+
+    def _found(self) -> Iterator[Found]:
         for found in chain(find_files(self.masks), find_listed_files(self.listed)):
             if not found.missing:
                 self.any_found = True
@@ -75,6 +86,20 @@ class _Group:
     size: int = 0
 
 
+class FilesOfJobs(Protocol):
+    """Files to make jobs of, and what is to be said of them at the end."""
+
+    @property
+    def on_error(self) -> OnError:
+        """What to do with the error of a file that was named."""
+
+    def __iter__(self) -> Iterator[Found]:
+        """Yield the files."""
+
+    def end(self) -> list[Outcome]:
+        """Return the outcomes of what was looked for in vain."""
+
+
 class FileJobs:
     """Makes a job for each group of files that is about as large as a request may be.
 
@@ -85,17 +110,19 @@ class FileJobs:
     def __init__(
         self,
         context: RunContext,
-        files: Files,
+        files: FilesOfJobs,
         is_done: IsDone,
         sender: Sender | Planner,
         *,
         identifies_all: bool,
+        on_begun: Callable[[str], object] = lambda _: None,
     ) -> None:
         settings = context.settings
         self._files = files
         self._is_done = is_done
         self._sender = sender
         self._identifies_all = identifies_all
+        self._on_begun = on_begun
         self._batch_count = settings.batch_count
         self._held = HELD // (settings.batch_count * settings.workers)
         self._in_memory = HELD // (4 * settings.workers)  # some groups wait for each worker
@@ -146,7 +173,8 @@ class FileJobs:
         try:
             instances = []
             for found, is_open in group.files:
-                one = _identify(found, self._held, group.spool, self._files.on_error)
+                self._on_begun(found.path)
+                one = identified(found, self._held, group.spool, self._files.on_error)
                 one = self._before(found, one) or one if is_open else one
                 if isinstance(one, Outcome):
                     yield one
@@ -225,7 +253,7 @@ def batches(instances: Iterable[LocalInstance], sender: Sender | Planner) -> Ite
         yield batch
 
 
-def _identify(found: Found, held: int, spool: Spool, on_error: OnError) -> LocalInstance | Outcome:
+def identified(found: Found, held: int, spool: Spool, on_error: OnError) -> LocalInstance | Outcome:
     """Identify a file. Junk that was merely met is skipped; what was named must be DICOM."""
     is_raised = found.named and on_error is OnError.RAISE
     if found.file is None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from dcmweb.buckets.addresses import is_bucket
+from dcmweb.dicom.byte_ranges import LocalFile
 from dcmweb.local.archive_names import INSIDE, is_archive_name, split_member
 from dcmweb.local.masks import find, find_listed
 from dcmweb.sources import Found
@@ -50,6 +52,27 @@ def find_listed_files(paths: Iterable[str]) -> Iterator[Found]:
             yield from _files_in(found) if found.named and is_archive_name(path) else (found,)
     if waiting:
         yield from _members(waiting)
+
+
+def given_files(paths: Iterable[str], *, named: bool) -> Iterator[Found]:
+    """Yield files that were found before, by their paths: no archive is opened, no folder walked.
+
+    Members of archives that come one after another are found in one pass.
+    """
+    waiting: list[str] = []
+    for path in paths:
+        archive, member = split_member(path)
+        is_member = bool(member) and not os.path.lexists(path)
+        if waiting and (not is_member or archive != split_member(waiting[0])[0]):
+            yield from (replace(found, named=named) for found in _members(waiting))
+            waiting = []
+        if is_member:
+            waiting.append(path)
+        elif is_bucket(path):
+            yield from (replace(found, named=named) for found in _listed(path))
+        else:
+            yield Found(path, named, file=LocalFile(path))
+    yield from (replace(found, named=named) for found in (_members(waiting) if waiting else ()))
 
 
 def why_not_dicom(found: Found, words: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterator
-from enum import Enum, auto
 
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.dicom.tags import SOP_INSTANCE_UID, STUDY_INSTANCE_UID
@@ -14,19 +13,12 @@ from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search import paging
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transactions.search.paging import Pages, Query
+from dcmweb.transactions.store.presence import Presence
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.engine import Engine, RetryPolicy
 
 FEW = 3  # instances of a series that are asked for one by one, rather than by a list of all
 MOST_STALLS = 2  # searches that stall before none is made any more
-
-
-class Presence(Enum):
-    """What a search says of an instance."""
-
-    THERE = auto()
-    MISSING = auto()
-    UNCLEAR = auto()  # there is no search, or it fails
 
 
 class Inquiry:

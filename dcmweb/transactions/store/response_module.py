@@ -25,6 +25,7 @@ from dcmweb.dicom.tags import (
 
 # Where servers explain a failure in words: Google in XML and in JSON, Azure.
 _DETAILS = (GOOGLE_ERROR_XML, GOOGLE_ERROR_JSON, ERROR_COMMENT)
+_WITH_WORDS = frozenset([*_DETAILS, FAILED_ATTRIBUTES_SEQUENCE])
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ class Stored:
                 return Resource(study, series, self.sop_instance)
             case _:
                 return Resource(instance=self.sop_instance)
+
+    def with_texts(self, hide: Callable[[str], str]) -> Stored:
+        """Return the same with what must not be shown hidden."""
+        if not self.detail and "?" not in self.retrieve_url:
+            return self
+        url = _hidden_query(self.retrieve_url, hide)
+        return replace(self, detail=hide(self.detail), retrieve_url=url)
 
 
 @dataclass(frozen=True)
@@ -70,12 +78,7 @@ class StoreResponse:
 
     def with_texts(self, hide: Callable[[str], str]) -> StoreResponse:
         """Return the same with what must not be shown hidden in words, and in queries of URLs."""
-        stored = {
-            uid: replace(
-                one, detail=hide(one.detail), retrieve_url=_hidden_query(one.retrieve_url, hide)
-            )
-            for uid, one in self.stored.items()
-        }
+        stored = {uid: one.with_texts(hide) for uid, one in self.stored.items()}
         failed = {uid: replace(one, detail=hide(one.detail)) for uid, one in self.failed.items()}
         others = [replace(one, detail=hide(one.detail)) for one in self.other_failures]
         return StoreResponse(stored, failed, others)
@@ -141,6 +144,8 @@ def _not_stored(item: Dataset) -> NotStored:
 
 def _detail(item: Dataset) -> str:
     """Collect what the server adds in words."""
+    if _WITH_WORDS.isdisjoint(item):
+        return ""
     found = [json_model.text(item, tag) for tag in _DETAILS]
     for attribute in json_model.items(item, FAILED_ATTRIBUTES_SEQUENCE):
         found += [json_model.text(attribute, tag) for tag in _DETAILS]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from dcmweb.buckets.addresses import is_bucket
 from dcmweb.counted import plural
@@ -15,34 +15,16 @@ from dcmweb.errors import UsageError
 from dcmweb.local.masks import find, find_listed
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
-from dcmweb.transactions.on_error import OnError
-from dcmweb.transactions.store.existing import IfExists
 from dcmweb.transactions.store.file_jobs import FileJobs, Files, batches
-from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
+from dcmweb.transactions.store.options import StoreOptions
 from dcmweb.transactions.store.sender import Planner, Sender
-from dcmweb.transactions.store.verify import Verification
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
 from dcmweb.transfer.shard import Shard
 
+if TYPE_CHECKING:
+    from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
 
-@dataclass(frozen=True, kw_only=True)
-class StoreOptions:
-    """Options of a store run.
-
-    A dry run sends nothing. To verify is to ask the server afterwards whether it has every
-    instance. The storage class is that of Google Cloud Healthcare; "" leaves it to the server.
-    `if_exists` says what to do with an instance that the server has; to replace one may need
-    Orthanc's REST API, at `orthanc_api`.
-    The shard is the part of the folders whose files to store, as I/N.
-    """
-
-    dry_run: bool = False
-    verify: bool = False
-    storage_class: str = ""
-    if_exists: IfExists = IfExists.SKIP
-    orthanc_api: str = ""
-    shard: str = ""
-    on_error: OnError = OnError.OUTCOME
+_AS_USUAL = StoreOptions()
 
 
 def store(
@@ -50,7 +32,7 @@ def store(
     masks: Sequence[str],
     listed: Iterable[str] = (),
     is_done: IsDone = nothing_is_done,
-    options: StoreOptions = StoreOptions(),
+    options: StoreOptions = _AS_USUAL,
 ) -> Outcomes:
     """Store the instances in files, folders and masks; yield the outcome of each file.
 
@@ -59,9 +41,20 @@ def store(
     all, and what stopped the run otherwise.
     """
     sender = _sender(context, options)
-    files = Files(masks, listed, options.on_error, Shard.parse(options.shard))
+    files = files_of(masks, listed, options, context.notify)
     jobs = FileJobs(context, files, is_done, sender, identifies_all=_verifies(options))
     yield from _run(context, iter(jobs), options)
+
+
+def files_of(
+    masks: Sequence[str],
+    listed: Iterable[str],
+    options: StoreOptions,
+    notify: Callable[[str], None],
+) -> Files:
+    """Return what finds the files of a run."""
+    shard = Shard.parse(options.shard)
+    return Files(masks, listed, options.on_error, shard, options.selection, notify)
 
 
 def store_metadata(
@@ -70,7 +63,7 @@ def store_metadata(
     masks: Sequence[str],
     listed: Iterable[str] = (),
     is_done: IsDone = nothing_is_done,
-    options: StoreOptions = StoreOptions(),
+    options: StoreOptions = _AS_USUAL,
 ) -> Outcomes:
     """Store instances made of metadata, and of images and documents; yield the outcome of each.
 
@@ -95,10 +88,14 @@ def store_metadata(
 
 
 def _sender(context: RunContext, options: StoreOptions) -> Sender | Planner:
+    return Planner(context) if options.dry_run else sender_of(context, options)
+
+
+def sender_of(context: RunContext, options: StoreOptions, *, is_again: bool = False) -> Sender:
+    """Make what sends instances; `is_again`: some may be stored by a run that was lost."""
     headers = {"Storage-Class": options.storage_class} if options.storage_class else None
-    if options.dry_run:
-        return Planner(context)
-    return Sender(context, headers, options.if_exists, options.orthanc_api)
+    rule, api = options.if_exists, options.orthanc_api
+    return Sender(context, headers, rule, api, is_again=is_again)
 
 
 def _run(context: RunContext, jobs: Iterator[Job], options: StoreOptions) -> Iterator[Outcome]:
@@ -112,6 +109,8 @@ def _verifies(options: StoreOptions) -> bool:
 
 def verified(context: RunContext, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
     """Yield outcomes, then those of instances that the server does not list after all."""
+    from dcmweb.transactions.store.verify import Verification
+
     meter = context.engine.meter
     meter.begin_items(later="verifying")
     with closing(Verification(context)) as verification:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dcmweb.transactions.context import RunContext
-from dcmweb.transactions.delete.ways import way_to_delete
 from dcmweb.transactions.store.delivery import Delivery
 from dcmweb.transactions.store.dialect import Dialect
 from dcmweb.transactions.store.exchange import StoreExchange
-from dcmweb.transactions.store.existing import ExistingInstances, IfExists
-from dcmweb.transactions.store.replacement import Replacer
+from dcmweb.transactions.store.options import IfExists
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transfer.outcomes import Outcome, Status
+
+if TYPE_CHECKING:
+    from dcmweb.transactions.store.existing import ExistingInstances
 
 
 class Sender:
@@ -25,15 +27,23 @@ class Sender:
         headers: dict[str, str] | None = None,
         if_exists: IfExists = IfExists.SKIP,
         orthanc_api: str = "",
+        *,
+        is_again: bool = False,
     ) -> None:
         self._context = context
         self._dialect = Dialect(context.settings, context.notify, context.server)
         self._exchange = StoreExchange(context, self._dialect, headers)
         self._existing: ExistingInstances | None = None
-        if if_exists is not IfExists.SKIP:
+        if if_exists is not IfExists.SKIP or is_again:
+            from dcmweb.transactions.delete.ways import way_to_delete
+            from dcmweb.transactions.store.existing import ExistingInstances
+            from dcmweb.transactions.store.replacement import Replacer
+
             make_way = partial(way_to_delete, orthanc_api=orthanc_api)
             replacer = Replacer(context, self._dialect, headers, make_way)
-            self._existing = ExistingInstances(context, if_exists, self._send, replacer)
+            self._existing = ExistingInstances(
+                context, if_exists, self._send, replacer, is_again=is_again
+            )
 
     @property
     def batch_bytes(self) -> int:

@@ -5,20 +5,35 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 
-from dcmweb.transfer.concurrency import FIRST, REST, WINDOW, ConcurrencyLimit
+from dcmweb.transfer.concurrency import (
+    BUSY_REST,
+    FIRST,
+    GLANCE,
+    LONGEST_REST,
+    REST,
+    WINDOW,
+    ConcurrencyLimit,
+)
 
 MOST = 20
 
 
 class Line:
-    """A line of a certain width: the rate grows with the jobs until it is full."""
+    """A line of a certain width: the rate grows with the jobs until it is full.
 
-    def __init__(self, width: int) -> None:
+    `share` is how much of its time the process computes.
+    """
+
+    def __init__(self, width: float, share: float = 0.0) -> None:
         self.width = width
         self.now = 0.0
         self.bytes = 0
         self.pace = ConcurrencyLimit(
-            MOST, adapts=True, moved=lambda: self.bytes, clock=lambda: self.now
+            MOST,
+            adapts=True,
+            moved=lambda: self.bytes,
+            clock=lambda: self.now,
+            cpu=lambda: self.now * share,
         )
 
     def run(self, seconds: float) -> None:
@@ -32,8 +47,36 @@ class Line:
                 self.bytes += int(1_000_000 * min(self.pace.limit, self.width) * WINDOW)
 
 
-def test_it_begins_with_a_few() -> None:
-    assert Line(8).pace.limit == FIRST
+def test_it_begins_with_one_and_goes_on_with_a_few_where_that_one_waits() -> None:
+    line = Line(8)
+    assert line.pace.limit == 1
+    with line.pace.turn(lambda: False):
+        line.now += GLANCE / 10
+    assert line.pace.limit == FIRST
+
+
+def test_a_long_first_job_does_not_keep_others_waiting() -> None:
+    line = Line(8)
+    with line.pace.turn(lambda: False):
+        line.now += GLANCE
+        with line.pace.turn(lambda: False) as is_on:
+            assert is_on
+    assert line.pace.limit == FIRST
+
+
+def test_a_process_that_computes_all_the_time_stays_with_one() -> None:
+    line = Line(1.2, share=0.9)
+    line.run(BUSY_REST)
+    assert line.pace.reached == 1
+    line.run(LONGEST_REST * 4)
+    assert line.pace.limit == 1
+    assert line.pace.reached == 2  # more were tried now and then
+
+
+def test_a_process_that_computes_gets_more_where_they_make_it_faster() -> None:
+    line = Line(4, share=0.9)  # as on several processors, with TLS
+    line.run(BUSY_REST + 2)
+    assert line.pace.limit == 4
 
 
 def test_it_grows_as_long_as_that_makes_the_run_faster() -> None:

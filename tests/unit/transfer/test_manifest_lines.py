@@ -1,0 +1,82 @@
+"""Lines of a manifest without a parser: what is read is what a parser reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dcmweb.transfer.manifest_lines import read_line
+
+EVENT: dict[str, Any] = {
+    "type": "stored",
+    "item": "/data/1.dcm",
+    "size": 530000,
+    "mtime_ns": 1795444642612996795,
+    "study": "1.2.3",
+    "attempts": 1,
+}
+
+
+def line_of(event: dict[str, Any]) -> bytes:
+    return json.dumps(event).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"size": 0, "mtime_ns": 8 * 10**18},
+        {"mtime_ns": "1795444642612996795"},
+        {"item": "a b/[c]{d}, \": '~"},
+        {"time": "2026-11-26T14:00:00.123Z", "run": "abc"},
+        {"reason": "refused; not found"},
+    ],
+)
+def test_what_dcmweb_writes_is_read(changes: dict[str, Any]) -> None:
+    event = EVENT | changes
+    found = read_line(line_of(event))
+    if '"' in event["item"]:  # escapes are for the parser
+        assert found is None
+        return
+    assert found is not None
+    assert (found.kind, found.item) == ("stored", json.dumps(event["item"]))
+    assert (found.size, found.mtime_ns) == (event["size"], int(event["mtime_ns"]))
+
+
+def test_size_and_time_may_be_left_out_and_others_come_first() -> None:
+    assert read_line(b'{"run": "x", "type": "failed", "item": "1"}\n') == ("failed", '"1"', 0, 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type": "stored", "item": "1"}',
+        b'{"type": "stored", "item": "1", "size": "1}\n',
+        b'{"type": "stored", "item": "1", "size": 01}\n',
+        b'{"type": "stored", "item": "1", "size": 9223372036854775808000}\n',
+        b'{"type": "stored", "item": "1", "size": 1, "size": 2}\n',
+        b'{"type": "stored", "item": "1", "study": "1", "item": "2"}\n',
+        b'{"type": "stored", "item": "\xc3\xa9"}\n',
+        b'{"type": "stored", "item": "1"} {"type": "stored", "item": "1"}\n',
+        b'{"type": "end", "end": "complete", "exit_code": 0}\n',
+    ],
+)
+def test_all_else_is_for_the_parser(line: bytes) -> None:
+    assert read_line(line) is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 150), st.integers(32, 126)), max_size=3))
+def test_a_changed_line_is_never_read_in_another_way(changes: list[tuple[int, int]]) -> None:
+    line = bytearray(line_of(EVENT))
+    for at, value in changes:
+        line[min(at, len(line) - 2)] = value
+    if found := read_line(bytes(line)):
+        event = json.loads(line)
+        assert (found.kind, found.item) == (event["type"], json.dumps(event["item"]))
+        assert found.size == int(event.get("size", 0))
+        assert found.mtime_ns == int(event.get("mtime_ns", 0))
