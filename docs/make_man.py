@@ -9,10 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
 from dcmweb.cli.app import cli
-from dcmweb.cli.help_page import Page, Section, options_page, pages
+from dcmweb.cli.help_page import Page, Section, options_page, pages, root_of
 from dcmweb.errors import ExitCode
 
 FILE = Path(__file__).parent / "man" / "dcmweb.1"
@@ -67,7 +65,7 @@ def _examples(page: Page) -> Iterator[str]:
 
 def manual() -> str:
     """Return the manual page."""
-    root = click.Context(cli, info_name="dcmweb")
+    root = root_of(cli)
     first, *others = pages(root)
     common = options_page(root)
     shared = {row for section in common.sections for row in section.rows}

@@ -127,6 +127,7 @@ def _rows(options: Iterable[Option]) -> str:
         long = "" if option.short == "m" else f"--{option.name}"
         names = filter(None, [f"-{option.short}" if option.short else "", long])
         shown = ", ".join(f"`{f'{name} {option.metavar}'.strip()}`" for name in names)
+        shown += f", `--{option.off}`" if option.off else ""
         more = f" By default {option.default}." if option.default is not None else ""
         rows.append((shown, f"`{option.variable}`", f"{option.help}{more}"))
     return _table("option | variable | meaning", rows)

@@ -11,10 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import click
-
 from dcmweb.cli.app import cli
-from dcmweb.cli.help_page import Page, Section, options_page, pages
+from dcmweb.cli.help_page import Page, Section, options_page, pages, root_of
 
 ROOT = Path(__file__).parent.parent
 # Files of the folder above, and their names on the site.
@@ -54,7 +52,7 @@ def with_links_of_the_site(text: str) -> str:
 
 def commands() -> str:
     """Write the page of all commands."""
-    root = click.Context(cli, info_name="dcmweb")
+    root = root_of(cli)
     first, *others = pages(root)
     common = options_page(root)
     shared = {row for section in common.sections for row in section.rows}

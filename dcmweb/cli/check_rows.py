@@ -7,7 +7,8 @@ import io
 import os
 
 from dcmweb.cli.console import Console
-from dcmweb.cli.text import plural, visible
+from dcmweb.cli.text import visible
+from dcmweb.counted import plural
 from dcmweb.transfer.outcomes import Outcome, Status
 
 TABLE, CSV, UIDS, PATHS = "table", "csv", "uids", "paths"

@@ -60,8 +60,7 @@ def _words(
 def _option(parameter: click.Option, value: object) -> Iterator[str]:
     name = max(parameter.opts, key=len)
     if parameter.is_flag:
-        if value:
-            yield name
+        yield from [name] if value else parameter.secondary_opts
     elif value is not None:
         yield from (name, shlex.quote(_value(str(parameter.name), str(value))))
 

@@ -16,8 +16,9 @@ from threading import RLock
 from typing import TYPE_CHECKING, TextIO
 
 from dcmweb.cli.left_over import LeftOver
-from dcmweb.cli.text import plural, size, visible
+from dcmweb.cli.text import visible
 from dcmweb.cli.watch import Display, Watch
+from dcmweb.counted import plural, size
 from dcmweb.errors import LocalError
 from dcmweb.transfer.marks import Marks
 from dcmweb.transfer.outcomes import Event, FailureGroup, Outcome, Status, exact
@@ -353,14 +354,15 @@ def _in_words(summary: Summary) -> str:
     counts = summary.counts
     shown = [f"{status.value} {counts.get(status, 0):,}" for status in _shown(summary)]
     moved = counts.get(Status.STORED, 0) + counts.get(Status.RETRIEVED, 0)
-    rate = size(summary.bytes / summary.seconds) if summary.seconds else "0B"
+    rate = size(summary.bytes / summary.seconds if summary.seconds else 0)
     how = [
         f"{summary.seconds:.1f} s",
         f"{rate}/s",
         plural(summary.workers, "worker"),
         plural(summary.retries, "retry"),
     ]
-    transferred = f"Transferred {size(summary.bytes)} in {plural(moved, 'file')}: "
+    size_word = size(summary.bytes).replace(" ", "")  # one word, as scripts expect of dcmweb 1
+    transferred = f"Transferred {size_word} in {plural(moved, 'file')}: "
     if summary.purpose in (Status.DELETED, Status.FINISHED):
         transferred, how[1:2] = "", []
     if summary.purpose is Status.EQUAL:

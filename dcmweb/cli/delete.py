@@ -16,7 +16,8 @@ from dcmweb.cli.lists import STDIN, empty_list, is_stream, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping, record_options
 from dcmweb.cli.targets import read_targets, target_options
-from dcmweb.cli.text import plural, some_of
+from dcmweb.cli.text import some_of
+from dcmweb.counted import plural
 from dcmweb.dicom.resources import Level, Resource, outermost, parse_resource
 from dcmweb.errors import UsageError
 from dcmweb.transactions.on_error import OnError

@@ -63,6 +63,11 @@ def page_of(ctx: click.Context) -> Page:
     return Page(ctx.command_path, usage, text, sections, examples, command.epilog or "")
 
 
+def root_of(cli: click.Command) -> click.Context:
+    """Return the context that all commands are described in: it knows `-h` as well."""
+    return click.Context(cli, info_name="dcmweb", **cli.context_settings)
+
+
 def pages(ctx: click.Context) -> Iterator[Page]:
     """Make the pages of a command, and of those that belong to it."""
     yield page_of(ctx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dcmweb.cli.text import plural
+from dcmweb.counted import plural
 
 if TYPE_CHECKING:
     from dcmweb.transfer.outcomes import Outcome

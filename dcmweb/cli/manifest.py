@@ -12,7 +12,8 @@ import click
 from dcmweb.cli.command import Command
 from dcmweb.cli.console import failed_in_words
 from dcmweb.cli.options import Invocation
-from dcmweb.cli.text import size, visible
+from dcmweb.cli.text import visible
+from dcmweb.counted import size
 from dcmweb.errors import ExitCode
 from dcmweb.transfer.outcomes import exact
 
@@ -52,7 +53,7 @@ def manifest(
 def _lines(summary: ManifestSummary) -> Iterator[str]:
     counts = [f"{status.value} {count:,}" for status, count in summary.counts.items()]
     said = ", ".join(counts) or "nothing"
-    yield f"{summary.command} at {summary.base_url}: {said}; {size(summary.bytes)}"
+    yield f"{summary.command} at {summary.base_url}: {said}; {size(summary.bytes)} in all"
     yield from map(failed_in_words, summary.failures)
     for path, how in summary.unfinished.items():
         yield f"{path}: {how}"

@@ -8,7 +8,8 @@ from enum import IntEnum
 
 from dcmweb.cli.activity import Activity
 from dcmweb.cli.estimate import ALMOST, Estimate
-from dcmweb.cli.text import duration, plural, size, visible
+from dcmweb.cli.text import duration, visible
+from dcmweb.counted import plural, size
 from dcmweb.transfer.summary import Progress
 
 STALLED = 5.0  # seconds without data that are worth a word

@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import time
 
-from dcmweb.cli.text import duration, size
+from dcmweb.cli.text import duration
+from dcmweb.counted import size
 from dcmweb.library.run_history import Timeline
 
 MOST_BARS = 120
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BELOW = 720, 220, 80, 14, 24
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BELOW = 720, 220, 100, 14, 24
 
 
 def chart(timeline: Timeline, number: int) -> str:

@@ -17,7 +17,8 @@ from string import Template
 
 from dcmweb import __version__
 from dcmweb.cli.report_chart import chart
-from dcmweb.cli.text import duration, plural, size, visible
+from dcmweb.cli.text import duration, visible
+from dcmweb.counted import plural, size
 from dcmweb.errors import ExitCode
 from dcmweb.library.known_items import Group, KnownItem
 from dcmweb.library.manifests import Manifests, ManifestSummary, Whole
@@ -165,7 +166,7 @@ def _outcomes(totals: Sequence[tuple[Status, int, int]]) -> str:
             _number(size(total) if total else ""),
             _cell(_MEANING.get(status, "")),
         )
-        for status, count, total in sorted(totals, key=lambda one: list(Status).index(one[0]))
+        for status, count, total in totals
     ]
     rows.append(
         (
@@ -311,4 +312,4 @@ def _code(code: int | None) -> str:
     if code is None:
         return "none: it did not end by itself"
     meaning = next((known.meaning for known in ExitCode if known == code), "")
-    return f"{code}: {meaning}" if meaning else str(code)
+    return f"{code}: {meaning.replace('`', '')}" if meaning else str(code)

@@ -17,7 +17,8 @@ from dcmweb.cli.own_files import check_apart
 from dcmweb.cli.records import Record, keeping, record_options, shard_option
 from dcmweb.cli.stdout import Targets, print_item, print_metadata
 from dcmweb.cli.targets import read_targets, target_options
-from dcmweb.cli.text import plural, some_of
+from dcmweb.cli.text import some_of
+from dcmweb.counted import plural
 from dcmweb.dicom import json_model
 from dcmweb.dicom.resources import Representation, Target, parse_target
 from dcmweb.dicom.tags import NUMBER_OF_STUDY_RELATED_INSTANCES
@@ -65,7 +66,8 @@ _LISTING = Activity("Listing studies", "study", moves_bytes=False)
 @click.option(
     "--layout",
     metavar="TEMPLATE",
-    help="Place files below the folder by attributes: '{PatientID}/{StudyDate}/{Modality}'.",
+    help="Place files below the folder by attributes: '{PatientID}/{StudyDate}/{Modality}'; "
+    "{InstanceNumber:04} at its end names files so that they sort as slices.",
 )
 @click.option(
     "--viewport",
@@ -116,8 +118,6 @@ def retrieve(invocation: Invocation, client: Client, **options: Any) -> int:
         start = f"Retrieving {what or 'the whole store'} from {client.base_url}"
         invocation.console.start(start)
         invocation.console.note(f"Saving files into {folder}")
-        if not (named or listed):
-            _announce_whole_store(invocation, client)
     return save(folder).exit_code
 
 
@@ -137,6 +137,8 @@ def _announce_whole_store(invocation: Invocation, client: Client) -> None:
         raise
     except DcmwebError:
         return  # the run itself says what is wrong
+    if not studies:
+        return  # so it does
     counted = f", {plural(instances, 'instance')}" if instances else ""
     invocation.console.line(f"The whole store: {plural(studies, 'study')}{counted}")
 
@@ -183,6 +185,8 @@ def _save(
             dry_run=options["dry_run"],
             on_error=OnError.RAISE if is_one else OnError.OUTCOME,
         )
+        if targets == [Target()] and not options["dry_run"]:
+            _announce_whole_store(invocation, client)
         return invocation.console.follow(
             run, _RETRIEVING, describe=_describe, records=(*records, *writers)
         )

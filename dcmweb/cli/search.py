@@ -15,7 +15,7 @@ from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Invocation, with_client
-from dcmweb.cli.text import plural
+from dcmweb.counted import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import parse_search
 from dcmweb.errors import ExitCode, UsageError

@@ -15,7 +15,8 @@ from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, PathList, is_stream, listed_paths, read_some
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import keeping, record_options, shard_option
-from dcmweb.cli.text import plural, some_of
+from dcmweb.cli.text import some_of
+from dcmweb.counted import plural
 from dcmweb.errors import UsageError
 from dcmweb.transfer.outcomes import Outcome, Status
 

@@ -46,6 +46,8 @@ def made_from(option: Option) -> Callable[[_Function], _Function]:
     """Return the decorator that adds an option to a command."""
     short = [f"-{option.short}"] if option.short else []
     long = [] if option.name == "parallel" else [f"--{option.name}"]  # that of the old tool: -m
+    if option.off:
+        long = [f"--{option.name}/--{option.off}"]
     more: dict[str, Any] = {}
     if option.kind is Kind.FLAG:
         more["is_flag"] = True

@@ -1,13 +1,11 @@
-"""Writes text for people: makes control characters visible, formats sizes and counts."""
+"""Writes text for people: makes control characters visible, some of many names, durations."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
 
-from dcmweb import counted
-
-plural = counted.plural
+from dcmweb.counted import plural
 
 _INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"])
 
@@ -40,15 +38,6 @@ def width_of(text: str) -> int:
     from wcwidth import wcswidth
 
     return max(0, wcswidth(text))
-
-
-def size(count: float) -> str:
-    """Write a number of bytes with a binary suffix: 512B, 1.5K, 2.0G."""
-    for suffix in ("B", "K", "M", "G", "T"):
-        if count < 1023.95 or suffix == "T":  # not "1024.0K" but "1.0M"
-            break
-        count /= 1024
-    return f"{count:.0f}{suffix}" if suffix == "B" else f"{count:.1f}{suffix}"
 
 
 def some_of(names: Sequence[str], most: int = 3) -> str:

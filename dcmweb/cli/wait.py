@@ -51,8 +51,9 @@ def wait(
     names = chain(named, listed) if source else named
     with keeping(invocation, options, [listed_in]) as records:
         run = client.wait(names, on_error=OnError.RAISE if is_one else OnError.OUTCOME)
-        what = some_of([*named, *([f"the operations in {source}"] if source else [])])
-        invocation.console.start(f"Waiting for {what}")
+        if not is_one:  # which is named when it is asked about
+            what = some_of([*named, *([f"the operations in {source}"] if source else [])])
+            invocation.console.start(f"Waiting for {what}")
         summary = invocation.console.follow(run, _WAITING, describe=_describe, records=records)
     if not summary.items:
         raise NothingMatched("the list has no operations in it")

@@ -73,13 +73,15 @@ class KnownItems:
             self._known.executemany(_INSERT, rows)
 
     def totals(self, run: str) -> Iterator[tuple[Status, int, int]]:
-        """Yield each status with its number of items and of bytes."""
-        query = (
-            "SELECT status, count(*), sum(size) FROM known WHERE run = ? AND status != ?"
-            " GROUP BY status"
-        )
-        for status, count, size in self._known.execute(query, [run, RESOLVED]):
-            yield STATUSES[status], count, size
+        """Yield each status, in their order, with its number of items and of bytes.
+
+        What is resolved has no status, and does not count.
+        """
+        query = "SELECT status, count(*), sum(size) FROM known WHERE run = ? GROUP BY status"
+        found = {name: others for name, *others in self._known.execute(query, [run])}
+        for name in filter(found.__contains__, STATUSES):
+            count, size = found[name]
+            yield STATUSES[name], count, size
 
     def groups(self, run: str, most: int, *, failed_only: bool) -> list[Group]:
         """Return groups of what failed, or of all that there is a reason for; the largest first."""

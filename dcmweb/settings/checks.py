@@ -37,7 +37,9 @@ def read_size(name: str, value: object) -> int:
         base = 1024 if unit.endswith("i") else 1000
         size = float(found[1]) * base ** _POWERS.get(unit[:1].lower(), 0)
     if not 1 <= size < math.inf:
-        raise UsageError(f"{name} is {value!r}", "give a number of bytes, as 500K, 50M or 1Gi")
+        raise UsageError(
+            f"{name} is {value!r}", "give a number of bytes, as 500K (500,000) or 8Mi (8 MiB)"
+        )
     return int(size)
 
 

@@ -26,12 +26,15 @@ class Kind(Enum):
     COUNT = "a whole number"
     SECONDS = "a number of seconds above 0"
     NUMBER = "a number above 0"
-    SIZE = "a number of bytes, as 500K or 50M"
+    SIZE = "a number of bytes, as 500K (500,000) or 8Mi (8 MiB)"
     TEXTS = "a list of texts"
     PAIRS = "a list of NAME: VALUE"
 
 
 PATHS = (Kind.FILE, Kind.OUTPUT)
+
+
+TO = "to-"  # before the names of options of the server that is copied to
 
 
 class Group(Enum):
@@ -80,6 +83,14 @@ class Option:
     def variable(self) -> str:
         """The environment variable that sets the option."""
         return f"DCMWEB_{self.key.upper()}"
+
+    @property
+    def off(self) -> str:
+        """The name that switches off a flag of a profile; `-m` has none, as `-j 1` does that."""
+        if self.kind is not Kind.FLAG or self.name == "parallel":
+            return ""
+        is_other = self.name.startswith(TO)
+        return f"{TO}no-{self.name.removeprefix(TO)}" if is_other else f"no-{self.name}"
 
 
 def _credential(name: str, metavar: str, text: str, **more: Any) -> Option:
@@ -130,7 +141,8 @@ OPTIONS: tuple[Option, ...] = (
         "rate-limit",
         Kind.SIZE,
         "BYTES/s",
-        "Move at most this many bytes per second, as 500K or 50M, with all workers together.",
+        "Move at most this many bytes per second, as 500K (500,000) or 8Mi (8 MiB), with all "
+        "workers together.",
     ),
     _speed(
         "page-size",
@@ -144,7 +156,8 @@ OPTIONS: tuple[Option, ...] = (
         "batch-size",
         Kind.SIZE,
         "BYTES",
-        "Put small files together up to this size in a request, as 8Mi or 100M.",
+        "Put small files together up to this size in a request, as 8Mi (8 MiB, the default) or "
+        "100M (100,000,000 bytes).",
         field="batch_bytes",
         commands=("store",),
     ),
@@ -351,12 +364,11 @@ OPTIONS: tuple[Option, ...] = (
 
 BY_KEY = {option.key: option for option in OPTIONS}
 
-# Of two servers, the one that is copied to has options of its own for these.
+# Of two servers, the one that is copied to has options of its own for these, with TO before them.
 _OF_EACH_SERVER = (
     *("ca-bundle", "insecure", "proxy", "server"),
     *("qido-root", "wado-root", "stow-root", "orthanc-api"),
 )
-TO = "to-"  # before the names of these
 
 
 def to_destination(text: str) -> str:

@@ -11,8 +11,9 @@ import subprocess
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import DCMWEB, clean_environment
@@ -23,16 +24,19 @@ LONG = 40.0  # seconds in which anything here should have happened
 class Terminal:
     """A terminal that a command writes to; stdout is a pipe unless it is a terminal as well."""
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, rows: int = 24) -> None:
         self.ours, self.theirs = pty.openpty()
-        self.resize(columns)
+        self.resize(columns, rows)
         self._data = b""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def resize(self, columns: int) -> None:
-        size = struct.pack("HHHH", 24, columns, 0, 0)
+    def resize(self, columns: int, rows: int = 24) -> None:
+        size = struct.pack("HHHH", rows, columns, 0, 0)
         fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, size)
+
+    def press(self, keys: str) -> None:
+        os.write(self.ours, keys.encode())
 
     def _read(self) -> None:
         with suppress(OSError):
@@ -99,18 +103,24 @@ def in_terminal(
     *args: str | Path,
     cwd: Path,
     columns: int = 80,
-    env: dict[str, str] | None = None,
+    rows: int = 24,
+    env: Mapping[str, str] | None = None,
     data_too: bool = False,
+    keyboard: bool = False,
 ) -> Iterator[Running]:
-    """Run the command with stderr on a terminal, and stdout if that is wanted."""
-    terminal = Terminal(columns)
+    """Run the command with stderr on a terminal, and stdout and stdin if that is wanted."""
+    terminal = Terminal(columns, rows)
+    environment = {**clean_environment(), "HOME": str(cwd), "TERM": "xterm"}
+    for name in ("COLUMNS", "LINES", "PAGER", "LESS"):
+        environment.pop(name, None)
     process = subprocess.Popen(
         [*DCMWEB, *map(str, args)],
         cwd=cwd,
-        env={**clean_environment(), "HOME": str(cwd), "TERM": "xterm", **(env or {})},
-        stdin=subprocess.DEVNULL,
+        env={**environment, **(env or {})},
+        stdin=terminal.theirs if keyboard else subprocess.DEVNULL,
         stdout=terminal.theirs if data_too else subprocess.PIPE,
         stderr=terminal.theirs,
+        start_new_session=True,  # so that it does not find the terminal of who runs the tests
     )
     try:
         yield Running(process, terminal)
@@ -118,3 +128,32 @@ def in_terminal(
         process.kill()
         process.communicate()
         terminal.close()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The exit code of a run, and all that it left on a terminal."""
+
+    code: int
+    screen: str
+    lines: list[str]
+
+
+def seen_in_terminal(
+    *args: str | Path,
+    cwd: Path,
+    columns: int = 80,
+    rows: int = 24,
+    env: Mapping[str, str] | None = None,
+    answers: Mapping[str, str] | None = None,
+) -> Seen:
+    """Run the command all on a terminal, and give answers to its questions, by their words."""
+    with in_terminal(
+        *args, cwd=cwd, columns=columns, rows=rows, env=env, data_too=True, keyboard=True
+    ) as run:
+        terminal = run.terminal
+        for words, keys in (answers or {}).items():
+            terminal.wait_for(lambda words=words: words in terminal.text)  # type: ignore[misc]
+            terminal.press(keys)
+        code = run.end()
+    return Seen(code, terminal.text, terminal.lines)

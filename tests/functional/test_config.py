@@ -74,6 +74,17 @@ class TestUse:
             result = run(dcmweb, file, "@mine", "store", "in", *args, DCMWEB_WORKERS=variable)
         assert f"{workers} workers" in result.last
 
+    def test_flags_can_be_switched_off(self, dcmweb: Dcmweb, file: Path, tmp_path: Path) -> None:
+        write(file, '[mine]\nurl = "https://h"\ninsecure = true\nparallel = true\n')
+        off = ("--no-insecure", "-j", "1")
+        for env in ({}, {"DCMWEB_INSECURE": "true"}):
+            shown = run(dcmweb, file, "config", "show", "mine", *off, "--json", **env)
+            values = {name: one["value"] for name, one in json.loads(shown.out).items()}
+            assert (values["insecure"], values["workers"]) == ("false", "1")
+        write(file, '[mine]\nurl = "http://127.0.0.1:1"\ninsecure = true\n')
+        run(dcmweb, file, "@mine", "search", "--no-insecure", "--retries", "0", "--log-file", "log")
+        assert " --no-insecure " in (tmp_path / "log").read_text()
+
     @pytest.mark.parametrize(
         ("args", "env", "token"),
         [

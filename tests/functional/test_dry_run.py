@@ -20,7 +20,7 @@ def test_a_store_sends_nothing_and_writes_no_record(dcmweb: Dcmweb, tmp_path: Pa
     assert "in/1.dcm would be stored\n" in result.err
     assert "in/junk skipped: " in result.err
     assert "nope failed: " in result.err
-    assert "Dry run, 2.0K: planned 2, skipped 1, failed 1;" in result.last
+    assert "Dry run, 2.0 KiB: planned 2, skipped 1, failed 1;" in result.last
     assert origin.requests == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "in"]
 

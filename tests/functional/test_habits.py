@@ -289,6 +289,30 @@ def test_the_size_of_the_whole_store_is_said_before_it_is_retrieved(
     assert "whole store" not in dcmweb(origin.url, "retrieve", STUDY, "-o", "out").err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["retrieve", "-o", "out"],
+        ["retrieve", "-o", "out", "--dry-run"],
+        ["retrieve", "--type", "image/png", "-o", "out"],
+        ["copy", "http://127.0.0.1:1/dicomweb"],
+    ],
+)
+def test_that_a_store_has_no_studies_is_said(dcmweb: Dcmweb, command: list[str]) -> None:
+    with serving(Archive()) as empty:
+        result = dcmweb(empty.url, *command)
+        quiet = dcmweb("-q", empty.url, *command)
+    assert (result.code, quiet.code, quiet.err) == (0, 0, "")
+    assert result.err.count("the server lists no studies") == 1
+
+
+def test_a_mistake_in_a_layout_is_found_before_the_whole_store_is_counted(
+    dcmweb: Dcmweb, origin: Origin
+) -> None:
+    result = dcmweb(origin.url, "retrieve", "-o", "out", "--layout", "{InstanceNumber:x}")
+    assert (result.code, origin.requests) == (2, [])
+
+
 def test_a_folder_without_any_dicom_is_warned_of(
     dcmweb: Dcmweb, origin: Origin, tmp_path: Path
 ) -> None:

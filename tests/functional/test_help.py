@@ -18,7 +18,7 @@ from PIL import Image
 from dcmweb.cli.app import cli
 from dcmweb.cli.commands import LOCAL, WITH_SERVER, commands_of
 from dcmweb.cli.examples import EXAMPLES
-from dcmweb.cli.help_page import pages, written
+from dcmweb.cli.help_page import pages, root_of, written
 from dcmweb.cli.option_groups import group_of
 from dcmweb.cli.suggestions import NEVER_SUGGESTED
 from tests.command_lines import check_parses, commands_in
@@ -27,7 +27,7 @@ from tests.functional.archive import Archive
 from tests.functional.origin import serving
 
 URL = "http://127.0.0.1:1/dicomweb"
-ROOT = click.Context(cli, info_name="dcmweb")
+ROOT = root_of(cli)
 PAGES = list(pages(ROOT))
 LINES = [(name, one.line) for name, given in EXAMPLES.items() for one in given]
 

@@ -49,7 +49,7 @@ class TestServers:
             assert found["instances"][0] == "ok"
             assert "not ZIP (406)" in found["series"][1]
             assert found["rendered"] == ("ok", "JPEG, PNG")
-            assert "MB/s" in found["stream"][1]
+            assert "iB/s" in found["stream"][1]
             assert found["store"] == ("not tried", "--write-test tries it")
             assert {r.method for r in origin.requests} == {"GET", "OPTIONS"}
 

@@ -318,13 +318,14 @@ def test_a_log_begins_with_what_is_to_be_done(dcmweb: Dcmweb, files: Path) -> No
             ("check", url): f"Comparing {origin.url} with {origin.url}",
             ("retrieve", "-o", "out"): f"Retrieving the whole store from {origin.url}",
             ("delete", "studies/1.9"): f"Deleting studies/1.9 on {origin.url}",
-            ("wait", "projects/1"): "Waiting for projects/1",
+            ("wait", "projects/1", "projects/2"): "Waiting for projects/1, projects/2",
         }
         for arguments, words in others.items():
             result = dcmweb(origin.url, *arguments)
             assert words in result.err or "same server" in result.err, result.err
             assert "secret" not in result.err
             assert "\r" not in result.err
+        assert dcmweb(origin.url, "wait", "projects/1").err.count("Waiting for ") == 1
 
 
 def test_brief_leaves_out_the_lines_of_what_went_well(dcmweb: Dcmweb, files: Path) -> None:

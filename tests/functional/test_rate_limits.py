@@ -99,7 +99,7 @@ def test_limits_are_keys_of_a_profile(dcmweb: Dcmweb, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--rate-limit", "fast"], "500K, 50M or 1Gi"),
+        (["--rate-limit", "fast"], "500K (500,000) or 8Mi (8 MiB)"),
         (["--rate-limit", "5"], "at least 1000"),
         (["--requests-per-second", "0"], "--requests-per-second"),
         (["--page-size", "0"], "--page-size"),

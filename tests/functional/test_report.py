@@ -131,9 +131,10 @@ def test_a_page_of_a_manifest(dcmweb: Dcmweb, tmp_path: Path) -> None:
     assert (result.code, result.out, result.err) == (0, "", "")
     found = page(tmp_path / "page.html")
     assert "Not complete. 2 items failed." in found.text
-    assert found.row("stored")[1:3] == ["2", "2.0K"]
+    assert found.row("stored")[1:3] == ["2", "2.0 KiB"]
     assert found.row("failed", "2")
     assert found.row("Exit code of the last run")[1].startswith("1: ")
+    assert "`" not in found.text
     resource = "studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.2"
     assert resource in [row[3] for row in found.rows if row[0] == "failed" and len(row) == 4]
     end_of_run = json.loads((tmp_path / "m.ndjson").read_text().splitlines()[-1])
@@ -386,9 +387,12 @@ def test_an_interrupted_run_has_a_page(tmp_path: Path) -> None:
     write_files(tmp_path / "in", [make_instance()])
 
     def interrupt(_request: Request) -> Answer:
-        process.send_signal(signal.SIGINT)
+        if not interrupted:  # a second time would end it at once
+            interrupted.append(True)
+            process.send_signal(signal.SIGINT)
         return Answer(503)
 
+    interrupted: list[bool] = []
     with serving(taking(Archive(), interrupt)) as origin:
         process = subprocess.Popen(
             [*DCMWEB, origin.url, "store", "in", "--report", "run.html"],

@@ -15,7 +15,7 @@ from tests.functional.origin import Answer, Handler, Request, serving
 
 pytest.importorskip("pty")
 
-from tests.functional.a_terminal import Seen, Terminal
+from tests.functional.terminals import Seen, seen_in_terminal
 
 UIDS = [f"1.2.826.0.1.3680043.8.498.{n:039d}" for n in range(1, 4)]
 
@@ -48,7 +48,7 @@ def seen(
 ) -> Seen:
     with serving(handler) as origin:
         command = (origin.url, "search", "--format", "table", *arguments)
-        return Terminal(*command, folder=folder, columns=columns, rows=rows).end()
+        return seen_in_terminal(*command, cwd=folder, columns=columns, rows=rows)
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 132, 200, 300])
@@ -68,7 +68,7 @@ def test_a_table_fits_the_terminal(tmp_path: Path, columns: int) -> None:
 
 def test_numbers_are_on_the_right_and_texts_on_the_left(tmp_path: Path) -> None:
     fields = ("--fields", "NumberOfStudyRelatedSeries,PatientID")
-    head, first, *_, last, _ = seen(listing(12), tmp_path, *fields).lines
+    head, first, *_, last = seen(listing(12), tmp_path, *fields).lines
     assert head == "Series  ID"
     assert (first, last) == ("     1  ID000001", "    12  ID000012")
 
@@ -93,7 +93,7 @@ def test_a_pipe_gets_whole_values_and_keywords(dcmweb: Dcmweb) -> None:
 
 def test_a_terminal_gets_json_unless_something_else_is_wanted(tmp_path: Path) -> None:
     with serving(listing(2)) as origin:
-        result = Terminal(origin.url, "search", folder=tmp_path).end()
+        result = seen_in_terminal(origin.url, "search", cwd=tmp_path)
     assert len(json.loads(result.screen)) == 2
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_said_to_be_nothing(tmp_path: Path, words: tuple[str, ...], h
     result = seen(listing(0), tmp_path, *words)
     assert result.code == 0
     assert hint in result.screen
-    assert len(result.lines) == 2  # no headings
+    assert len(result.lines) == 1  # no headings
 
 
 def test_text_that_is_wide_or_hostile_keeps_to_its_column(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_what_is_longer_than_the_terminal_goes_through_the_pager(
 ) -> None:
     with serving(listing(count)) as origin:
         command = (origin.url, "search", "--all", "--format", "table")
-        result = Terminal(*command, folder=tmp_path, env=pager(tmp_path, COUNTS)).end()
+        result = seen_in_terminal(*command, cwd=tmp_path, env=pager(tmp_path, COUNTS))
     assert result.code == 0
     assert (f"PAGER {count + 1} lines" in result.screen) == is_paged
     assert ("000000022" in result.screen) != is_paged
@@ -170,7 +170,7 @@ def test_what_is_longer_than_the_terminal_goes_through_the_pager(
 def test_without_a_pager_the_table_is_written_as_it_is(tmp_path: Path, env: dict[str, str]) -> None:
     with serving(listing(40)) as origin:
         command = (origin.url, "search", "--format", "table")
-        result = Terminal(*command, folder=tmp_path, env=env).end()
+        result = seen_in_terminal(*command, cwd=tmp_path, env=env)
     assert result.code == 0
     assert "000000040" in result.screen
 
@@ -180,9 +180,8 @@ def test_who_ends_the_pager_has_seen_enough(tmp_path: Path) -> None:
     reads_one = "import sys; print('FIRST', sys.stdin.readline()[:4])"
     with serving(listing(5000)) as origin:
         command = (origin.url, "search", "--all", "--format", "table")
-        result = Terminal(
-            *command, folder=tmp_path, columns=200, env=pager(tmp_path, reads_one)
-        ).end()
+        env = pager(tmp_path, reads_one)
+        result = seen_in_terminal(*command, cwd=tmp_path, columns=200, env=env)
     assert result.code == 0
     assert "FIRST Date" in result.screen
     assert "Error" not in result.screen
@@ -246,19 +245,19 @@ def test_keywords_are_for_json(dcmweb: Dcmweb, form: str) -> None:
 # The question of `delete`.
 
 
+def answer_to_delete(url: str, paths: list[str], folder: Path, keys: str) -> Seen:
+    """Delete resources, and answer the question with keys."""
+    answers = {"[y/N]": keys}
+    return seen_in_terminal(url, "delete", *paths, cwd=folder, columns=200, answers=answers)
+
+
 def test_the_question_names_what_would_be_deleted(tmp_path: Path) -> None:
     archive = Archive(*make_series(1, "1.1", "1.1.1"), *make_series(1, "1.2", "1.2.1"))
     with serving(archive) as origin:
         paths = ["studies/1.1", "studies/1.2/series/1.2.1"]
-        terminal = Terminal(origin.url, "delete", *paths, folder=tmp_path, columns=200)
-        terminal.wait_for("[y/N]")
-        terminal.press("n\n")
-        refused = terminal.end()
+        refused = answer_to_delete(origin.url, paths, tmp_path, "n\n")
         assert len(archive.files) == 2
-        terminal = Terminal(origin.url, "delete", *paths, folder=tmp_path, columns=200)
-        terminal.wait_for("[y/N]")
-        terminal.press("y\n")
-        done = terminal.end()
+        done = answer_to_delete(origin.url, paths, tmp_path, "y\n")
     words = "Delete 1 study and 1 series (studies/1.1, studies/1.2/series/1.2.1)? [y/N]"
     assert words in refused.screen
     assert (refused.code, done.code, archive.files) == (2, 0, {})
@@ -267,10 +266,7 @@ def test_the_question_names_what_would_be_deleted(tmp_path: Path) -> None:
 def test_many_are_named_in_part(tmp_path: Path) -> None:
     with serving(Archive()) as origin:
         paths = [f"studies/1.{number}" for number in range(1, 8)]
-        terminal = Terminal(origin.url, "delete", *paths, folder=tmp_path, columns=200)
-        terminal.wait_for("[y/N]")
-        terminal.press("\n")
-        result = terminal.end()
+        result = answer_to_delete(origin.url, paths, tmp_path, "\n")
     words = "Delete 7 studies (studies/1.1, studies/1.2, studies/1.3 and 4 others)? [y/N]"
     assert words in result.screen
     assert result.code == 2

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from dcmweb.counted import size
 from dcmweb.dicom import json_model
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource
@@ -196,7 +197,7 @@ def _speed(context: RunContext, instance: Resource) -> Finding:
         "seconds": round(tried.reading, 4),
         "first": round(tried.seconds, 4),
     }
-    words = f"{rate / 1e6:.1f} MB/s over {tried.size / 1e6:.1f} MB"
+    words = f"{size(rate)}/s over {size(tried.size)}"
     if tried.size < 1_000_000:
         words += ": too little to tell much"
     return Finding("stream", Verdict.OK, words, {**details, "bytes_per_second": round(rate)})

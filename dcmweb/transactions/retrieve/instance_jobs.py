@@ -53,7 +53,7 @@ def instances_below(
         yield resource, {}
         return
     lister = Lister(context)
-    parents = [(resource, lister.count(resource))] if resource.study else lister.studies()
+    parents = [(resource, lister.count(resource))] if resource.study else lister.whole_store()
     for parent, expected in parents:
         if parent is None:
             yield unusable(Resource())

@@ -52,7 +52,7 @@ class InstanceRetriever:
         """
         match resource.level:
             case Level.STORE:
-                for study, count in self._lister.studies():
+                for study, count in self._lister.whole_store():
                     self._engine.meter.expect(count)
                     yield partial(self._one_stream_of_many, study, count)
             case Level.STUDIES if spread and self._engine.workers > 1:
@@ -72,7 +72,7 @@ class InstanceRetriever:
         elif resource.study:
             yield partial(self._plan, resource)
         else:
-            for study, _ in self._lister.studies():
+            for study, _ in self._lister.whole_store():
                 yield partial(self._plan, study)
 
     def _plan(self, parent: Resource | None) -> Iterator[Outcome]:

@@ -42,7 +42,7 @@ class ZipRetriever:
             count = None if resource.instance else self._lister.count(resource)
             yield partial(self._one, resource, count)
             return
-        for study, count in self._lister.studies():
+        for study, count in self._lister.whole_store():
             if study is None:
                 yield partial(iter, [unusable(resource)])
             else:

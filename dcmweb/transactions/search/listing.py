@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from dcmweb.dicom import json_model
@@ -19,6 +19,7 @@ from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search import paging
 from dcmweb.transactions.search.paging import Pages, Query
 
+NO_STUDIES = "the server lists no studies to these credentials: there is nothing to do"
 _COUNTS = {
     Level.STUDIES: NUMBER_OF_STUDY_RELATED_INSTANCES,
     Level.SERIES: NUMBER_OF_SERIES_RELATED_INSTANCES,
@@ -40,8 +41,22 @@ class Lister:
 
         If the run is for a part of the whole, only those of that part.
         """
+        yield from self._of_our_part(self._counted(Query(Resource(), Level.STUDIES)))
+
+    def whole_store(self) -> Iterator[tuple[Resource | None, int | None]]:
+        """Yield all studies in the same way; say so if there are none: that raises nothing."""
+        found = self._counted(Query(Resource(), Level.STUDIES))
+        first = next(found, None)
+        if first is None:
+            self._context.notify(NO_STUDIES)
+        else:
+            yield from self._of_our_part(chain([first], found))
+
+    def _of_our_part(
+        self, studies: Iterable[tuple[Resource | None, int | None]]
+    ) -> Iterator[tuple[Resource | None, int | None]]:
         shard = self._context.shard
-        for study, count in self._counted(Query(Resource(), Level.STUDIES)):
+        for study, count in studies:
             if shard is None or shard.has(study.study if study else ""):
                 yield study, count
 

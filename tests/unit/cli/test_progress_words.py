@@ -44,7 +44,7 @@ def test_the_line_fits_into_any_width(progress: Progress, width: int) -> None:
     [
         (19, "  6% 1,234/20,000"),
         (39, "  6% 1,234 of 20,000 files, 12 min left"),
-        (59, "  6% |========| 1,234 of 20,000 files, 34.3M/s, 12 min left"),
+        (62, "  6% |========| 1,234 of 20,000 files, 34.3 MiB/s, 12 min left"),
     ],
 )
 def test_what_matters_most_goes_first(width: int, words: str) -> None:
@@ -54,8 +54,8 @@ def test_what_matters_most_goes_first(width: int, words: str) -> None:
 def test_all_of_it_goes_into_a_wide_terminal() -> None:
     text = shown(replace(BUSY, later="verifying"), KNOWN, 199)
     assert text == (
-        f"Storing   6% |{'=' * 40}| 1,234 of 20,000 files, 1.2G of 18.6G, 34.3M/s, 12 min left, "
-        "then verifying, waiting 8 s: server busy (503), 3 retries"
+        f"Storing   6% |{'=' * 40}| 1,234 of 20,000 files, 1.2 GiB of 18.6 GiB, 34.3 MiB/s, "
+        "12 min left, then verifying, waiting 8 s: server busy (503), 3 retries"
     )
 
 
@@ -102,7 +102,7 @@ def test_it_is_never_said_that_no_time_is_left(left: float) -> None:
 
 def test_it_says_that_it_is_counting() -> None:
     counting = Progress(counts={Status.STORED: 7}, bytes=700, is_counting=True)
-    assert shown(counting, Estimate(None, None, 70.0), 79) == "7 files, 700B, 70B/s, counting"
+    assert shown(counting, Estimate(None, None, 70.0), 79) == "7 files, 700 B, 70 B/s, counting"
 
 
 def test_items_without_bytes() -> None:
@@ -121,7 +121,7 @@ def test_a_line_of_a_log() -> None:
     assert heartbeat(
         STORING, replace(BUSY, counts={Status.STORED: 7, Status.FAILED: 2}), KNOWN
     ) == (
-        "So far: 6% 9 of 20,000 files, 1.2G of 18.6G, 34.3M/s, 12 min left, "
+        "So far: 6% 9 of 20,000 files, 1.2 GiB of 18.6 GiB, 34.3 MiB/s, 12 min left, "
         "waiting 8 s: server busy (503), 2 failed, 3 retries"
     )
     progress = replace(HALF, phase=Phase("listing studies", "study", 30), later="comparing")

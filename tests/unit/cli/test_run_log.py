@@ -88,7 +88,7 @@ def test_how_far_the_run_is_from_time_to_time(file: LogFile) -> None:
         heart.show(Progress(counts=counts, bytes=2048, expected=50, retries=3))
     found = text(file).splitlines()
     assert len(found) == 2
-    assert " INFO    0123 So far: 20% 10 of 50 files, 2.0K, 1 failed, 3 retries" in found[0]
+    assert " INFO    0123 So far: 20% 10 of 50 files, 2.0 KiB, 1 failed, 3 retries" in found[0]
 
 
 def test_lines_that_were_lost_are_counted(

@@ -6,7 +6,8 @@ import unicodedata
 
 import pytest
 
-from dcmweb.cli.text import plural, size, visible
+from dcmweb.cli.text import visible
+from dcmweb.counted import plural, size
 
 
 @pytest.mark.parametrize(
@@ -41,8 +42,9 @@ def test_no_character_reaches_the_terminal_that_could_do_harm() -> None:
 @pytest.mark.parametrize(
     ("count", "words"),
     [
-        (0, "0B"), (1, "1B"), (512, "512B"), (1023, "1023B"), (1024, "1.0K"), (1536, "1.5K"),
-        (5 * 1024**2, "5.0M"), (2 * 1024**3, "2.0G"), (1024**4, "1.0T"), (1024**5, "1024.0T"),
+        (0, "0 B"), (1, "1 B"), (512, "512 B"), (1023, "1023 B"), (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"), (5 * 1024**2, "5.0 MiB"), (1024**2 - 1, "1.0 MiB"),
+        (2 * 1024**3, "2.0 GiB"), (1024**4, "1.0 TiB"), (1024**5, "1024.0 TiB"),
     ],
 )  # fmt: skip
 def test_sizes(count: int, words: str) -> None:
