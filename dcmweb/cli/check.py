@@ -63,7 +63,8 @@ _NOT_EQUAL = _SHOWN[1:]
 def check(invocation: Invocation, client: Client, **options: Any) -> int:
     """Compare the server with OTHER, and print what is missing, extra or different.
 
-    OTHER is a folder (or files, or masks), a manifest, or the URL or @PROFILE of another server.
+    OTHER is a folder (or files, masks, archives, buckets), a manifest, or the URL or @PROFILE of
+    another server.
     With a PATH, only these studies are compared. Nothing is changed. The exit code is 0 only if
     both are equal.
     """

@@ -19,6 +19,7 @@ from dcmweb.transfer.stop import Stop
 
 if TYPE_CHECKING:
     from dcmweb.transactions.context import RunContext
+    from dcmweb.transfer.manifest import Manifest
 
 log = logging.getLogger("dcmweb")
 
@@ -138,7 +139,8 @@ class ClientBase:
         ahead = Ahead(lambda stop: count(self._beside(stop))) if count else None
         account = Account(purpose, self._on_progress, ahead)
         context = self._context(account.report)
-        follow = partial(account.follow, context.engine, partial(begin, context), manifest)
+        opened = partial(_opened, manifest, context) if manifest else None
+        follow = partial(account.follow, context.engine, partial(begin, context), opened)
         return self._begun_later(Transfer(name, follow, account), context)
 
     def _context(self, tick: Callable[[], None] = lambda: None) -> RunContext:
@@ -175,6 +177,12 @@ class ClientBase:
         name = record_name if command == "store" else str
         bound = {"shard": shard, "destination": destination, "run_id": self._run_id}
         return partial(Manifest, file, self.base_url, command, name, writes=writes, **bound)
+
+
+def _opened(open_manifest: OpenManifest, context: RunContext) -> Manifest:
+    manifest = open_manifest()
+    context.was_done = manifest.was_done
+    return manifest
 
 
 def find_root(client: ClientBase, failed: DcmwebError) -> str:

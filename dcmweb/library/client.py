@@ -349,11 +349,12 @@ class Client(StoreCalls, CopyCalls):
     ) -> Transfer:
         """Compare the server with files, a manifest or another server; change nothing.
 
-        `other` is the reference: files, folders and masks, a manifest of `store`, `copy` or
-        `retrieve`, the base URL of another server, or its Settings. `paths` are studies to compare;
-        None is all. What the server lacks is MISSING, what it has beyond the reference is EXTRA. An
-        outcome is of the largest resource whose `instances` all have the same: a study, a series or
-        an instance; the `place` of an instance is its file. Studies are first compared by counts.
+        `other` is the reference: files, folders, masks, archives and buckets, a manifest of
+        `store`, `copy` or `retrieve`, the base URL of another server, or its Settings. `paths` are
+        studies to compare; None is all. What the server lacks is MISSING, what it has beyond the
+        reference is EXTRA. An outcome is of the largest resource whose `instances` all have the
+        same: a study, a series or an instance; the `place` of an instance is its file. Studies are
+        first compared by counts.
 
         All other arguments are those of `CheckOptions`. The run raises NothingMatched if the
         reference has no instances.

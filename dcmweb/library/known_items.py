@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dcmweb.temporary import using_temporary_database
+from dcmweb.transfer.manifest import RESOLVED
 from dcmweb.transfer.outcomes import Event, Status, kind_of
 
 STATUSES = {status.name.lower(): status for status in Status}
@@ -72,7 +73,10 @@ class KnownItems:
             self._known.executemany(_INSERT, rows)
 
     def totals(self, run: str) -> Iterator[tuple[Status, int, int]]:
-        """Yield each status, in their order, with its number of items and of bytes."""
+        """Yield each status, in their order, with its number of items and of bytes.
+
+        What is resolved has no status, and does not count.
+        """
         query = "SELECT status, count(*), sum(size) FROM known WHERE run = ? GROUP BY status"
         found = {name: others for name, *others in self._known.execute(query, [run])}
         for name in filter(found.__contains__, STATUSES):
@@ -118,7 +122,7 @@ def row_of(run: str, event: Event, file: str, line: int) -> Row:
     """Make the row of an item from what a manifest says of it; `run` and `file` as SQLite can."""
     size, item = event.get("size"), event.get("item")
     status = str(event["type"])
-    is_good = STATUSES[status].is_good
+    is_good = status == RESOLVED or STATUSES[status].is_good
     reason = kind = resource = ""
     if given := event.get("reason"):
         reason = as_text(without_name(str(given), str(item))[:_LONGEST_REASON])

@@ -9,13 +9,13 @@ from typing import Any
 from dcmweb.errors import ExitCode, UsageError
 from dcmweb.library.known_items import STATUSES, KnownItems, Row, as_text, row_of
 from dcmweb.library.run_history import NOT_ENDED, RunHistory, Timeline, Times
-from dcmweb.transfer.manifest import read_events
+from dcmweb.transfer.manifest import COMPLETE, RESOLVED, read_events
 from dcmweb.transfer.outcomes import Event, FailureGroup, Status
 from dcmweb.transfer.shard import Shard
 
 EXAMPLES = 3
 _MOST_GROUPS = 20
-_END, _COMPLETE = "end", "complete"
+_END = "end"
 _MOVED = (Status.STORED, Status.RETRIEVED)
 
 
@@ -116,14 +116,14 @@ class Manifests:
         """Take an event; return the row for its item, if it is about one."""
         kind = event.get("type")
         status = STATUSES.get(str(kind))
-        if status is None and kind != _END:
+        if status is None and kind not in (_END, RESOLVED):
             return None
         if self._with_history:
             self._note_time(whole, event, path, status)
-        if status:
+        if kind != _END:
             whole.unfinished[path] = NOT_ENDED
             return row_of(whole.key, event, as_text(path), line)
-        if event.get("end") == _COMPLETE:
+        if event.get("end") == COMPLETE:
             whole.unfinished.pop(path, None)
         else:
             whole.unfinished[path] = str(event.get("end"))

@@ -57,7 +57,9 @@ def settings_of_other_server(first: Settings, given: str) -> Settings:
     return replace(other, credentials=own)
 
 
-def read_other_side(other: OtherSide, first: Settings) -> Settings | Files | ManifestFiles:
+def read_other_side(
+    other: OtherSide, first: Settings, *, contents: bool = False
+) -> Settings | Files | ManifestFiles:
     """Read what a server is to be compared with. Raises UsageError for what it cannot be."""
     if isinstance(other, Settings):
         return _checked(other, first)
@@ -78,7 +80,7 @@ def read_other_side(other: OtherSide, first: Settings) -> Settings | Files | Man
             f"{(servers or manifests)[0]} cannot be compared together with others",
             "name one server, or manifests, or files",
         )
-    return Files(paths)
+    return Files(paths, contents=contents)
 
 
 def _checked(other: Settings, first: Settings) -> Settings:
@@ -105,7 +107,8 @@ def comparison(
     first: Settings, other: OtherSide, paths: Resources | None, options: CheckOptions
 ) -> Callable[[RunContext, object], Outcomes]:
     """Read the arguments of a comparison; return what begins it."""
-    side, studies = read_other_side(other, first), read_studies(paths)
+    side = read_other_side(other, first, contents=options.contents)
+    studies = read_studies(paths)
 
     def begin(context: RunContext, _is_done: object) -> Outcomes:
         from dcmweb.transactions.check.run import check

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dcmweb.transfer.manifest import RESOLVED
 from dcmweb.transfer.outcomes import Event
 
 MOST_RUNS = 100
@@ -71,7 +72,7 @@ class RunHistory:
             run = self._current = PastRun(name, file, started=at)
         run.ended = at or run.ended
         if event.get("type") != "end":
-            run.items += 1
+            run.items += event.get("type") != RESOLVED
             return
         code = event.get("exit_code")
         run.started = times.seconds(event.get("started")) or (run.started if run.items else None)

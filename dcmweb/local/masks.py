@@ -62,14 +62,6 @@ def why_nothing(masks: Iterable[str]) -> tuple[str, str]:
     return said, "check the path"
 
 
-def size_of(path: str) -> int:
-    """Return the bytes in a file; none if that cannot be told."""
-    try:
-        return os.stat(path).st_size
-    except (OSError, ValueError):
-        return 0
-
-
 def _find_one(mask: str) -> Iterator[Found]:
     base, parts = _split(mask)
     try:

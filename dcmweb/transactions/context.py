@@ -34,6 +34,8 @@ class RunContext:
         notify: Callable[[str], None] = lambda _: None,
         tick: Callable[[], None] = lambda: None,
     ) -> None:
+        # Is told of each target, and each resource below one, that was done as a whole.
+        self.was_done: Callable[[str], None] = lambda _: None
         self.settings: Settings = transport.settings
         self.stop = Stop(stop)
         self.notify = notify

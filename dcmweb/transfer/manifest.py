@@ -4,6 +4,9 @@ Each line is a JSON object: first a header that binds the file to a server and a
 event for each item (see `as_event`), and one at the end of each run, each with its time and the id
 of its run. If an item has several lines, the last one counts. Manifests of before there were times
 and ids, in which all numbers are numbers, are read as well.
+
+A study that fails as a whole is an item, though a later run that gets it has only items for its
+instances. So the later run adds an event that says that the failure is `resolved`.
 """
 
 from __future__ import annotations
@@ -29,8 +32,14 @@ VERSION = 1
 _HEADER = "manifest"
 _LONGEST_HEADER = 64 * 1024
 _END = "end"
+RESOLVED = "resolved"
+COMPLETE = "complete"
+_FAILED, _DONE = "failed", "done"  # what failed in an earlier run; what this one has done of it
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
 _GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
+_BAD = frozenset(status.name.lower() for status in Status if not status.is_good)
+# What a failure can be of that was met at or below a resource, without the name of an instance.
+_WHOLE = re.compile(r"(/?series/[^/]+)?(/?\?)?")
 
 
 class Manifest:
@@ -74,7 +83,7 @@ class Manifest:
         self._known = sqlite3.connect("", check_same_thread=False)
         self._known.execute("PRAGMA journal_mode = OFF")
         self._known.execute(
-            "CREATE TABLE known (item TEXT PRIMARY KEY, size, mtime_ns, good) WITHOUT ROWID"
+            "CREATE TABLE known (item TEXT PRIMARY KEY, size, mtime_ns, good, state) WITHOUT ROWID"
         )
         with ExitStack() as unless_open:
             unless_open.callback(self._known.close)
@@ -129,7 +138,7 @@ class Manifest:
         self._check_binding(header[1])
         end_of_whole = header[0]
 
-        def rows() -> Iterator[tuple[str, Any, Any, bool]]:
+        def rows() -> Iterator[tuple[str, Any, Any, bool, str]]:
             nonlocal end_of_whole
             for number, line in enumerate(file, start=2):
                 if not line.endswith(b"\n"):
@@ -137,10 +146,10 @@ class Manifest:
                 kind, item, size, mtime_ns = read_line(line) or _parsed(line, number, file.name)
                 end_of_whole += len(line)
                 if kind != _END:
-                    yield item, size, mtime_ns, kind in _GOOD
+                    yield item, size, mtime_ns, kind in _GOOD, _FAILED if kind in _BAD else ""
 
         with self._known:
-            self._known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?)", rows())
+            self._known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)", rows())
         if self._writes:
             file.truncate(end_of_whole)
 
@@ -171,16 +180,47 @@ class Manifest:
         """Append the outcome of an item. Raises LocalError if it cannot be written."""
         if not self._writes or outcome.status is Status.DONE_BEFORE:
             return
+        item = self._name(outcome.item)
         with self._writing():
-            event = {**as_event(outcome), "item": self._name(outcome.item)}
-            _write(self._file, self._marks.on(event))
+            _write(self._file, self._marks.on({**as_event(outcome), "item": item}))
+        with self._lock:  # it has a newer line than that of the earlier run
+            change = "UPDATE known SET state = '' WHERE item = ? AND state != ''"
+            self._known.execute(change, (_key(item),))
+
+    def was_done(self, item: str) -> None:
+        """Note that a target, or a resource below one, was done as a whole, as far as that goes.
+
+        What an earlier run said of its failure is then no longer true, unless this run says it
+        again. What failed there by the name of an instance has an outcome of its own.
+        """
+        with self._lock:
+            if item:
+                first, last = _key(f"{item}/")[:-1], _key(f"{item}0")[:-1]  # 0 comes after /
+            else:  # the whole store, which may no longer have what failed
+                first = last = _key("?")
+            found = self._known.execute(
+                "SELECT item FROM known"
+                " WHERE state = ? AND (item IN (?, ?) OR (item >= ? AND item < ?))",
+                (_FAILED, _key(item), first, first, last),
+            )
+            for (key,) in found.fetchall():
+                if _WHOLE.fullmatch(json.loads(key)[len(item) :]):
+                    change = "UPDATE known SET state = ? WHERE item = ?"
+                    self._known.execute(change, (_DONE, key))
 
     def end(self, how: str, exit_code: int) -> None:
         """Note how the run ended: "complete", "interrupted" or "stopped early"."""
         if self._writes:
             event = {"type": _END, "end": how, "exit_code": exit_code, "started": self._began}
             with self._writing():
+                if how == COMPLETE:  # then all that was done has been recorded
+                    self._resolve()
                 _write(self._file, self._marks.on(event))
+
+    def _resolve(self) -> None:
+        query = "SELECT item FROM known WHERE state = ? ORDER BY item"
+        for (key,) in self._known.execute(query, (_DONE,)):
+            _write(self._file, self._marks.on({"type": RESOLVED, "item": json.loads(key)}))
 
     def close(self) -> None:
         """Sync the file to disk and close it."""
@@ -232,8 +272,8 @@ def read_events(path: str) -> Iterator[Event]:
 def last_events(events: Iterator[Event]) -> Iterator[Event]:
     """Yield the last event of each item, in the order of their names.
 
-    Events without an item, as at the end of a run, are left out. The others are kept in a
-    temporary database, so that memory does not grow with their number.
+    Events without an item, as at the end of a run, and what is resolved are left out. The
+    others are kept in a temporary database, so that memory does not grow with their number.
     """
     with closing(sqlite3.connect("")) as known, using_temporary_database():
         known.execute("PRAGMA journal_mode = OFF")
@@ -241,8 +281,10 @@ def last_events(events: Iterator[Event]) -> Iterator[Event]:
         named = (event for event in events if "item" in event)
         rows = ((_key(event["item"]), json.dumps(event)) for event in named)
         known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?)", rows)
-        for (event,) in known.execute("SELECT event FROM known ORDER BY item"):
-            yield json.loads(event)
+        for (text,) in known.execute("SELECT event FROM known ORDER BY item"):
+            event = json.loads(text)
+            if event.get("type") != RESOLVED:
+                yield event
 
 
 def _key(item: object) -> str:

@@ -73,6 +73,7 @@ class Row:
     target: str = ""
     series: int = 1
     into_orthanc: bool = False
+    has_destination: bool = False
 
 
 def curl_store(url: str, corpus: Path) -> list[str]:
@@ -193,6 +194,16 @@ def storing_in_parallel(url: str, corpus: Path, _output: Path) -> Commands:
     return {"dcmweb": [*DCMWEB, "-m", *store], "without -m": [*DCMWEB, *store]}
 
 
+def copying(urls: str, corpus: Path, output: Path) -> Commands:
+    """Make the commands that copy from one server to another; what takes longest rules."""
+    source, _, there = urls.partition(" ")
+    return {
+        "dcmweb": [*DCMWEB, source, "copy", "studies/1.2.3", there],
+        "own retrieve": [*DCMWEB, source, "retrieve", "studies/1.2.3", "-o", str(output)],
+        "own store": [*DCMWEB, there, "store", str(corpus)],
+    }
+
+
 def going_on(url: str, corpus: Path, output: Path) -> Commands:
     """Make the commands that go on with a manifest, with ten times the files and without."""
     small = make_corpus(corpus.parent, 20_000, TINY)
@@ -260,6 +271,18 @@ ROWS = [
     Row("retrieve 3000 x 10 KB, 20 ms, -m", 3000, 10 * KB, retrieving("-m"), 0.02, "<= 0.1 x curl"),
     Row("retrieve 1000 x 530 KB", 1000, 530 * KB, retrieving(), target="<= 1.5 x curl, one stream"),
     Row("retrieve 4 x 200 MB", 4, 200 * MB, retrieving(), target="<= 1.3 x curl, 64 MB"),
+    Row(
+        "copy 3000 x 10 KB",
+        *(3000, 10 * KB, copying),
+        target="<= 1.2 x the slower, 64 MB",
+        has_destination=True,
+    ),
+    Row(
+        "copy 1000 x 530 KB",
+        *(1000, 530 * KB, copying),
+        target="<= 1.2 x the slower, 64 MB",
+        has_destination=True,
+    ),
     Row("200,000 files, 1,000 not done", 200_000, TINY, going_on, target="<= 1.5 x the memory"),
 ]
 
@@ -287,6 +310,14 @@ def sinking(corpus: Path, latency: float) -> Iterator[str]:
 
 
 @contextmanager
+def two_sinks(corpus: Path, empty: Path, latency: float) -> Iterator[str]:
+    """Run a sink that has the corpus, and one that has nothing; yield both base URLs."""
+    empty.mkdir()
+    with sinking(corpus, latency) as source, sinking(empty, latency) as there:
+        yield f"{source} {there}"
+
+
+@contextmanager
 def an_orthanc(storage: Path) -> Iterator[str]:
     """Run an empty Orthanc for the time of a block, which gets its base URL."""
     with orthanc.running(storage) as server:
@@ -296,6 +327,8 @@ def an_orthanc(storage: Path) -> Iterator[str]:
 
 def serving(row: Row, corpus: Path, output: Path) -> AbstractContextManager[str]:
     """Run what a row goes to."""
+    if row.has_destination:
+        return two_sinks(corpus, output.with_name(f"{output.name}-empty"), row.latency)
     storage = output.with_name(f"{output.name}-orthanc")
     return an_orthanc(storage) if row.into_orthanc else sinking(corpus, row.latency)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+from dcmweb.buckets.addresses import is_bucket
 from dcmweb.dicom.content_digest import Agreement, ContentDigest, digest_file
 from dcmweb.dicom.resources import Resource, parse_resource
 from dcmweb.errors import DcmwebError, Interrupted, LocalError, UsageError
+from dcmweb.local.archive_names import split_member
 from dcmweb.transactions.check.inventory import Inventory, Study
 from dcmweb.transactions.check.server import Server
 from dcmweb.transfer.outcomes import Outcome
@@ -68,17 +72,15 @@ class ContentComparison:
 
     def _verdict(self, digest: ContentDigest, path: str, known: str) -> str:
         """Compare one instance; "" where the other side has not sent it."""
-        if self._here is not None:
-            if not known:
-                return ""
+        if known:
             other = ContentDigest.parse(known)
-        elif not path:
-            return f"{FAILED}the manifest names no file of it"
+        elif self._here is not None:
+            return ""
         else:
             try:
-                other = digest_file(path)
+                other = _digest_of_file(path)
             except LocalError as error:
-                return f"{FAILED}{path} cannot be read: {error.message}"
+                return f"{FAILED}{error.message}"
         agreement, words = other.compare(digest)
         match agreement:
             case Agreement.WHOLE:
@@ -87,6 +89,19 @@ class ContentComparison:
                 return DATA_SET
             case _:
                 return f"{DIFFERENT}{words}"
+
+
+def _digest_of_file(path: str) -> ContentDigest:
+    """Make the digest of a file by its name. Raises LocalError with words on this file."""
+    if not path:
+        raise LocalError("the manifest names no file of it")
+    if is_bucket(path) or (split_member(path)[1] and not os.path.exists(path)):
+        words = "can be compared if you name the archive or bucket, rather than the manifest"
+        raise LocalError(f"the contents of {path} {words}", path=path)
+    try:
+        return digest_file(path)
+    except LocalError as error:
+        raise LocalError(f"{path} cannot be read: {error.message}", path=path) from error
 
 
 def _resource(outcome: Outcome) -> Resource:

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from functools import partial
 
 from dcmweb.dicom import part10
+from dcmweb.dicom.byte_ranges import LocalFile
+from dcmweb.dicom.content_digest import digest
+from dcmweb.dicom.part10 import Identity
 from dcmweb.dicom.resources import Level, Resource, parse_resource
 from dcmweb.errors import LocalError, NotDicom, NothingMatched, UsageError
-from dcmweb.local.masks import find, size_of, why_nothing
-from dcmweb.sources import Found
+from dcmweb.local.masks import why_nothing
+from dcmweb.sources import Found, SourceFile, Stamp
+from dcmweb.temporary import Spool
 from dcmweb.transactions.check.inventory import Entry, Inventory
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job
+from dcmweb.transactions.store.finding import find_files, why_not_dicom
 from dcmweb.transfer.engine import Engine
 from dcmweb.transfer.manifest import VERSION, last_events, read_events
 from dcmweb.transfer.outcomes import Event, Outcome, Status
 
 TOGETHER = 256  # files that are identified by one job
+IN_MEMORY = 4 * 1024 * 1024  # bytes of a file that cannot be read twice
 _SKIPPED = (Status.SKIPPED.name.lower(), Status.PLANNED.name.lower())
 
 
 class Files:
-    """The instances in files, folders and masks."""
+    """The instances in files, folders and masks, also in buckets and archives.
+
+    With `contents`, those in buckets and archives are read whole, once; files of this machine are
+    read only when they are compared.
+    """
 
     name = "among the files"
 
-    def __init__(self, masks: Sequence[str]) -> None:
+    def __init__(self, masks: Sequence[str], *, contents: bool = False) -> None:
         self._masks = masks
+        self._contents = contents
 
     def read(self, context: RunContext, inventory: Inventory) -> Iterator[Outcome]:
         """Take up all instances; yield the outcome of each file that is not one.
@@ -41,20 +53,38 @@ class Files:
         group: list[Found] = []
         unmatched: list[str] = []
         any_found = False
-        for found in find(self._masks):
+        for found in find_files(self._masks):
             if found.missing:
                 unmatched.append(found.path)
                 continue
             any_found = True
+            if found.file is not None and found.file.is_passing:  # it is gone by its turn
+                done = list(self._identify_all([found], engine, inventory))
+                yield partial(iter, done)
+                continue
             group.append(found)
             if len(group) == TOGETHER:
-                yield partial(_identify_all, group, engine, inventory)
+                yield partial(self._identify_all, group, engine, inventory)
                 group = []
         if not any_found:
             raise NothingMatched(*why_nothing(self._masks))
-        yield partial(_identify_all, group, engine, inventory)
+        yield partial(self._identify_all, group, engine, inventory)
         reason = "no such file, or nothing matches"
         yield partial(iter, [Outcome(Status.FAILED, one, reason=reason) for one in unmatched])
+
+    def _identify_all(
+        self, group: list[Found], engine: Engine, inventory: Inventory
+    ) -> Iterator[Outcome]:
+        entries = []
+        for found in group:
+            engine.stop.check()
+            engine.meter.advance()
+            one = _identify(found, contents=self._contents)
+            if isinstance(one, Outcome):
+                yield one
+            else:
+                entries.append(one)
+        inventory.add_files(entries)
 
     def nothing(self) -> NothingMatched:
         """Make the error for files without an instance among them."""
@@ -62,29 +92,18 @@ class Files:
         return NothingMatched(f"there are no DICOM instances in {names}", "check the path")
 
 
-def _identify_all(group: list[Found], engine: Engine, inventory: Inventory) -> Iterator[Outcome]:
-    entries = []
-    for found in group:
-        engine.stop.check()
-        engine.meter.advance()
-        one = _identify(found)
-        if isinstance(one, Outcome):
-            yield one
-        else:
-            entries.append(one)
-    inventory.add_files(entries)
-
-
-def _identify(found: Found) -> Entry | Outcome:
+def _identify(found: Found, *, contents: bool) -> Entry | Outcome:
     """Identify a file. Junk that was merely found is skipped; a file that was named is DICOM."""
-    if found.error is not None:
-        reason = found.error.strerror or str(found.error)
+    file = found.file
+    if file is None:
+        reason = found.error.strerror or str(found.error) if found.error else "it is not there"
         return Outcome(Status.FAILED, found.path, reason=reason)
     try:
-        identity = part10.identify_file(found.path).identity
+        identity, digest = _read(file, contents=contents)
     except NotDicom as error:
         status = Status.FAILED if found.named else Status.SKIPPED
-        return Outcome(status, found.path, size_of(found.path), error.message)
+        size = (file.stamp() or Stamp(0, 0)).size
+        return Outcome(status, found.path, size, why_not_dicom(found, error.message))
     except LocalError as error:
         return Outcome(Status.FAILED, found.path, reason=error.message)
     one = identity.resource
@@ -93,7 +112,19 @@ def _identify(found: Found) -> Entry | Outcome:
             reason = f"it has no {name} Instance UID, by which to look for it"
             return Outcome(Status.FAILED, found.path, reason=reason)
     alias = identity.meta_sop_instance
-    return Entry(one, found.path, alias if alias != one.instance else "")
+    return Entry(one, found.path, alias if alias != one.instance else "", digest)
+
+
+def _read(file: SourceFile, *, contents: bool) -> tuple[Identity, str]:
+    """Return what a file is, and the digest of its contents if nobody can open it by its path."""
+    with closing(Spool(IN_MEMORY)) as spool:
+        instance = part10.identify_file(file, keeper=spool)
+        if not contents or isinstance(file, LocalFile) or instance.file is None:
+            return instance.identity, ""
+        with instance.file.open() as reader:
+            found = digest(reader)
+        instance.file.check()
+        return instance.identity, str(found)
 
 
 class ManifestFiles:

@@ -66,11 +66,15 @@ class Study:
 
 @dataclass(frozen=True)
 class Entry:
-    """An instance in a file. `alias` is another UID that a server may know it by."""
+    """An instance in a file. `alias` is another UID that a server may know it by.
+
+    `digest` is that of its contents, where these cannot be read later.
+    """
 
     resource: Resource
     path: str = ""
     alias: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,13 +125,14 @@ class Inventory:
                 one.resource.instance,
                 one.path.encode("utf-8", "surrogateescape"),
                 one.alias,
+                one.digest,
                 one.resource.study,
             )
             for one in entries
         )
         self._many(
-            "INSERT OR REPLACE INTO instance (study, series, uid, side, path, alias) "
-            "SELECT id, ?, ?, 1, ?, ? FROM study WHERE uid = ?",
+            "INSERT OR REPLACE INTO instance (study, series, uid, side, path, alias, digest) "
+            "SELECT id, ?, ?, 1, ?, ?, ? FROM study WHERE uid = ?",
             rows,
         )
 

@@ -111,8 +111,12 @@ class InstanceRetriever:
         if resource is None:
             yield unusable(parent)
         else:
-            job = partial(self._many, resource, count)
+            job = partial(self._whole, resource, count)
             yield from one_of_many(self._engine, str(resource), job)
+
+    def _whole(self, resource: Resource, count: int | None) -> Iterator[Outcome]:
+        yield from self._many(resource, count)
+        self._context.was_done(str(resource))
 
     def _many(self, resource: Resource, count: int | None) -> Iterator[Outcome]:
         """Retrieve a study or series as one stream, then what is missing one by one.

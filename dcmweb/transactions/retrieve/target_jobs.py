@@ -39,6 +39,7 @@ class TargetJobs:
     """Makes the jobs of targets that belong to the part of the whole that a run is for."""
 
     def __init__(self, context: RunContext, jobs: JobsOfTarget, on_error: OnError) -> None:
+        self._context = context
         self._engine = context.engine
         self._shard = context.shard
         self._roots = context.settings.roots
@@ -67,11 +68,13 @@ class TargetJobs:
     def _whole(self, target: Target | str) -> Iterator[Outcome]:
         for job in self._jobs(target, spread=False):
             yield from job()
+        self._context.was_done(str(target))
 
     def _spread(self, target: Target | str) -> Iterator[Job]:
         try:
             for job in self._jobs(target, spread=True):
                 yield self._guarded(target, job)
+            self._context.was_done(str(target))  # unless one of these jobs says otherwise
         except Interrupted:
             raise
         except DcmwebError as error:

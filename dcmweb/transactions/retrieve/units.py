@@ -63,6 +63,7 @@ def of_targets(
         try:
             target = parse_named_target(given, *roots) if isinstance(given, str) else given
             yield from of(target)
+            context.was_done(str(given))  # unless one of these units says otherwise
         except Interrupted:
             raise
         except DcmwebError as error:
@@ -127,6 +128,8 @@ class InstanceUnits:
             instance, row = found
             if instance.study != study:
                 yield from self._closed(series)
+                if study:
+                    self._was_listed(study, resource)
                 study = instance.study
             one = series[Resource(instance.study, instance.series)]
             if there := self._receiver.there(instance, row):
@@ -138,6 +141,12 @@ class InstanceUnits:
                 yield self._unit(one.items[:MOST_ITEMS])
                 one.items, one.is_whole = one.items[MOST_ITEMS:], False
         yield from self._closed(series)
+        if study:
+            self._was_listed(study, resource)
+
+    def _was_listed(self, study: str, below: Resource) -> None:
+        if below.level is Level.STORE:
+            self._context.was_done(str(Resource(study)))
 
     def _closed(self, series: dict[Resource, _Series]) -> Iterator[Unit]:
         """Yield the units of a study that was listed whole."""

@@ -188,3 +188,62 @@ def test_the_last_event_of_each_item_is_read() -> None:
     ]
     found = sorted(last_events(iter(events)), key=lambda event: str(event["item"]))
     assert found == [events[1], events[2], events[3]]
+
+
+@pytest.mark.parametrize(
+    ("failed", "done", "is_resolved"),
+    [
+        ("studies/1.2", "studies/1.2", True),
+        ("studies/1.2/series/3", "studies/1.2", True),
+        ("studies/1.2/?", "studies/1.2", True),
+        ("studies/1.2/series/3/?", "studies/1.2", True),
+        ("studies/1.2/metadata", "studies/1.2/metadata", True),
+        ("", "", True),
+        ("?", "", True),
+        ("studies/1.2", "", False),
+        ("studies/1.2", "studies/1.2/series/3", False),
+        ("studies/1.2", "studies/1.2/metadata", False),
+        ("studies/1.2/metadata", "studies/1.2", False),
+        ("studies/1.2/series/3/instances/4", "studies/1.2", False),
+        ("studies/1.23", "studies/1.2", False),
+        ("studies/1.20", "studies/1.2", False),
+    ],
+)
+@pytest.mark.parametrize("status", [Status.FAILED, Status.UNKNOWN])
+def test_a_failure_is_resolved_by_what_it_is_of(
+    path: Path, failed: str, done: str, is_resolved: bool, status: Status
+) -> None:
+    with opened(path, command="copy") as manifest:
+        manifest.record(outcome(status, failed))
+    with opened(path, command="copy") as manifest:
+        manifest.was_done(done)
+        manifest.end("complete", 0)
+    last = [(one["type"], one.get("item")) for one in lines(path)[2:]]
+    assert last == [*([("resolved", failed)] if is_resolved else []), ("end", None)]
+    assert bool(list(last_events(iter(lines(path)[1:])))) is not is_resolved
+    with opened(path, command="copy") as manifest:
+        assert not manifest.is_done(failed, 7, 5)
+
+
+@pytest.mark.parametrize("again", ["before", "after"])
+def test_a_failure_that_happens_again_is_not_resolved(path: Path, again: str) -> None:
+    with opened(path, command="copy") as manifest:
+        manifest.record(outcome(Status.FAILED, "studies/1"))
+    with opened(path, command="copy") as manifest:
+        if again == "before":
+            manifest.record(outcome(Status.FAILED, "studies/1"))
+        manifest.was_done("studies/1")
+        if again == "after":
+            manifest.record(outcome(Status.FAILED, "studies/1"))
+        manifest.end("complete", 1)
+    assert "resolved" not in path.read_text()
+
+
+@pytest.mark.parametrize("how", ["interrupted", "stopped early"])
+def test_only_a_run_that_comes_to_its_end_resolves(path: Path, how: str) -> None:
+    with opened(path, command="copy") as manifest:
+        manifest.record(outcome(Status.FAILED, "studies/1"))
+    with opened(path, command="copy") as manifest:
+        manifest.was_done("studies/1")
+        manifest.end(how, 1)
+    assert "resolved" not in path.read_text()
