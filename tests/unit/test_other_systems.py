@@ -46,7 +46,8 @@ for name in sys.argv[2:]:
     importlib.import_module(name)
 """
 LIBRARIES = (
-    "click", "concurrent.futures", "cheroot.wsgi", "distributed", "google.auth.transport.requests", "numpy",
+    "click", "concurrent.futures", "cheroot.wsgi", "distributed",
+    "google.auth.transport.requests", "numpy",
     "PIL.Image", "portalocker", "pydicom", "requests", "shutil", "socket",
     "sqlite3", "subprocess", "tempfile", "tqdm", "urllib3", "uuid", "wcwidth", "werkzeug.routing",
     "werkzeug.wrappers", "logging.handlers", "pydicom.pixels",
