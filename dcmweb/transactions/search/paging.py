@@ -170,6 +170,7 @@ class Pages:
     complete: bool = field(default=True, init=False)
     found: int = field(default=0, init=False)
     _last: tuple[bool, int] | None = field(default=None, init=False)  # page: `more`, and its size
+    _longest: int = field(default=0, init=False)  # of the pages before the last one
 
     def __iter__(self) -> Iterator[Dataset]:
         """Yield the rows, each once.
@@ -182,6 +183,8 @@ class Pages:
         while self.wanted is None or self.found < self.wanted:
             page = self._next(position.asked)
             was_more = self._last is not None and self._last[0]
+            if self._last is not None:
+                self._longest = max(self._longest, self._last[1])
             self._last = page.more, len(page.rows)
             whole_keys = [_key(row, self.query.level) for row in page.rows]
             keys = [key.uids for key in whole_keys]
@@ -238,8 +241,10 @@ class Pages:
                 return page
             if self._last is None or self._last[0] or self._last[1] >= size:
                 raise
+            # A page as long as one before may be all that the server sends at a time.
+            is_capped = may_be_capped(self._last[1], size) or self._last[1] == self._longest
             self.context.notify(f"the server refused to be asked for more results: {error.message}")
-            return Page([])
+            return Page([], more=is_capped)
 
     def _offset_is_ignored(self, page: Page) -> None:
         """Decide by the one page that such a server gives whether it holds all results."""

@@ -444,3 +444,25 @@ def test_the_resource_a_row_stands_for(
     level: Level, parent: Resource, found: Row, resource: Resource | None
 ) -> None:
     assert resource_of(found, level, parent) == resource
+
+
+@pytest.mark.parametrize(
+    ("count", "cap", "refused_from", "complete"),
+    [
+        (7, 100, 7, True),  # a short page, and nothing that looks like a limit
+        (50, 50, 50, False),  # as many as servers send at most
+        (40, 10, 30, False),  # every page is as long
+        (27, 10, 27, True),  # the last one is shorter
+        (27, 10, 20, False),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_further_page_that_is_refused_is_not_taken_for_the_end(
+    count: int, cap: int, refused_from: int, complete: bool, status: int, serve: Serve
+) -> None:
+    """Some servers refuse what is behind the end; others cap pages, and refuse for a moment."""
+    archive = Archive(studies(count), cap=cap, last_offset=refused_from - 1, refusal=status)
+    context, _ = serve(archive, page_size=100)
+    pages = Pages(context, STUDIES)
+    assert len(list(pages)) == min(count, refused_from)
+    assert pages.complete == complete
