@@ -209,6 +209,8 @@ def test_a_terminal_that_is_closed_still_ends_the_run(tmp_path: Path) -> None:
             stdout=terminal,
             stderr=terminal,
             start_new_session=True,
+            # Where the tests themselves run below nohup, it would be ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
         )
         os.close(terminal)
         assert process.wait(60) == 128 + signal.SIGHUP
