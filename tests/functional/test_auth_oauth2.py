@@ -308,13 +308,15 @@ def test_a_token_server_that_fails_during_an_upload(
 
     with serving(issue) as tokens, serving(issuer.guarding(archive)) as origin:
         given = ["--retries", "0", "-j", workers, *client(tokens), origin.url]
-        result = dcmweb(*given, "store", "in", "--failed-to", "failed", env=ENVIRONMENT)
+        records = ["--failed-to", "failed", "--json"]
+        result = dcmweb(*given, "store", "in", *records, env=ENVIRONMENT)
     assert result.code == code, result.err
     assert "it was sent" not in result.err
     assert "cannot be asked" not in result.err
     named = (tmp_path / "failed").read_text().split()
-    stored = result.err.count(" uploaded as ")
-    doubtful = result.err.count(" unknown: interrupted before the server answered")
+    events = [json.loads(line) for line in result.out.splitlines()]
+    stored = sum(one["type"] == "stored" for one in events)
+    doubtful = sum(one.get("reason") == "interrupted before the server answered" for one in events)
     assert stored <= len(archive.files) <= stored + doubtful
     assert f"stored {stored}," in result.last
     assert workers != "1" or (not doubtful and stored == len(archive.files))

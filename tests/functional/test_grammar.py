@@ -39,10 +39,8 @@ def test_options_stand_before_and_after_base_url_and_after_the_command(
     with serving(Archive(*make_series(1))) as origin:
         result = dcmweb(*line.replace("URL", origin.url).split())
     assert result.code == 0
-    if workers is None:  # -m begins with 4, and finds out how many more are faster
-        found = re.search(r", (\d+) workers, 0 retries", result.last)
-        assert found
-        assert int(found[1]) >= 4
+    if workers is None:  # -m begins with one, and finds out how many more are faster
+        assert re.search(r", \d+ workers?, 0 retries", result.last)
     else:
         noun = "worker" if workers == 1 else "workers"
         assert f", {workers} {noun}, 0 retries" in result.last

@@ -169,7 +169,7 @@ def test_verify_settles_what_was_unknown(dcmweb: Dcmweb, tmp_path: Path) -> None
         result = dcmweb("--retries", "0", origin.url, "store", "in", "--verify")
     assert result.code == 0
     assert "1.dcm unknown: answered 200 without a word about it" in result.err
-    assert "Verified: the server lists 1 of 1 instances\n" in result.err
+    assert "Verified: the server lists 1 of 1 instance\n" in result.err
     assert "stored 1, skipped 0, failed 0;" in result.last
     assert "unknown 1:" not in result.err
     assert set(received(origin).values()) == {1}
@@ -476,7 +476,7 @@ def test_an_instance_that_gets_another_uid_is_stored_under_that(
         again = dcmweb(origin.url, *arguments)
     assert (result.code, again.code) == (0, 0)
     assert "the server stores it as 9.9.1.1" in outcomes(result)["1.dcm"][1]
-    assert "Verified: the server lists 1 of 1 instances\n" in result.err
+    assert "Verified: the server lists 1 of 1 instance\n" in result.err
     (event, *_) = events(tmp_path / "m")
     assert (event["type"], event["instance"]) == ("stored", "9.9.1.1")
     assert event.get("study") == ("9.9" if urls else None)

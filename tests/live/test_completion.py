@@ -61,8 +61,11 @@ class Terminal:
         """Read until a pattern is on the screen; what is before it is forgotten."""
         end = time.monotonic() + PATIENCE
         while not (found := re.search(pattern, self._seen)):
-            ready, _, _ = select.select([self._file], [], [], max(0, end - time.monotonic()))
-            assert ready, f"the shell did not show {pattern}, but {self._seen!r}"
+            poll = select.poll()  # which takes any number of a file, as select does not
+            poll.register(self._file, select.POLLIN)
+            assert poll.poll(1000 * max(0, end - time.monotonic())), (
+                f"the shell did not show {pattern}, but {self._seen!r}"
+            )
             self._seen += os.read(self._file, 4096).decode(errors="replace")
         self._seen = self._seen[found.end() :]
         return found
