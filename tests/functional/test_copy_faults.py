@@ -306,7 +306,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_in_the_same_state(
         _, err = run.communicate(timeout=LONG)
         assert run.returncode == (-9 if how is signal.SIGKILL else 128 + how)
         if how is not signal.SIGKILL:
-            assert "unknown: interrupted before the server answered" in err
+            assert re.search(r"unknown( \d+)?: interrupted before the server answered", err)
         new.handler = there
         again = dcmweb(*mode, old.url, "copy", new.url, "--manifest", "m", "--verify")
     assert again.code == 0
