@@ -182,9 +182,10 @@ def test_what_a_run_waits_for_can_be_asked(tmp_path: Path) -> None:
         serving(lambda request: next(busy, None) or archive(request)) as origin,
         Client(origin.url, on_progress=seen.append) as client,
     ):
-        client.store(tmp_path).wait()
+        run = client.store(tmp_path)
+        run.wait()
     pauses = [one.pause for one in seen if one.pause]
     assert pauses
     assert {pause.reason for pause in pauses} == {"server busy (503)"}
     assert all(0 <= pause.seconds <= 1.6 for pause in pauses)
-    assert seen[-1].pause is None
+    assert run.progress.pause is None
