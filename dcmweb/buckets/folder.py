@@ -78,7 +78,7 @@ class BucketFolder:
     def stamp(self, path: str) -> Stamp | None:
         """Return the size of an object, without a time; None if it is not there.
 
-        One listing asks for the objects beside it as well; they are remembered.
+        One listing also returns the objects beside it, which are remembered.
         """
         folder, _, name = self.key(path).rpartition("/")
         with self._lock:

@@ -175,7 +175,7 @@ def in_force(ctx: click.Context, shared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_file(option: Option, value: str, name: str) -> None:
-    """Raise UsageError if there is no file for an option that reads one."""
+    """Raise UsageError if the file that an option names is not there."""
     is_there = os.path.exists if option.key == "ca_bundle" else _is_readable
     if not is_there(value):
         raise UsageError(f"--{name}: there is no file {value}")

@@ -1,4 +1,4 @@
-"""A chart of what was moved when, as inline SVG."""
+"""A chart of how much was moved over time, as inline SVG."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class KnownLayouts:
             self._layouts = [layout, *self._layouts[: _MOST - 1]]  # at once, for other threads
 
     def _layout_of(self, reads: dict[int, bytes]) -> _Layout | None:
-        """Make a pattern of what was read where."""
+        """Make a pattern of the elements that were read, and of their places."""
         parts, tags, end = [rb".{128}DICM"], [], _PREAMBLE
         fixed: dict[int, str] = {}
         last = b""

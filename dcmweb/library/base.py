@@ -135,7 +135,7 @@ class ClientBase:
         manifest: OpenManifest | None = None,
         count: Callable[[RunContext], Iterator[tuple[int, int | None] | None]] | None = None,
     ) -> Transfer:
-        """Make a run; `count` finds out beside it how much there is to do."""
+        """Make a run. `count` counts what there is to do, in another thread."""
         ahead = Ahead(lambda stop: count(self._beside(stop))) if count else None
         account = Account(purpose, self._on_progress, ahead)
         context = self._context(account.report)

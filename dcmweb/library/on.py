@@ -1,4 +1,4 @@
-"""Runs of which worker processes do the moving: what `--on` is for."""
+"""Runs in worker processes, for `--on`."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ class ConcurrencyLimit:
 
     If it adapts, it starts with one job. Where that one waits for the server most of the time, it
     goes on with a few, adds more while that makes the run faster, and halves the number when the
-    server is overloaded. Where it does not wait, Python is what is slow: jobs beside it would take
-    turns on one processor. `moved` returns the number of bytes moved so
-    far, `cpu` the seconds that the process has computed.
+    server is overloaded. Otherwise Python itself is the limit, and more jobs would only take turns
+    on one processor. `moved` returns the number of bytes moved so far, `cpu` the seconds that the
+    process has computed.
     """
 
     def __init__(

@@ -26,6 +26,14 @@ _COUNTS = {
 }
 
 
+def query_for(resource: Resource) -> Query:
+    """Make the query that finds one study or series."""
+    if resource.level is Level.STUDIES:
+        return Query(Resource(), Level.STUDIES, (("StudyInstanceUID", resource.study),))
+    parent = Resource(resource.study)
+    return Query(parent, Level.SERIES, (("SeriesInstanceUID", resource.series),))
+
+
 class Lister:
     """Lists studies, series and instances, in a way that the server supports.
 
@@ -69,13 +77,10 @@ class Lister:
 
         A count that had to be asked for may be one that is in the file: the listing decides.
         """
-        if resource.level is Level.STUDIES:
-            query = Query(Resource(), Level.STUDIES, (("StudyInstanceUID", resource.study),))
-        else:
-            parent = Resource(resource.study)
-            query = Query(parent, Level.SERIES, (("SeriesInstanceUID", resource.series),))
         try:
-            return next((n for found, n in self._counted(query) if found == resource), None)
+            return next(
+                (n for found, n in self._counted(query_for(resource)) if found == resource), None
+            )
         except (Refused, NothingMatched, ProtocolError):
             return None
 

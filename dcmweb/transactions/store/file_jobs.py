@@ -97,7 +97,7 @@ class FilesOfJobs(Protocol):
         """Yield the files."""
 
     def end(self) -> list[Outcome]:
-        """Return the outcomes of what was looked for in vain."""
+        """Return a failure for each path or mask without a file."""
 
 
 class FileJobs:

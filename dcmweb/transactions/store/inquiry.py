@@ -11,7 +11,7 @@ from dcmweb.dicom.tags import SOP_INSTANCE_UID, STUDY_INSTANCE_UID
 from dcmweb.errors import DcmwebError, Interrupted, NothingMatched, Stalled
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.search import paging
-from dcmweb.transactions.search.listing import Lister
+from dcmweb.transactions.search.listing import Lister, query_for
 from dcmweb.transactions.search.paging import Pages, Query
 from dcmweb.transactions.store.presence import Presence
 from dcmweb.transactions.store.request_body import Batch
@@ -77,11 +77,7 @@ class Inquiry:
 
     def any_below(self, resource: Resource) -> Presence:
         """Search for a study or series; a server that lists it has instances of it."""
-        if resource.level is Level.STUDIES:
-            query = Query(Resource(), Level.STUDIES, (("StudyInstanceUID", resource.study),))
-        else:
-            parent = Resource(resource.study)
-            query = Query(parent, Level.SERIES, (("SeriesInstanceUID", resource.series),))
+        query = query_for(resource)
         try:
             rows = Pages(self._context, query)
             known = any(
@@ -151,7 +147,7 @@ class Inquiry:
 
     def _without(self, study: str) -> Presence:
         """Say what 404 means: some servers have it for no results, others for no such search."""
-        query = Query(Resource(), Level.STUDIES, (("StudyInstanceUID", study),))
+        query = query_for(Resource(study))
         try:
             known = any(
                 paging.uid(row, STUDY_INSTANCE_UID) == study for row in Pages(self._context, query)
