@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 
 from tests.live.servers.process import Program
 
@@ -50,6 +51,16 @@ class Browser:
     def one(self, css: str) -> WebElement:
         (found,) = self.all(css)
         return found
+
+    def follow(self, css: str) -> None:
+        """Click on what leads to another page, and wait for that page."""
+        self.follow_element(self.one(css))
+
+    def follow_element(self, element: WebElement) -> None:
+        page = self.one("html")
+        element.click()
+        self.wait(lambda: staleness_of(page)(self.driver), "no other page came")
+        self.wait(lambda: self.run("return document.readyState") == "complete")
 
     def attribute(self, css: str, name: str) -> str:
         return self.one(css).get_attribute(name) or ""

@@ -100,19 +100,19 @@ def test_a_study_is_found_and_opened(browser: Browser, archive: Running) -> None
     browser.open(f"{archive.root}/")
     browser.one("#name").send_keys("yama")
     browser.one("#description").send_keys("IT'S A")
-    browser.one("form.search button").click()
+    browser.follow("form.search button")
     assert browser.one("p.summary").text == "1 study found"
     assert browser.run(NAMELESS_FIELDS) == 0
-    browser.one("tbody th a").click()
+    browser.follow("tbody th a")
     assert browser.one("h1").text == "Yamada, Tarou (山田 太郎)"
     assert browser.run(NAMELESS_FIELDS) == 0
     browser.wait(
         lambda: browser.run("return document.querySelector('.card img').naturalWidth") == 240
     )
-    browser.one(".card a").click()
+    browser.follow(".card a")
     assert picture(browser).endswith("/pictures/6")
     assert browser.run(NAMELESS_FIELDS) == 0
-    browser.one("#at").click()
+    browser.follow("#at")
     rows = {row.text.split(" ")[1] for row in browser.all("table.metadata tbody tr")}
     assert {"PatientName", "PixelData", "SOPInstanceUID"} <= rows
     assert browser.run(NAMELESS_FIELDS) == 0
@@ -246,15 +246,15 @@ def test_everything_is_reached_by_keyboard_and_seen_to_be(
 def test_pages_work_without_scripts(browser: Browser, archive: Running) -> None:
     browser.command("Emulation.setScriptExecutionDisabled", value=True)
     browser.open(f"{archive.root}/?name=yamada")
-    browser.one("tbody th a").click()
-    browser.one(".card a").click()
+    browser.follow("tbody th a")
+    browser.follow(".card a")
     assert browser.attribute("#picture", "src").endswith("/pictures/6")
-    browser.one("#next").click()
+    browser.follow("#next")
     assert browser.attribute("#picture", "src").endswith("/pictures/7")
     field = browser.one("#center")
     field.clear()
     field.send_keys("7")
-    browser.one("#apply").click()
+    browser.follow("#apply")
     assert "/pictures/7?center=7.0" in browser.attribute("#picture", "src")
 
 
@@ -265,11 +265,11 @@ def test_a_deletion_needs_leave_and_a_confirmation(browser: Browser, tmp_path: P
         assert browser.all(".danger") == []
     with running(tmp_path / "in", "--page-can-delete") as server:
         browser.open(series_url(server))
-        browser.one(".danger").click()
+        browser.follow(".danger")
         assert browser.one("h1").text == "Delete 2 instances?"
-        browser.driver.find_element("link text", "Keep").click()
-        browser.one(".danger").click()
-        browser.one("button.danger").click()
+        browser.follow_element(browser.driver.find_element("link text", "Keep"))
+        browser.follow(".danger")
+        browser.follow("button.danger")
         assert browser.url == f"{server.root}/"
         assert "The archive is empty" in browser.one("p.summary").text
         assert len(server.files()) == 2
