@@ -86,6 +86,7 @@ def install_python(home: Path, folder: Path) -> None:
         with zipfile.ZipFile(data) as files:
             files.extractall(home / "unpacked")
     (home / "unpacked" / f"cp{TAG}").rename(folder)
+    (folder / "_wmi.pyd").unlink()  # wine 8 aborts what asks it; platform.system() does without
 
 
 def install_packages(home: Path, folder: Path) -> None:
@@ -94,7 +95,8 @@ def install_packages(home: Path, folder: Path) -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     listed = re.search(r"^dependencies = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
     assert listed
-    needed = [*re.findall(r'"([^"]+)"', listed[1]), "colorama", "pytest>=8", "trustme>=1.1"]
+    needed = re.findall(r'"([^"]+)"', listed[1])
+    needed += ["colorama", "hypothesis>=6.100", "pytest>=8", "trustme>=1.1"]
     run_or_stop([*PIP, "install", "--target", str(site), *FOR_WINDOWS, *needed])
     places = [f"python{TAG}.zip", ".", as_windows_path(site), as_windows_path(ROOT), "import site"]
     (folder / f"python{TAG}._pth").write_text("\n".join(places), encoding="utf-8")
