@@ -26,13 +26,12 @@ from dcmweb.counted import plural
 from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
+from dcmweb.local.moving import check_links, leads_out
 from dcmweb.local.partial_files import (
     OWN_FOLDER,
     PartialFile,
-    check_links,
     instance_path,
     is_internal,
-    leads_out,
     make_folder,
     sync_file,
     sync_folder,
