@@ -74,6 +74,7 @@ def _claim_and_replace(source: str, final: str) -> None:
 
 
 def replace(source: str, final: str) -> None:
+    """Rename a file, in place of what has that name."""
     _patiently(os.replace, source, final)
 
 

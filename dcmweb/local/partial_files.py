@@ -1,4 +1,4 @@
-"""Writing what a server sends: safe names, and files that are complete or absent."""
+"""Writing what a server sends: files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -20,23 +20,18 @@ from functools import lru_cache, partial
 from typing import BinaryIO
 
 from dcmweb.counted import plural
-from dcmweb.dicom.resources import Resource
 from dcmweb.errors import LocalError
 from dcmweb.local import windows
 from dcmweb.local.moving import check_links, move_if_free, replace
 from dcmweb.locks import Locking, is_running, try_lock
 from dcmweb.sources import Stamp
 
-LONGEST_NAME = 100
 OWN_FOLDER = ".dcmweb"
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".dcmweb-", ".part"
 OLD = 7 * 24 * 3600  # seconds; a partial file untouched for so long is nobody's any more
 
 _PARTIAL = re.compile(r"\.dcmweb-([0-9a-f]{8})-([0-9]+)-([0-9a-f]{8})-[0-9]+\.part")
 _NUMBERS = itertools.count(1)
-_DIGEST = re.compile(r"-[0-9a-f]{12}$")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
-_PLAIN_UID = re.compile(rf"[0-9](?:[0-9.]{{0,{LONGEST_NAME - 2}}}[0-9])?")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # the last of Windows
 _HOPELESS = (*_FULL, errno.EROFS, errno.EIO)
@@ -45,53 +40,6 @@ _HOPELESS = (*_FULL, errno.EROFS, errno.EIO)
 def is_internal(name: str) -> bool:
     """Return True if a file or folder belongs to dcmweb itself: a partial file, an index."""
     return name == OWN_FOLDER or (name.startswith(PARTIAL_PREFIX) and name.endswith(PARTIAL_SUFFIX))
-
-
-def safe_name(text: str) -> str:
-    """Make a text into the name of a file or folder, on any system.
-
-    What has to be changed gets a digest of the original, so that two never share a name.
-    """
-    name = _UNSAFE.sub("_", text)[:LONGEST_NAME] or "_"
-    if name.startswith("."):
-        name = "_" + name[1:]
-    if windows.is_device(name):
-        name = "_" + name
-    if name != text or name.endswith(".") or _DIGEST.search(name):
-        name += distinguishing_suffix(text)
-    return name
-
-
-def uid_name(uid: str) -> str:
-    """Make a UID into the name of a file or folder; UIDs as they should be stay as they are.
-
-    Those with capital letters are changed: some file systems take them for small ones.
-    """
-    if _PLAIN_UID.fullmatch(uid):
-        return uid
-    name = safe_name(uid)
-    is_ambiguous = name == uid and uid != uid.lower()
-    return name + distinguishing_suffix(uid) if is_ambiguous else name
-
-
-def distinguishing_suffix(text: str) -> str:
-    """Make what tells a changed name from others."""
-    return "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def instance_path(instance: Resource, extension: str = "") -> str:
-    """Place an instance in the tree of study, series and instance, relative."""
-    return _series_path(instance.study, instance.series) + uid_name(instance.instance) + extension
-
-
-@lru_cache(maxsize=64)  # many instances are of the same series
-def _series_path(study: str, series: str) -> str:
-    return os.path.join(uid_name(study), uid_name(series), "")
-
-
-def folder_path(resource: Resource) -> str:
-    """Tell the folder of a study or series in that tree, relative; "" for the whole."""
-    return os.path.join(*(uid_name(uid) for uid in (resource.study, resource.series) if uid), "")
 
 
 class NewFile:

@@ -30,13 +30,13 @@ from dcmweb.local.moving import check_links, leads_out
 from dcmweb.local.partial_files import (
     OWN_FOLDER,
     PartialFile,
-    instance_path,
     is_internal,
     make_folder,
     sync_file,
     sync_folder,
     writing_into,
 )
+from dcmweb.local.safe_names import instance_path
 from dcmweb.local.windows import IS_WINDOWS
 from dcmweb.locks import Locking, try_lock
 

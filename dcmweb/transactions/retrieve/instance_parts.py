@@ -23,12 +23,8 @@ from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
-from dcmweb.local.partial_files import (
-    distinguishing_suffix,
-    folder_path,
-    instance_path,
-    writing_into,
-)
+from dcmweb.local.partial_files import writing_into
+from dcmweb.local.safe_names import distinguishing_suffix, folder_path, instance_path
 from dcmweb.transactions.accept import (
     REFUSALS,
     ask,
