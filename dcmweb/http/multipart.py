@@ -257,11 +257,14 @@ class _Stream:
         self._places = found + self._places
 
     def whole_body(self) -> Piece | None:
-        """Return the bytes before the next delimiter line if they are in the buffer, and pass it.
+        """Return the bytes before the next delimiter line if they are few, and pass it.
 
-        None if more has to be read, or if it is not known at once that the line ends there.
+        That is, if no more than another piece has to be read. None otherwise, or if it is not known
+        at once that the line ends there.
         """
         place = self._next_delimiter()
+        if place < 0 and self._left() < PIECE and self._more():
+            place = self._next_delimiter()
         end = place + len(self._delimiter)
         if place < 0 or self._buffer[end : end + 2] not in (b"\r\n", b"--"):
             return None

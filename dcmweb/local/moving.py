@@ -75,14 +75,14 @@ def _claim_and_replace(source: str, final: str) -> None:
 
 def replace(source: str, final: str) -> None:
     """Rename a file, in place of what has that name."""
-    _patiently(os.replace, source, final)
+    if windows.IS_WINDOWS:
+        _patiently(os.replace, source, final)
+    else:
+        os.replace(source, final)
 
 
 def _patiently(move: Callable[[str, str], None], source: str, final: str) -> None:
-    """Move a file, on Windows a few times: it refuses while another program reads either file."""
-    if not windows.IS_WINDOWS:
-        move(source, final)
-        return
+    """Move a file, a few times: Windows refuses while another program reads either file."""
     for left in reversed(range(_PATIENCE)):
         try:
             move(source, final)

@@ -172,8 +172,9 @@ class WholeFile(NewFile):
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        with writing_into(self._folder):
-            self.discard()
+        if not self._is_moved:
+            with writing_into(self._folder):
+                self.discard()
         if isinstance(error, OSError):
             raise _not_written(self._folder, error) from error
 
