@@ -65,7 +65,7 @@ class Named(Protocol):
         """The SOP Instance UID."""
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True)
 class Outcome:
     """The outcome of one item, such as a file to store or an instance to retrieve.
 
@@ -90,39 +90,6 @@ class Outcome:
     replaces: Status | None = None
     instances: int = 0
     is_left_over: bool = False
-
-    def __init__(  # noqa: PLR0913, PLR0917 - its fields
-        self,
-        status: Status,
-        item: str,
-        size: int = 0,
-        reason: str = "",
-        place: str = "",
-        mtime_ns: int = 0,
-        study: str = "",
-        series: str = "",
-        instance: str = "",
-        attempts: int = 0,
-        replaces: Status | None = None,
-        instances: int = 0,
-        is_left_over: bool = False,
-    ) -> None:
-        """Set the fields at once: one by one, as dataclasses do, takes three times as long."""
-        vars(self).update(
-            status=status,
-            item=item,
-            size=size,
-            reason=reason,
-            place=place,
-            mtime_ns=mtime_ns,
-            study=study,
-            series=series,
-            instance=instance,
-            attempts=attempts,
-            replaces=replaces,
-            instances=instances,
-            is_left_over=is_left_over,
-        )
 
     @property
     def weight(self) -> int:
