@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
-from tests.conftest import Dcmweb, make_instance, tree
-from tests.functional.archive import Archive
+from tests.conftest import Dcmweb, make_instance, tree, write_files
+from tests.functional.archive import Archive, Scripted
 from tests.functional.archives import changed, make_image
 from tests.functional.origin import Answer, Handler, Request, serving
 
@@ -100,3 +101,28 @@ def test_other_forms_of_the_others_come_and_the_study_is_named(
         assert result.err.count("would be retrieved") == 2
     else:
         assert len(tree(tmp_path / "out")) == 2
+
+
+MANY = [make_instance(f"2.{n}", f"2.{n}.1", f"2.{n}.1.1") for n in range(9)]
+WHOLE = {"copy": [], "check": ["in"], "retrieve": ["-o", "out"]}
+
+
+@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize("shown", [7, 9])
+@pytest.mark.parametrize("command", WHOLE)
+def test_nothing_is_done_where_a_server_may_have_more_studies(
+    dcmweb: Dcmweb, tmp_path: Path, command: str, shown: int, status: int
+) -> None:
+    """It sends so many studies at a time, and refuses to be asked for others."""
+    archive = Scripted(*MANY, page=shown)
+
+    def handle(request: Request) -> Answer:
+        pairs = dict(parse_qsl(request.query))
+        is_behind = request.path.endswith("/studies") and int(pairs.get("offset", 0)) >= shown
+        return Answer(status) if is_behind else archive(request)
+
+    write_files(tmp_path / "in", MANY)
+    with serving(handle) as origin, serving(Archive()) as other:
+        there = [other.url] if command == "copy" else []
+        result = dcmweb("--retries", "0", origin.url, command, *WHOLE[command], *there)
+    assert (result.code == 0) == (shown == len(MANY)), result.err
