@@ -22,7 +22,7 @@ from dcmweb.dicom.tags import (
 )
 from dcmweb.errors import UsageError
 from dcmweb.local import windows
-from dcmweb.local.partial_files import distinguishing_suffix, instance_path, uid_name
+from dcmweb.local.safe_names import distinguishing_suffix, instance_path, uid_name
 
 DEFAULT_TEMPLATE = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}"
 MISSING = "unknown"
