@@ -21,14 +21,6 @@ class Source(Protocol):
         """Yield its bytes from the start; raises rather than yield fewer or more."""
 
 
-def uncounted(source: Source) -> Source:
-    """Return what a source that counts its bytes reads from; another source as it is.
-
-    What reads a body without sending it, such as a signature of it, is not progress.
-    """
-    return getattr(source, "source", source)
-
-
 class Stamp(NamedTuple):
     """What tells one state of a file from another: bytes, and time of change in nanoseconds.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from dcmweb.dicom import json_model
-from dcmweb.dicom.byte_ranges import FileRange, LocalFile
+from dcmweb.dicom.byte_ranges import FileRange, LocalFile, is_in_state
 from dcmweb.dicom.element_walk import (
     DEFLATED,
     META_SOP_CLASS,
@@ -30,11 +30,12 @@ from dcmweb.dicom.element_walk import (
     read_meta,
     skip_preamble,
     text,
+    texts,
 )
 from dcmweb.dicom.inflation import for_pydicom
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.known_layouts import KnownLayouts
-from dcmweb.dicom.resources import Resource, is_usable_uid
+from dcmweb.dicom.resources import Resource, are_plain_uids, is_usable_uid
 from dcmweb.dicom.tags import (
     FLOAT_PIXEL_DATA,
     SERIES_INSTANCE_UID,
@@ -130,10 +131,10 @@ class LocalInstance:
     def pieces(self) -> Iterator[bytes]:
         """Yield the file. Raises LocalError if it cannot be read, or changed since."""
         if self.content is None:
-            yield from self._whole.pieces()
-        else:
+            return self._whole.pieces()
+        if self.file is not None or not is_in_state(self.path, self.size, self.mtime_ns):
             self._whole.check()
-            yield self.content
+        return iter((self.content,))
 
     @property
     def _whole(self) -> Content:
@@ -151,6 +152,8 @@ def identify_file(
     """
     file = LocalFile(file) if isinstance(file, str) else file
     path = file.path
+    if isinstance(file, LocalFile) and (known := _identify_known(file, held)):
+        return known
     with file.open(keeper) as (stream, content):
         if content.size == 0:
             raise NotDicom("the file is empty", path=path)
@@ -158,6 +161,19 @@ def identify_file(
         identity = _identify(stream, head, path)
     held_content = head if len(head) == content.size <= held else None
     return LocalInstance(path, *content.stamp, identity, held_content, content)
+
+
+def _identify_known(file: LocalFile, held: int) -> LocalInstance | None:
+    """Identify the instance in a file that is laid out like others before; None for another one."""
+    read = file.head(HEAD) if _layouts.are_known else None
+    if read is None:
+        return None
+    head, (size, mtime_ns) = read
+    identity = _known(head, file.path)
+    if identity is None:
+        return None
+    content = head if len(head) == size <= held else None
+    return LocalInstance(file.path, size, mtime_ns, identity, content)
 
 
 def may_be_dicom(head: bytes) -> bool:
@@ -179,13 +195,8 @@ def identify(file: BinaryIO, path: str = "", head: bytes = b"") -> Identity:
 
 def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
     """Identify an instance by the head of a file, or by the whole file if that is not enough."""
-    values = _layouts.values(head)
-    if (
-        values
-        and values.keys() >= _WANTED
-        and values.get(META_SOP_CLASS) != MEDIA_STORAGE_DIRECTORY
-    ):
-        return _identity(values, values, path, bare=False)
+    if known := _known(head, path):
+        return known
     start = io.BytesIO(head)
     preamble = skip_preamble(start)
     if not preamble and not _may_be_bare(start):
@@ -210,6 +221,16 @@ def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
     return _identity(found, meta, path, bare=not preamble)
 
 
+def _known(head: bytes, path: str) -> Identity | None:
+    """Identify an instance by the head of a file, if it is laid out like others before."""
+    values = _layouts.values(head)
+    if not values or not values.keys() >= _WANTED:
+        return None
+    if values.get(META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
+        return None
+    return _identity(values, values, path, bare=False)
+
+
 def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str], str]:
     """Read the UIDs of the file meta information and of the data set, as far as they can be read.
 
@@ -226,7 +247,7 @@ def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str], str]:
     return meta, {tag: text(value) for tag, value in values.items()}, damage
 
 
-_layouts = KnownLayouts(_uids, _WANTED | {META_SOP_CLASS, META_SOP_INSTANCE}, META_SYNTAX, text)
+_layouts = KnownLayouts(_uids, _WANTED | {META_SOP_CLASS, META_SOP_INSTANCE}, META_SYNTAX, texts)
 
 
 def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: bool) -> Identity:
@@ -234,14 +255,14 @@ def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: b
     if not instance:
         raise MissingUid("it has no SOP Instance UID (0008,0018)", path=path)
     uids = (found.get(_STUDY, ""), found.get(_SERIES, ""), instance)
-    if not all(is_usable_uid(uid) or not uid for uid in uids):
+    if not are_plain_uids(*uids) and not all(is_usable_uid(uid) or not uid for uid in uids):
         raise BrokenDicom("its UIDs are malformed", path=path)
     return Identity(
-        sop_class=found.get(_SOP_CLASS, ""),
-        resource=Resource(*uids),
-        meta_sop_instance=meta.get(META_SOP_INSTANCE, ""),
-        transfer_syntax=meta.get(META_SYNTAX, ""),
-        bare=bare,
+        found.get(_SOP_CLASS, ""),
+        Resource(*uids),
+        meta.get(META_SOP_INSTANCE, ""),
+        meta.get(META_SYNTAX, ""),
+        bare,
     )
 
 
