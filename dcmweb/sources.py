@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol
 
+from dcmweb.values import quickly_made
+
 
 class Source(Protocol):
     """Bytes whose number is known beforehand, and that can be read anew for each attempt."""
@@ -79,6 +81,7 @@ class SourceFile(Protocol):
         """
 
 
+@quickly_made
 @dataclass(frozen=True)
 class Found:
     """A file that was found, or what stood in the way of one."""

@@ -46,6 +46,7 @@ from dcmweb.dicom.tags import (
 )
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
 from dcmweb.sources import Content, Keeper, Source, SourceFile
+from dcmweb.values import quickly_made
 
 if TYPE_CHECKING:
     import pydicom
@@ -63,6 +64,7 @@ _LONGEST_VALUE = 16 * 1024
 _PIECE = 256 * 1024
 
 
+@quickly_made
 @dataclass(frozen=True)
 class Identity:
     """The UIDs of an instance. File meta information may have another UID than the data set."""
@@ -86,6 +88,7 @@ class Identity:
 MetadataPart = tuple[dict[str, str], Source]
 
 
+@quickly_made
 @dataclass(frozen=True)
 class LocalInstance:
     """A DICOM file on the user's side; size in bytes, time of modification in nanoseconds.

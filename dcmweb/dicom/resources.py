@@ -9,6 +9,7 @@ from enum import Enum
 from urllib.parse import quote, unquote
 
 from dcmweb.errors import UsageError
+from dcmweb.values import quickly_made
 
 MOST_FRAMES = 100_000  # in one range: a guard against a slip of the finger
 LONGEST_UID = 128  # twice what PS3.5 allows: real data has longer ones than it should
@@ -49,6 +50,7 @@ class Representation(str, Enum):
 _BULKDATA_SEGMENTS = (Representation.BULKDATA.value, "bulk", "pixeldata")
 
 
+@quickly_made
 @dataclass(frozen=True)
 class Resource:
     """A study, series, instance or list of frames; with nothing set, the whole store."""

@@ -45,6 +45,8 @@ _PATIENCE = 20  # times to try what Windows refuses while a virus scanner, say, 
 
 def is_internal(name: str) -> bool:
     """Return True if a file or folder belongs to dcmweb itself: a partial file, an index."""
+    if not name.startswith("."):  # as nearly all names
+        return False
     return name == OWN_FOLDER or (name.startswith(PARTIAL_PREFIX) and name.endswith(PARTIAL_SUFFIX))
 
 

@@ -23,6 +23,7 @@ from dcmweb.dicom.tags import (
     RETRIEVE_URL,
     WARNING_REASON,
 )
+from dcmweb.values import quickly_made
 
 # Where servers explain a failure in words: Google in XML and in JSON, Azure.
 _DETAILS = (GOOGLE_ERROR_XML, GOOGLE_ERROR_JSON, ERROR_COMMENT)
@@ -30,6 +31,7 @@ _OF_STORED = frozenset([REFERENCED_SOP_CLASS_UID, REFERENCED_SOP_INSTANCE_UID, R
 _WITH_WORDS = frozenset([*_DETAILS, FAILED_ATTRIBUTES_SEQUENCE])
 
 
+@quickly_made
 @dataclass(frozen=True)
 class Stored:
     """An instance the server says it has stored."""

@@ -129,7 +129,6 @@ def store_unit(
 
     `on_begun` is told of each before anything is sent of it.
     """
-
     files = _GivenFiles(unit.names or unit.items, unit.named)
     jobs = FileJobs(
         context, files, nothing_is_done, sender, identifies_all=False, on_begun=on_begun
