@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol
 
-from dcmweb.values import quickly_made
-
 
 class Source(Protocol):
     """Bytes whose number is known beforehand, and that can be read anew for each attempt."""
@@ -81,8 +79,7 @@ class SourceFile(Protocol):
         """
 
 
-@quickly_made
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Found:
     """A file that was found, or what stood in the way of one."""
 
@@ -91,6 +88,22 @@ class Found:
     error: OSError | None = None
     missing: bool = False  # the mask or name matched nothing
     file: SourceFile | None = field(default=None, compare=False)
+
+    def __init__(
+        self,
+        path: str,
+        named: bool = False,
+        error: OSError | None = None,
+        missing: bool = False,
+        file: SourceFile | None = None,
+    ) -> None:
+        """Set the fields directly: there is one of these for each file."""
+        values = self.__dict__
+        values["path"] = path
+        values["named"] = named
+        values["error"] = error
+        values["missing"] = missing
+        values["file"] = file
 
 
 class RandomReader(io.RawIOBase):

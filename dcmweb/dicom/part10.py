@@ -5,17 +5,17 @@ pydicom reads files with an unusual layout.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import struct
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from dcmweb.dicom import json_model
+from dcmweb.dicom.by_pydicom import ignoring_errors, read_with_pydicom, text_of
 from dcmweb.dicom.byte_ranges import FileRange, LocalFile, is_in_state
 from dcmweb.dicom.element_walk import (
     DEFLATED,
@@ -32,7 +32,6 @@ from dcmweb.dicom.element_walk import (
     text,
     texts,
 )
-from dcmweb.dicom.inflation import for_pydicom
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.known_layouts import KnownLayouts
 from dcmweb.dicom.resources import Resource, are_plain_uids, is_usable_uid
@@ -47,9 +46,6 @@ from dcmweb.dicom.tags import (
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
 from dcmweb.sources import Content, Keeper, Source, SourceFile
 from dcmweb.values import quickly_made
-
-if TYPE_CHECKING:
-    import pydicom
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -367,9 +363,9 @@ def _may_be_bare(file: BinaryIO) -> bool:
 
 def _ask_pydicom(file: BinaryIO) -> dict[int, str]:
     """Let pydicom find the UIDs if the layout is unusual; none if it cannot read the file."""
-    with _ignoring_pydicom_errors():
-        dataset = _read_with_pydicom(file, sorted(_WANTED))
-        return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
+    with ignoring_errors():
+        dataset = read_with_pydicom(file, sorted(_WANTED))
+        return {tag: text_of(dataset, tag) for tag in _WANTED if tag in dataset}
     return {}
 
 
@@ -378,46 +374,9 @@ def attributes(file: BinaryIO, tags: Collection[str]) -> json_model.Dataset:
     found: json_model.Dataset = {}
     if not tags:
         return found
-    with suppress(BrokenDicom), _ignoring_pydicom_errors():
-        dataset = _read_with_pydicom(
-            file, [int(tag, 16) for tag in (*tags, SPECIFIC_CHARACTER_SET)]
-        )
+    with suppress(BrokenDicom), ignoring_errors():
+        dataset = read_with_pydicom(file, [int(tag, 16) for tag in (*tags, SPECIFIC_CHARACTER_SET)])
         for tag in tags:
             with suppress(Exception):
                 found[tag] = dataset[int(tag, 16)].to_json_dict(None, 0)
     return found
-
-
-def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
-    import pydicom
-
-    with for_pydicom(file) as plain:
-        return pydicom.dcmread(plain, force=True, stop_before_pixels=True, specific_tags=tags)
-
-
-@contextmanager
-def _ignoring_pydicom_errors() -> Iterator[None]:
-    """Ignore the warnings and errors of pydicom: on noise, it can raise anything.
-
-    Errors of the file system pass: a file that cannot be read may well be DICOM.
-    """
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in (
-                None,
-                errno.EINVAL,
-            ):  # EINVAL: pydicom sought a place before the file
-                raise
-        except BrokenDicom:  # which is what inflating it came to
-            raise
-        except Exception:
-            return  # the caller names what is then missing
-
-
-def _text_of(dataset: pydicom.Dataset, tag: int) -> str:
-    return str(dataset[tag].value or "").strip("\0 ")

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Level
-from dcmweb.errors import DcmwebError, Interrupted, LocalError, UsageError
+from dcmweb.errors import DcmwebError, Interrupted, UsageError
 from dcmweb.library.ahead import Ahead
 from dcmweb.transfer.engine import Engine
 from dcmweb.transfer.meter import Meter
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, Tally, nothing_is_done
+from dcmweb.transfer.recording import recorded
 from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class Account:
                 outcomes = begin(manifest.is_done if manifest and knows_any else nothing_is_done)
                 stack.callback(_close, outcomes)
                 if manifest is not None:
-                    outcomes = _recorded(outcomes, manifest, engine)
+                    outcomes = recorded(outcomes, manifest, engine)
                 for outcome in outcomes:
                     self._tally.add(outcome)
                     engine.meter.touch()
@@ -289,29 +290,6 @@ class Account:
         if self._seconds is not None:
             return self._seconds
         return time.monotonic() - self._began if self._began is not None else 0.0
-
-
-def _recorded(outcomes: Iterator[Outcome], manifest: Manifest, engine: Engine) -> Iterator[Outcome]:
-    """Write outcomes to the manifest before anybody sees them: those that came together at once."""
-    end: BaseException | None = None
-    while end is None:
-        group: list[Outcome] = []
-        try:
-            group.append(next(outcomes))
-            while engine.waiting:
-                group.append(next(outcomes))
-        except BaseException as error:
-            end = error
-        try:
-            manifest.record(*group)
-        except LocalError as error:
-            end = error  # rather than what came meanwhile: there is no record any more
-        yield from group
-    try:
-        if not isinstance(end, StopIteration):
-            raise end
-    finally:
-        del end
 
 
 class _CountedRows(Run[T]):

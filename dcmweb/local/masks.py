@@ -165,7 +165,7 @@ _Entry = tuple[str, bool | None]
 def _entries(folder: str) -> Iterator[_Entry]:
     """Yield what is in a folder, sorted by name.
 
-    What an interrupted run left behind is none of that. A folder too large to be sorted in memory
+    What an interrupted run left behind is left out. A folder too large to be sorted in memory
     is read several times, each time for the next names.
     """
     last: str | None = ""
@@ -215,7 +215,7 @@ def _unsorted(folder: str) -> Iterator[_Entry]:
 
 
 def _folder(entry: os.DirEntry[str]) -> bool | None:
-    """Return whether a symbolic link leads to a folder; None if it is none.
+    """Return whether a symbolic link leads to a folder; None for all else.
 
     If that cannot be found out, it is treated as a file.
     """

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dcmweb.errors import Interrupted, LocalError
-from dcmweb.library.runs import _recorded
 from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transfer.recording import recorded
 
 ALL = [Outcome(Status.STORED, name) for name in "abcdefg"]
 
@@ -42,7 +42,7 @@ def test_a_group_is_recorded_before_its_first_outcome_is_seen() -> None:
     engine: Any = SimpleNamespace(waiting=deque())
     record: Any = Record()
     seen = 0
-    for outcome in _recorded(coming(engine, 3, 1, 2), record, engine):
+    for outcome in recorded(coming(engine, 3, 1, 2), record, engine):
         assert outcome in [one for group in record.groups for one in group]
         assert outcome == ALL[seen]
         seen += 1
@@ -53,7 +53,7 @@ def test_a_group_is_recorded_before_its_first_outcome_is_seen() -> None:
 def test_an_outcome_does_not_wait_for_those_that_have_not_come() -> None:
     engine: Any = SimpleNamespace(waiting=deque())
     record: Any = Record()
-    outcomes = _recorded(coming(engine, 1, 1), record, engine)
+    outcomes = recorded(coming(engine, 1, 1), record, engine)
     assert next(outcomes) == ALL[0]
     assert record.groups == [[ALL[0]]]
 
@@ -64,8 +64,8 @@ def test_what_came_before_an_error_is_recorded_and_seen(error: BaseException) ->
     record: Any = Record()
     seen: list[Outcome] = []
     with pytest.raises(type(error)):
-        seen.extend(_recorded(coming(engine, 2, 2, error=error), record, engine))
-    outcomes = _recorded(coming(engine, 2, 2, error=error), record, engine)
+        seen.extend(recorded(coming(engine, 2, 2, error=error), record, engine))
+    outcomes = recorded(coming(engine, 2, 2, error=error), record, engine)
     assert [next(outcomes) for _ in range(4)] == ALL[:4]
     assert [one for group in record.groups for one in group] == [*ALL[:4], *ALL[:4]]
 
@@ -73,7 +73,7 @@ def test_what_came_before_an_error_is_recorded_and_seen(error: BaseException) ->
 def test_what_cannot_be_recorded_is_seen_all_the_same() -> None:
     engine: Any = SimpleNamespace(waiting=deque())
     record: Any = Record(fails_at=1)
-    outcomes = _recorded(coming(engine, 2, 3, 2), record, engine)
+    outcomes = recorded(coming(engine, 2, 3, 2), record, engine)
     assert [next(outcomes) for _ in range(5)] == ALL[:5]
     with pytest.raises(LocalError, match="disk full"):
         next(outcomes)
@@ -82,7 +82,7 @@ def test_what_cannot_be_recorded_is_seen_all_the_same() -> None:
 def test_a_run_that_is_closed_records_no_more() -> None:
     engine: Any = SimpleNamespace(waiting=deque())
     record: Any = Record()
-    outcomes: Any = _recorded(coming(engine, 3, 4), record, engine)
+    outcomes: Any = recorded(coming(engine, 3, 4), record, engine)
     next(outcomes)
     outcomes.close()
     assert record.groups == [ALL[:3]]
