@@ -36,7 +36,7 @@ RESOLVED = "resolved"
 COMPLETE = "complete"
 _DONE = 1  # in place of the kind of what failed in an earlier run, and is now done with others
 _BLOCK = 256 * 1024  # bytes of lines that are read together
-_INSERT = "INSERT OR REPLACE INTO known VALUES (?2, CAST(?4 AS INTEGER), CAST(?6 AS INTEGER), ?1)"
+_INSERT = "INSERT OR REPLACE INTO known VALUES (?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), ?1)"
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
 _GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
 _BAD = frozenset(status.name.lower() for status in Status if not status.is_good)
@@ -339,7 +339,7 @@ def _rows(lines: bytes, first: int, name: str) -> list[Row]:
         one = read_line(line + b"\n") or _parsed(line, number, name)
         if one.kind != _END:
             kind = one.kind if one.kind in _GOOD or one.kind in _BAD else ""
-            found.append((kind, one.item, "", str(int(one.size)), "", str(int(one.mtime_ns))))
+            found.append((kind, one.item, str(int(one.size)), str(int(one.mtime_ns))))
     return found
 
 

@@ -24,8 +24,16 @@ _LINE = re.compile(
     re.MULTILINE,
 )
 
-# The type of an event, the item in JSON, size and time as text with the quotes before them.
-Row = tuple[str, str, str, str, str, str]
+# The same for what nearly all lines are, those of files that were stored: faster by a third.
+_UIDS = "".join(rf'(?:, "{name}": "[0-9.]*")?' for name in ("study", "series", "instance"))
+_USUAL_LINE = re.compile(
+    rf'^\{{"type": "([a-z_]+)", "item": ({_TEXT})(?:, "size": (0|[1-9][0-9]{{0,17}}))?'
+    rf'(?:, "mtime_ns": "([1-8][0-9]{{18}}|[1-9][0-9]{{0,17}})")?{_UIDS}(?:, "place": {_TEXT})?'
+    rf'(?:, "attempts": [0-9]{{1,9}})?(?:, "time": {_TEXT})?(?:, "run": {_TEXT})?\}}\n',
+    re.MULTILINE,
+)
+
+Row = tuple[str, str, str, str]  # type of the event, item in JSON, size and time, "" for none
 
 
 class Line(NamedTuple):
@@ -42,15 +50,21 @@ def read_line(line: bytes) -> Line | None:
     rows = read_lines(line)
     if rows is None or len(rows) != 1:
         return None
-    ((kind, item, _, size, _, mtime_ns),) = rows
+    ((kind, item, size, mtime_ns),) = rows
     return Line(kind, item, int(size or 0), int(mtime_ns or 0))
 
 
 def read_lines(lines: bytes) -> list[Row] | None:
     """Return what whole lines say; None if any of them has to be parsed."""
-    rows: list[Row] = _LINE.findall(lines.decode("latin-1"))
+    text, count = lines.decode("latin-1"), lines.count(b"\n")
+    if not lines.endswith(b"\n"):
+        return None
     # Each match is one line from its beginning to its end.
-    return rows if len(rows) == lines.count(b"\n") and lines.endswith(b"\n") else None
+    rows: list[Row] = _USUAL_LINE.findall(text)
+    if len(rows) != count:
+        found = _LINE.findall(text)
+        rows = [(kind, item, size, mtime_ns) for kind, item, _, size, _, mtime_ns in found]
+    return rows if len(rows) == count else None
 
 
 def write_line(outcome: Outcome, item: str, marks: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcmweb.transfer import manifest_lines
 from dcmweb.transfer.manifest_lines import read_line, read_lines, write_line
 from dcmweb.transfer.marks import Marks
 from dcmweb.transfer.outcomes import Outcome, Status, as_event
@@ -138,5 +139,30 @@ def test_lines_are_read_together_as_one_by_one_or_not_at_all(lines: list[bytes])
     if found is None:
         assert None in one_by_one or not one_by_one
     else:
-        read = [(kind, item, int(size or 0), int(ns or 0)) for kind, item, _, size, _, ns in found]
+        read = [(kind, item, int(size or 0), int(ns or 0)) for kind, item, size, ns in found]
         assert read == one_by_one
+
+
+def test_usual_lines_are_read_as_all_others_are() -> None:
+    marks = Marks("run")
+    for outcome in (
+        Outcome(Status.STORED, "/a.dcm"),
+        Outcome(Status.STORED, "/a.dcm", 7, "", "http://s/1", 8, "1", "1.2", "1.2.3", 1),
+        Outcome(Status.STORED, "/a.dcm", 2**53 + 1, mtime_ns=8 * 10**18),
+        Outcome(Status.FAILED, "/a.dcm", reason="no"),
+    ):
+        line = write_line(outcome, outcome.item, marks.members()).encode()
+        expected = [(outcome.status.name.lower(), '"/a.dcm"', outcome.size, outcome.mtime_ns)]
+        assert [read_line(line)] == expected
+        assert bool(manifest_lines._USUAL_LINE.fullmatch(line.decode())) == (
+            not outcome.reason and outcome.size < 2**53
+        )
+        for at in range(len(line) - 1):  # whatever is changed, both read the same, or one does not
+            for byte in b'1",}x':
+                changed = (line[:at] + bytes([byte]) + line[at + 1 :]).decode()
+                usual = manifest_lines._USUAL_LINE.fullmatch(changed)
+                general = manifest_lines._LINE.fullmatch(changed)
+                if usual is not None:
+                    assert general is not None
+                    kind, item, _, size, _, mtime_ns = general.groups("")
+                    assert usual.groups("") == (kind, item, size, mtime_ns)
