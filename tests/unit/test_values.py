@@ -45,22 +45,14 @@ def test_a_value_is_what_a_frozen_dataclass_is() -> None:
     assert str(inspect.signature(Quick)) == str(inspect.signature(Plain))
 
 
-@pytest.mark.parametrize(
-    "one",
-    [
-        Quick(1),
-        Outcome(Status.STORED, "a"),
-        Found("a"),
-        Resource("1"),
-        LocalInstance("a", 1, 2, Identity("1", Resource())),
-    ],
-)
-def test_a_value_cannot_be_changed(one: object) -> None:
-    name = next(iter(vars(one)))
-    with pytest.raises(FrozenInstanceError):
-        setattr(one, name, "other")
-    with pytest.raises(FrozenInstanceError):
-        delattr(one, name)
+def test_a_value_cannot_be_changed() -> None:
+    instance = LocalInstance("a", 1, 2, Identity("1", Resource()))
+    for one in (Quick(1), Outcome(Status.STORED, "a"), Found("a"), Resource("1"), instance):
+        name = next(iter(vars(one)))
+        with pytest.raises(FrozenInstanceError):
+            setattr(one, name, "other")
+        with pytest.raises(FrozenInstanceError):
+            delattr(one, name)
 
 
 def test_what_is_not_given_or_given_twice_is_refused() -> None:
