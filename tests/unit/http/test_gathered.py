@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -60,6 +61,27 @@ def sent(pieces: list[bytes], timeout: float | None) -> bytes:
 def test_all_pieces_arrive_in_their_order(sizes: list[int], timeout: float | None) -> None:
     pieces = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
     assert sent(pieces, timeout) == b"".join(pieces)
+
+
+class Taking:
+    """Stands in for a socket that takes so many bytes at a time."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.came = b""
+
+    def sendmsg(self, pieces: Any) -> int:
+        taken = b"".join(pieces)[: self.most]
+        self.came += taken
+        assert len(self.came) < 100, "something is sent again and again"
+        return len(taken)
+
+
+@given(st.lists(st.binary(max_size=6), max_size=8), st.integers(1, 9))
+def test_what_a_socket_does_not_take_at_once_is_sent_later(pieces: list[bytes], most: int) -> None:
+    taking: Any = Taking(most)
+    _send_all(taking, pieces)
+    assert taking.came == b"".join(pieces)
 
 
 @needs_sendmsg
