@@ -19,6 +19,7 @@ from urllib3 import PoolManager
 from urllib3.exceptions import ConnectTimeoutError
 
 from dcmweb.http.framing import FramedResponse
+from dcmweb.http.lowest_speed import Pace, send_all
 from dcmweb.http.multipart import Body
 from dcmweb.http.proxies import Proxies
 from dcmweb.http.routes import RoutedAdapter
@@ -233,11 +234,11 @@ class _Gathered:
         return self._body.gathered()
 
 
-def _send_all(sock: socket.socket, pieces: list[bytes]) -> None:
+def _send_all(sock: socket.socket, pieces: list[bytes], pace: Pace) -> None:
     """Send pieces without joining them: small files would be copied once more for that."""
     left: Sequence[bytes | memoryview] = pieces
     while left:
-        sent = sock.sendmsg(left)
+        sent = pace.move(sock.sendmsg, left) or 0
         at = 0
         while at < len(left) and sent >= len(left[at]):
             sent -= len(left[at])
@@ -254,6 +255,7 @@ class _Lent:
     borrower: Connections | None = None
     answer: FramedResponse | None = None  # the last one on this connection
     sock: socket.socket | None
+    pace = Pace(None)  # of the request that is sent
 
     def response_class(self, *args: Any, **kwargs: Any) -> FramedResponse:
         """Make the object that reads an answer; http.client calls this by its attribute."""
@@ -287,11 +289,13 @@ class _Lent:
         """
         if type(data) is list:
             if type(self.sock) is socket.socket and hasattr(self.sock, "sendmsg"):
-                _send_all(self.sock, data)
+                _send_all(self.sock, data, self.pace)
                 return
             data = b"".join(data)  # for TLS, a proxy that speaks SOCKS, Windows
         try:
-            super().send(data)  # type: ignore[misc]
+            if self.sock is None:
+                self.connect()
+            send_all(self.sock, data, self.pace)
         except ssl.SSLEOFError as error:
             raise BrokenPipeError(errno.EPIPE, "the server ended TLS") from error
 
@@ -300,6 +304,9 @@ class _Lent:
 
         Servers exist that compare query values undecoded, and `^` is in every person name.
         """
+        self.pace = Pace(self.adapter.idle_timeout)
+        if self.sock is not None:  # kept: urllib3 has just set the timeout for connecting
+            self.sock.settimeout(self.adapter.idle_timeout)
         if self.adapter.raw_carets:
             url = url.replace("%5E", "^")
         super().putrequest(method, url, *args, **kwargs)  # type: ignore[misc]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dcmweb.errors import LocalError
+from dcmweb.errors import DcmwebError, LocalError
 from dcmweb.transfer.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 
 def recorded(outcomes: Iterator[Outcome], manifest: Manifest, engine: Engine) -> Iterator[Outcome]:
-    """Write outcomes to the manifest before anybody sees them: those that came together at once."""
+    """Record outcomes before anybody sees them, those that came together at once; yield each.
+
+    Where some cannot be recorded, the run stops; the outcomes of what was sent by then still come
+    before the error is raised.
+    """
     end: BaseException | None = None
+    lost: LocalError | None = None
     while end is None:
         group: list[Outcome] = []
         try:
@@ -25,12 +30,16 @@ def recorded(outcomes: Iterator[Outcome], manifest: Manifest, engine: Engine) ->
         except BaseException as error:
             end = error
         try:
-            manifest.record(*group)
+            if lost is None:
+                manifest.record(*group)
         except LocalError as error:
-            end = error  # rather than what came meanwhile: there is no record any more
+            lost = error
+            engine.stop.set()
         yield from group
     try:
+        if lost is not None and isinstance(end, (StopIteration, DcmwebError)):
+            raise lost
         if not isinstance(end, StopIteration):
             raise end
     finally:
-        del end
+        del end, lost

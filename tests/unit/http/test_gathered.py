@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dcmweb.http import multipart
 from dcmweb.http.adapter import _send_all
+from dcmweb.http.lowest_speed import Pace
 from dcmweb.http.multipart import MOST_TOGETHER, PIECE, Body
 from dcmweb.http.rate_limit import RateLimit
 
@@ -49,7 +50,7 @@ def sent(pieces: list[bytes], timeout: float | None) -> bytes:
 
         taker = threading.Thread(target=take)
         taker.start()
-        _send_all(ours, pieces)
+        _send_all(ours, pieces, Pace(None))
         ours.shutdown(socket.SHUT_WR)
         taker.join()
     return b"".join(came)
@@ -80,7 +81,7 @@ class Taking:
 @given(st.lists(st.binary(max_size=6), max_size=8), st.integers(1, 9))
 def test_what_a_socket_does_not_take_at_once_is_sent_later(pieces: list[bytes], most: int) -> None:
     taking: Any = Taking(most)
-    _send_all(taking, pieces)
+    _send_all(taking, pieces, Pace(None))
     assert taking.came == b"".join(pieces)
 
 
@@ -90,7 +91,7 @@ def test_a_peer_that_is_gone_is_an_error() -> None:
     with ours:
         theirs.close()
         with pytest.raises(OSError, match=r"pipe|reset"):
-            _send_all(ours, [b"a", b"b"])
+            _send_all(ours, [b"a", b"b"], Pace(None))
 
 
 @settings(deadline=None)

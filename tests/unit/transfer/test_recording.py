@@ -12,6 +12,7 @@ import pytest
 from dcmweb.errors import Interrupted, LocalError
 from dcmweb.transfer.outcomes import Outcome, Status
 from dcmweb.transfer.recording import recorded
+from dcmweb.transfer.stop import Stop
 
 ALL = [Outcome(Status.STORED, name) for name in "abcdefg"]
 
@@ -39,7 +40,7 @@ def coming(engine: Any, *sizes: int, error: BaseException | None = None) -> Iter
 
 
 def test_a_group_is_recorded_before_its_first_outcome_is_seen() -> None:
-    engine: Any = SimpleNamespace(waiting=deque())
+    engine: Any = SimpleNamespace(waiting=deque(), stop=Stop())
     record: Any = Record()
     seen = 0
     for outcome in recorded(coming(engine, 3, 1, 2), record, engine):
@@ -51,7 +52,7 @@ def test_a_group_is_recorded_before_its_first_outcome_is_seen() -> None:
 
 
 def test_an_outcome_does_not_wait_for_those_that_have_not_come() -> None:
-    engine: Any = SimpleNamespace(waiting=deque())
+    engine: Any = SimpleNamespace(waiting=deque(), stop=Stop())
     record: Any = Record()
     outcomes = recorded(coming(engine, 1, 1), record, engine)
     assert next(outcomes) == ALL[0]
@@ -60,7 +61,7 @@ def test_an_outcome_does_not_wait_for_those_that_have_not_come() -> None:
 
 @pytest.mark.parametrize("error", [Interrupted(), ValueError("a defect"), KeyboardInterrupt()])
 def test_what_came_before_an_error_is_recorded_and_seen(error: BaseException) -> None:
-    engine: Any = SimpleNamespace(waiting=deque())
+    engine: Any = SimpleNamespace(waiting=deque(), stop=Stop())
     record: Any = Record()
     seen: list[Outcome] = []
     with pytest.raises(type(error)):
@@ -71,16 +72,17 @@ def test_what_came_before_an_error_is_recorded_and_seen(error: BaseException) ->
 
 
 def test_what_cannot_be_recorded_is_seen_all_the_same() -> None:
-    engine: Any = SimpleNamespace(waiting=deque())
+    engine: Any = SimpleNamespace(waiting=deque(), stop=Stop())
     record: Any = Record(fails_at=1)
     outcomes = recorded(coming(engine, 2, 3, 2), record, engine)
-    assert [next(outcomes) for _ in range(5)] == ALL[:5]
+    assert [next(outcomes) for _ in range(7)] == ALL
+    assert engine.stop.is_set()
     with pytest.raises(LocalError, match="disk full"):
         next(outcomes)
 
 
 def test_a_run_that_is_closed_records_no_more() -> None:
-    engine: Any = SimpleNamespace(waiting=deque())
+    engine: Any = SimpleNamespace(waiting=deque(), stop=Stop())
     record: Any = Record()
     outcomes: Any = recorded(coming(engine, 3, 4), record, engine)
     next(outcomes)
