@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.transfer.manifest import Manifest, is_manifest, last_events
+from dcmweb.transfer.manifest import Manifest, is_manifest, last_events, read_events
 from dcmweb.transfer.outcomes import Outcome, Status
 from dcmweb.transfer.stop import Stop
 
@@ -106,7 +106,10 @@ def test_a_manifest_of_another_server_or_command_is_refused(
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b'{"type": "stored"}\n', b"[]\n", b"study,series\n1,2\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"type": "stored"}\n', b"[]\n", b"study,series\n1,2\n", b"one line without an end"],
+)
 def test_a_file_that_is_no_manifest_is_left_as_it_is(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UsageError, match="not a manifest"):
@@ -282,3 +285,47 @@ def test_only_a_run_that_comes_to_its_end_resolves(path: Path, how: str) -> None
         manifest.was_done("studies/1")
         manifest.end(how, 1)
     assert "resolved" not in path.read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_what_is_not_a_file_is_no_manifest(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path):
+        with pytest.raises(UsageError, match="not a manifest"):
+            Manifest(str(place), URL, "store")
+    descriptor = os.open(pipe, os.O_RDWR)  # so that a reader does not wait
+    try:
+        os.write(descriptor, b'{"type": "manifest"}\n')
+        assert not is_manifest(str(pipe))
+    finally:
+        os.close(descriptor)
+
+
+def test_a_run_that_writes_nothing_leaves_no_manifest(path: Path) -> None:
+    manifest = Manifest(str(path), URL, "store", writes=False)
+    manifest.record(outcome(Status.STORED))
+    manifest.close()
+    assert not path.exists()
+
+
+def test_what_was_done_before_is_not_recorded_again(path: Path) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.DONE_BEFORE))
+    assert len(lines(path)) == 1
+
+
+def test_a_manifest_is_on_the_disk_when_it_is_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino))
+    with opened(path):
+        pass
+    assert synced == [path.stat().st_ino]
+
+
+def test_events_are_read_of_manifests_only(path: Path) -> None:
+    path.write_bytes(b'{"type": "stored", "item": "x"}\n')
+    with pytest.raises(UsageError, match="not a manifest"):
+        list(read_events(str(path)))
