@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from dcmweb.errors import LocalError, NotDicom
 from dcmweb.local.broken_archive import BrokenArchive
-from dcmweb.sources import Content, Keeper, Stamp
+from dcmweb.sources import Content, Keeper, RandomReader, Stamp
 
 KEPT = 16 * 1024 * 1024  # bytes of members that are kept until they are sent; others: read again
 PIECE = 256 * 1024
@@ -148,52 +148,32 @@ class ZipContent:
             raise LocalError(error.message, path=self.member.path) from error
 
 
-class _Unpacking(io.RawIOBase):
+class _Unpacking(RandomReader):
     """A stream of a member that is unpacked from its start to where something is read."""
 
     def __init__(self, member: ZipMember) -> None:
+        super().__init__(member.size, self._read_unpacked)
         self._member = member
         self._file = member.container.open()
         self._begin()
-        self._target = 0
 
     def _begin(self) -> None:
         self._pieces = self._member.unpacked(self._file)
         self._piece = memoryview(b"")
-        self._at = 0
+        self._piece_at = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._target
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._target, io.SEEK_END: self._member.size}[whence]
-        if start + offset < 0:
-            raise OSError(22, "negative seek")
-        self._target = start + offset
-        return self._target
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        if self._target < self._at:
+    def _read_unpacked(self, at: int, wanted: int) -> bytes:
+        if at < self._piece_at:
             self._begin()
         while True:
-            skipped = min(self._target - self._at, len(self._piece))
-            self._piece, self._at = self._piece[skipped:], self._at + skipped
+            skipped = min(at - self._piece_at, len(self._piece))
+            self._piece, self._piece_at = self._piece[skipped:], self._piece_at + skipped
             if self._piece:
-                break
+                return bytes(self._piece[:wanted])
             piece = next(self._pieces, None)
             if piece is None:
-                return 0
+                return b""
             self._piece = memoryview(piece)
-        data = self._piece[: len(buffer)]
-        buffer[: len(data)] = data
-        self._target += len(data)
-        return len(data)
 
     def close(self) -> None:
         self._file.close()

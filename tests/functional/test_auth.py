@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import socket
 import ssl
 from collections.abc import Callable
@@ -11,12 +10,11 @@ from pathlib import Path
 
 import pytest
 import trustme
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.conftest import Dcmweb, Result
 from tests.functional.archive import json_answer
 from tests.functional.origin import Answer, Origin, Request, serving
+from tests.functional.token_servers import WriteKey
 
 SECRET = "hunter2-S3CR3T"
 
@@ -304,31 +302,8 @@ def test_errors_do_not_show_the_password(
 # Google.
 
 
-@pytest.fixture(scope="module")
-def service_account(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Origin], Path]:
-    """Write the key file of a service account whose tokens come from a server."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-    def write(tokens: Origin) -> Path:
-        path = tmp_path_factory.mktemp("key") / "key.json"
-        content = {
-            "type": "service_account",
-            "client_email": "tests@example.invalid",
-            "private_key": key.decode(),
-            "token_uri": f"http://127.0.0.1:{tokens.port}/token",
-        }
-        path.write_text(json.dumps(content))
-        return path
-
-    return write
-
-
 def test_google_credentials_are_fetched_when_asked_for_by_name_and_renewed(
-    dcmweb: Dcmweb, service_account: Callable[[Origin], Path]
+    dcmweb: Dcmweb, service_account: WriteKey
 ) -> None:
     given = ["second", "first"]
 
@@ -346,7 +321,7 @@ def test_google_credentials_are_fetched_when_asked_for_by_name_and_renewed(
 
 
 def test_google_credentials_do_not_go_to_other_hosts_unasked(
-    dcmweb: Dcmweb, service_account: Callable[[Origin], Path]
+    dcmweb: Dcmweb, service_account: WriteKey
 ) -> None:
     with serving(lambda _: Answer(500)) as tokens, serving(lambda _: Answer(204)) as origin:
         for path in (str(service_account(tokens)), "missing.json"):
@@ -359,7 +334,7 @@ def test_google_credentials_do_not_go_to_other_hosts_unasked(
 
 @pytest.mark.parametrize("answer", [Answer(400, b'{"error": "invalid_grant"}'), Answer(cut=-1)])
 def test_google_credentials_that_cannot_be_had_are_one_line(
-    dcmweb: Dcmweb, service_account: Callable[[Origin], Path], answer: Answer
+    dcmweb: Dcmweb, service_account: WriteKey, answer: Answer
 ) -> None:
     with serving(lambda _: answer) as tokens, serving(lambda _: Answer(204)) as origin:
         environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(service_account(tokens))}

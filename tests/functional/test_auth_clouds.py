@@ -4,48 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from dcmweb.extras import how_to_install
 from tests.conftest import Dcmweb
 from tests.functional.origin import Answer, Origin, Request, serving
-from tests.functional.token_servers import Issuer, form_of, issued, refused
+from tests.functional.token_servers import Issuer, WriteKey, form_of, issued, refused
 
 DELETED = Answer(204)
-WriteKey = Callable[[Origin], Path]
 
 
 def paths(count: int) -> str:
     return "".join(f"studies/1.2.{number}\n" for number in range(1, count + 1))
-
-
-@pytest.fixture(scope="module")
-def service_account(tmp_path_factory: pytest.TempPathFactory) -> WriteKey:
-    """Write the key file of a service account whose tokens come from a server."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-    def write(tokens: Origin) -> Path:
-        path = tmp_path_factory.mktemp("key") / "key.json"
-        content = {
-            "type": "service_account",
-            "client_email": "tests@example.invalid",
-            "private_key": key.decode(),
-            "token_uri": f"http://127.0.0.1:{tokens.port}/token",
-        }
-        path.write_text(json.dumps(content))
-        return path
-
-    return write
 
 
 # Google.

@@ -11,16 +11,14 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import pytest
 
 from tests.conftest import (
-    DCMWEB,
     Result,
-    clean_environment,
     make_instance,
     make_series,
     tree,
@@ -28,37 +26,12 @@ from tests.conftest import (
 )
 from tests.functional.archive import LEVELS, Archive, json_answer, multipart_answer
 from tests.functional.origin import Answer, Request, serving
+from tests.functional.starting import Process, Start
 from tests.functional.storing import became, listening, posts, read_head, taking
 
 UPLOADED, UNKNOWN = "uploaded", "unknown"
 LONG = 20.0  # seconds in which anything here should have happened
 LARGE = make_series(1)[0] + b"\0" * 8_000_000  # more than a server takes that does not read
-
-Process = subprocess.Popen[bytes]
-Start = Callable[..., Process]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start the installed command, and see to it that it does not outlive the test."""
-    started: list[Process] = []
-
-    def run(*args: str | Path, before: tuple[str, ...] = ()) -> Process:
-        process = subprocess.Popen(
-            [*before, *DCMWEB, *map(str, args)],
-            cwd=tmp_path,
-            env={**clean_environment(), "HOME": str(tmp_path)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def end_of(process: Process) -> Result:

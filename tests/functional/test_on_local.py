@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,99 +9,29 @@ import sys
 import threading
 import time
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dcmweb.transfer.unit import FIRST_ITEMS
-from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_series, tree, write_files
+from tests.conftest import Dcmweb, make_series, tree, write_files
 from tests.functional.archive import Archive
-from tests.functional.origin import Answer, Handler, Request, serving
+from tests.functional.origin import Answer, Request, serving
+from tests.functional.starting import Start
+from tests.functional.workers import (
+    COUNT,
+    LONG,
+    Holding,
+    counts,
+    events,
+    is_running,
+    named_once,
+    until,
+    workers_of,
+)
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
-LONG = 60.0  # seconds in which anything here should have happened
-COUNT = 2 * FIRST_ITEMS + 10  # files for three units
-
 has_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers in /proc")
-
-
-def events(text: str) -> list[dict[str, Any]]:
-    return [event for line in text.splitlines() if "item" in (event := json.loads(line))]
-
-
-def counts(text: str) -> dict[str, int]:
-    return dict(Counter(str(event["type"]) for event in events(text)))
-
-
-def named_once(text: str, paths: list[Path]) -> bool:
-    return sorted(event["item"] for event in events(text)) == sorted(map(str, paths))
-
-
-def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
-    """The processes that a process has begun."""
-    found: list[int] = []
-    with suppress(OSError):
-        for thread in Path(f"/proc/{process.pid}/task").iterdir():
-            found += map(int, (thread / "children").read_text().split())
-    return found
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-
-
-Start = Callable[..., "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run(*args: str | Path) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [*DCMWEB, *map(str, args)],
-            cwd=tmp_path,
-            env={**clean_environment(), "HOME": str(tmp_path)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-class Holding:
-    """Holds the first store requests until `let_go` is set."""
-
-    def __init__(self, archive: Handler) -> None:
-        self._archive = archive
-        self.let_go = threading.Event()
-        self.held: list[Request] = []
-
-    def __call__(self, request: Request) -> Answer:
-        if request.method == "POST" and not self.let_go.is_set():
-            self.held.append(request)
-            self.let_go.wait(LONG)
-        return self._archive(request)
 
 
 def test_all_is_stored_recorded_and_verified(dcmweb: Dcmweb, tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from tests.functional.origin import Answer, Handler, Request
+from tests.functional.origin import Answer, Handler, Origin, Request
 
 BEARER = "Bearer "
+WriteKey = Callable[[Origin], Path]
 
 
 def issued(token: str, **more: Any) -> Answer:

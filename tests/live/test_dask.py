@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 import pytest
 
 from dcmweb.transfer.unit import FIRST_ITEMS
-from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_series, tree, write_files
+from tests.conftest import Dcmweb, make_series, tree, write_files
 from tests.functional.archive import Archive
 from tests.functional.origin import Answer, Request, serving
-from tests.functional.test_on_local import (
+from tests.functional.starting import Start, starting
+from tests.functional.workers import (
     COUNT,
     Holding,
     counts,
@@ -34,7 +34,6 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 TIME = 180  # seconds for a command on a busy machine
 
 StartCluster = Callable[..., Cluster]
-Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
@@ -61,26 +60,8 @@ def start_dask(
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run(*args: str | Path) -> subprocess.Popen[bytes]:
-        # Outputs go to files: a pipe that nobody reads would stop the command.
-        with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
-            process = subprocess.Popen(
-                [*DCMWEB, *map(str, args)],
-                cwd=tmp_path,
-                env={**clean_environment(), "HOME": str(tmp_path)},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.wait()
+    with starting(tmp_path, to_files=True) as start:
+        yield start
 
 
 def kill_holder(cluster: Cluster, number: int = 0) -> None:
