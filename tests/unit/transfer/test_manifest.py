@@ -309,6 +309,16 @@ def test_a_run_that_writes_nothing_leaves_no_manifest(path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_run_that_writes_nothing_knows_what_was_done(path: Path) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+    before = path.read_bytes()
+    manifest = Manifest(str(path), URL, "store", writes=False)
+    assert manifest.is_done("a", 7, 5)
+    manifest.close()
+    assert path.read_bytes() == before
+
+
 def test_what_was_done_before_is_not_recorded_again(path: Path) -> None:
     with opened(path) as manifest:
         manifest.record(outcome(Status.DONE_BEFORE))
