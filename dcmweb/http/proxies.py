@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -29,6 +30,11 @@ _OWN_ANSWERS = (401, 403, 500, 502, 503, 504)
 _PROGRAMS = re.compile(r"(tinyproxy|squid)\b", re.IGNORECASE)
 # Servers of clouds that give a machine its identity: no proxy leads there.
 _ON_THE_LINK = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
+# Elsewhere, the system may have settings of its own, which can change at any time.
+_IS_FOUND_IN_VARIABLES = sys.platform not in ("win32", "darwin")
+_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "request_method")
+_VARIABLES = (*_NAMES, *map(str.upper, _NAMES))
+_MOST_FOUND = 64
 _SOCKS_CODE = re.compile(r"0x([0-9A-Fa-f]{2}): ?(.*)")
 _NOT_ALLOWED = (0x02, 0x5B, 0x5C, 0x5D)  # RFC 1928 section 6, and SOCKS 4
 
@@ -57,6 +63,7 @@ class Proxies:
     def __init__(self, settings: Settings) -> None:
         self._given = settings.proxy
         self.secrets: tuple[str, ...] = ()  # of the proxies that were used, which may repeat them
+        self._found: dict[tuple[str, str, tuple[str | None, ...]], Proxy | None] = {}
 
     def of(self, url: str) -> Proxy | None:
         """Return the proxy for a URL. Raises UsageError for one that cannot be used."""
@@ -67,6 +74,18 @@ class Proxies:
         return proxy
 
     def _chosen(self, url: str) -> Proxy | None:
+        """Return the proxy for a URL; that of a host is found again only if variables change."""
+        if not _IS_FOUND_IN_VARIABLES:
+            return self._find(url)
+        parts = urlsplit(url)
+        key = parts.scheme, parts.netloc, tuple(map(os.environ.get, _VARIABLES))
+        if key not in self._found:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[key] = self._find(url)
+        return self._found[key]
+
+    def _find(self, url: str) -> Proxy | None:
         if urlsplit(url).hostname in _ON_THE_LINK:
             return None
         if self._given:
