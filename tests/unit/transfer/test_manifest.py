@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.transfer import manifest as module
-from dcmweb.transfer.manifest import Manifest, is_manifest, last_events
+from dcmweb.transfer.manifest import Manifest, is_manifest, last_events, read_events
 from dcmweb.transfer.outcomes import Outcome, Status
 from dcmweb.transfer.recording import recorded
 from dcmweb.transfer.stop import Stop
@@ -111,7 +111,10 @@ def test_a_manifest_of_another_server_or_command_is_refused(
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b'{"type": "stored"}\n', b"[]\n", b"study,series\n1,2\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"type": "stored"}\n', b"[]\n", b"study,series\n1,2\n", b"one line without an end"],
+)
 def test_a_file_that_is_no_manifest_is_left_as_it_is(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UsageError, match="not a manifest"):
@@ -190,8 +193,8 @@ def test_an_error_of_the_run_is_not_one_of_the_manifest(path: Path) -> None:
         yield outcome(Status.STORED)
         raise UsageError("something else")
 
+    engine: Any = SimpleNamespace(waiting=(), stop=Stop())
     with opened(path) as manifest, pytest.raises(UsageError, match="something else"):
-        engine: Any = SimpleNamespace(waiting=(), stop=Stop())
         list(recorded(broken(), manifest, engine))
 
 
@@ -361,3 +364,57 @@ def test_outcomes_that_came_together_are_lines_of_their_own(path: Path) -> None:
     with opened(path) as manifest:
         assert manifest.knows_any
         assert [item for item in "abcde" if manifest.is_done(item, 7, 5)] == ["a", "e"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_what_is_not_a_file_is_no_manifest(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path):
+        with pytest.raises(UsageError, match="not a manifest"):
+            Manifest(str(place), URL, "store")
+    descriptor = os.open(pipe, os.O_RDWR)  # so that a reader does not wait
+    try:
+        os.write(descriptor, b'{"type": "manifest"}\n')
+        assert not is_manifest(str(pipe))
+    finally:
+        os.close(descriptor)
+
+
+def test_a_run_that_writes_nothing_leaves_no_manifest(path: Path) -> None:
+    manifest = Manifest(str(path), URL, "store", writes=False)
+    manifest.record(outcome(Status.STORED))
+    manifest.close()
+    assert not path.exists()
+
+
+def test_a_run_that_writes_nothing_knows_what_was_done(path: Path) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+    before = path.read_bytes()
+    manifest = Manifest(str(path), URL, "store", writes=False)
+    assert manifest.is_done("a", 7, 5)
+    manifest.close()
+    assert path.read_bytes() == before
+
+
+def test_what_was_done_before_is_not_recorded_again(path: Path) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.DONE_BEFORE))
+    assert len(lines(path)) == 1
+
+
+def test_a_manifest_is_on_the_disk_when_it_is_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino))
+    with opened(path):
+        pass
+    assert synced == [path.stat().st_ino]
+
+
+def test_events_are_read_of_manifests_only(path: Path) -> None:
+    path.write_bytes(b'{"type": "stored", "item": "x"}\n')
+    with pytest.raises(UsageError, match="not a manifest"):
+        list(read_events(str(path)))
