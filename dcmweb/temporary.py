@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from dcmweb.counted import plural
 from dcmweb.errors import LocalError
@@ -89,8 +89,7 @@ class Spool:
         self.close()
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """The bytes of a file in a spool. They never change."""
 
     path: str

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.byte_ranges import FileRange, LocalFile
@@ -62,8 +62,7 @@ _LONGEST_VALUE = 16 * 1024
 _PIECE = 256 * 1024
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """The UIDs of an instance. File meta information may have another UID than the data set."""
 
     sop_class: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from dcmweb.errors import UsageError
@@ -48,8 +48,7 @@ class Representation(str, Enum):
 _BULKDATA_SEGMENTS = (Representation.BULKDATA.value, "bulk", "pixeldata")
 
 
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """A study, series, instance or list of frames; with nothing set, the whole store."""
 
     study: str = ""
@@ -88,12 +87,12 @@ class Resource:
 
     def with_frames(self, *frames: int) -> Resource:
         """Name frames of this instance, counted from 1."""
-        return replace(self, frames=frames)
+        return self._replace(frames=frames)
 
     @property
     def without_frames(self) -> Resource:
         """The instance whose frames these are."""
-        return replace(self, frames=())
+        return self._replace(frames=())
 
     def __str__(self) -> str:
         """Write the path relative to the base URL, every UID percent-encoded."""
@@ -121,8 +120,7 @@ def _is_plain(uid: str) -> bool:
     return uid.isascii() and uid.replace(".", "").isdigit()
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A resource in one representation.
 
     Of bulk data, `address` is what a BulkDataURI says: a path below the base URL, or a URL; without

@@ -9,9 +9,8 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from threading import Lock, local
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import requests
@@ -69,8 +68,7 @@ def _socket_of(sock: object) -> socket.socket | None:
     return inner if isinstance(inner, socket.socket) else None
 
 
-@dataclass(frozen=True)
-class Connected:
+class Connected(NamedTuple):
     """What a connection is like: the peer's address, the seconds it took, and TLS.
 
     `expires` is when the certificate does, in seconds since 1970; None if it was not checked.

@@ -9,9 +9,8 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -121,8 +120,7 @@ def from_status(  # noqa: PLR0913 - what is known of an exchange
     )
 
 
-@dataclass(frozen=True)
-class _Translation:
+class _Translation(NamedTuple):
     """Maps a library's exception to ours: by its class, or that of one it was made from."""
 
     causes: tuple[type[BaseException], ...]

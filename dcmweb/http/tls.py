@@ -6,7 +6,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from dcmweb.errors import UsageError
@@ -32,8 +32,7 @@ def origin(url: str) -> Origin:
     return parts.scheme, parts.hostname, parts.port or default.get(parts.scheme)
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(NamedTuple):
     """Which certificates are trusted: `name` says where they are from, `load` loads them."""
 
     name: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 from dcmweb.errors import AuthError, DcmwebError, Unreachable
 
@@ -100,8 +100,7 @@ _PLAIN_HTTP = (
 )
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(NamedTuple):
     """What a client trusts and presents, for the words of errors."""
 
     trusted: str = "the system's certificates"

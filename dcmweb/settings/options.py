@@ -7,9 +7,8 @@ profiles and the documentation are made from this table.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from dcmweb.settings.credentials import VARIABLES, VARIABLES_OF_DESTINATION, AuthScheme
 from dcmweb.settings.servers import NAMES, StowForm
@@ -53,8 +52,7 @@ class Group(Enum):
     OTHER = "Other"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(NamedTuple):
     """One option, by its long name without dashes; `short` is its other name, if it has one.
 
     `field` is that of Settings or Credentials; without one, the value is for the command line.
@@ -378,8 +376,7 @@ def to_destination(text: str) -> str:
 
 
 DESTINATION_OPTIONS = tuple(
-    replace(
-        option,
+    option._replace(
         name=f"{TO}{option.name}",
         short="",
         group=Group.DESTINATION,

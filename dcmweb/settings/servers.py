@@ -7,8 +7,8 @@ A wrong guess costs a request or two, never an instance.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class StowForm(str, Enum):
@@ -28,8 +28,7 @@ class Deletion(Enum):
     NONE = "not by DICOMweb"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Server:
+class Server(NamedTuple):
     """What is known of one kind of server.
 
     `address` and `product` are patterns of BASE_URL and of the Server header field, `error_mark`

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Status(str, Enum):
@@ -63,8 +63,7 @@ class Named(Protocol):
         """The SOP Instance UID."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The outcome of one item, such as a file to store or an instance to retrieve.
 
     `size` is in bytes; `place` is where it is now: a URL on the server, a path on this machine.

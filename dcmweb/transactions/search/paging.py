@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import marshal
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from dcmweb.counted import plural
@@ -50,8 +50,7 @@ _UNESCAPED = "*,^-"
 _MARSHAL = 2  # the version that writes equal values in the same way
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """A search: where, for what, and its parameters in order, without limit and offset."""
 
     resource: Resource
@@ -73,11 +72,10 @@ class Query:
     def including(self, *tags: str) -> Query:
         """Ask for attributes that are not returned by default."""
         added = (("includefield", tag) for tag in tags)
-        return replace(self, parameters=(*self.parameters, *added))
+        return self._replace(parameters=(*self.parameters, *added))
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """The rows of one answer; `more` is True if the server said that there are further results."""
 
     rows: list[Dataset]

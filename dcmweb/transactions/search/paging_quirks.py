@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from dcmweb.settings.servers import SERVERS
 
@@ -27,8 +28,7 @@ def may_be_capped(size: int, limit: int) -> bool:
     return size >= limit or size % LIKELY_CAP == 0
 
 
-@dataclass(frozen=True)
-class RowKey:
+class RowKey(NamedTuple):
     """What tells rows apart: digests of the UIDs of a row, and of all that is in it."""
 
     uids: bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from dcmweb.counted import plural
 from dcmweb.dicom.resources import Level
@@ -49,7 +48,7 @@ class StoreExchange:
                 answer = read_answer(response)
             if self._sent.is_about_others(batch, answer.response):
                 raise WrongAnswer("the answer names instances of other requests, and none of this")
-            answer = replace(answer, response=self._sent.without_others(batch, answer.response))
+            answer = answer._replace(response=self._sent.without_others(batch, answer.response))
             if body_format is BodyFormat.METADATA and answer.refuses_format:
                 raise Refused(answer.words, status=415)
         except DcmwebError:
