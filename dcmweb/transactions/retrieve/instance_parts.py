@@ -19,10 +19,10 @@ from dcmweb.errors import (
     Truncated,
 )
 from dcmweb.folders import NewFile
-from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
+from dcmweb.http.server_words import looks_like_html
 from dcmweb.local.partial_files import distinguishing_suffix, folder_path, writing_into
 from dcmweb.transactions.accept import (
     REFUSALS,

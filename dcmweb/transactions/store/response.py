@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 
 from dcmweb.errors import ProtocolError, Truncated
-from dcmweb.http.error_mapping import looks_like_html, server_words
 from dcmweb.http.response import Response, not_dicomweb
+from dcmweb.http.server_words import looks_like_html, server_words
 from dcmweb.transactions.store import response_module
 from dcmweb.transactions.store.response_module import StoreResponse
 
