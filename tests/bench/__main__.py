@@ -333,14 +333,17 @@ def serving(row: Row, corpus: Path, output: Path) -> AbstractContextManager[str]
     return an_orthanc(storage) if row.into_orthanc else sinking(corpus, row.latency)
 
 
+def as_installed() -> dict[str, str]:
+    """Return the environment in which packages are compiled once, as those that are installed."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
 def measure(command: list[str]) -> Measured:
     """Run a command to its end; its failure ends the bench."""
-    # Installed packages are compiled; and no run is to pay for what another one wrote.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    os.sync()
+    os.sync()  # no run is to pay for what another one wrote
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=as_installed()
     )
     peaks: list[int] = [0]
     watcher = threading.Thread(target=watch_memory, args=(process.pid, peaks))

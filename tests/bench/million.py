@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.__main__ import DCMWEB, make_corpus, sinking
+from tests.bench.__main__ import DCMWEB, as_installed, make_corpus, sinking
 from tests.bench.check import write_manifest
 from tests.bench.listing import Listing
 
@@ -30,7 +30,8 @@ def run(name: str, count: int, command: list[str]) -> None:
     """Run a command and print its row; its failure ends the bench."""
     os.sync()
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere, env=as_installed())
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - began
     if status:

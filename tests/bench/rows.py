@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.bench.__main__ import DCMWEB
+from tests.bench.__main__ import DCMWEB, as_installed
 
 RUNS = 3
 MOST = 1000  # rows in a page
@@ -92,7 +92,7 @@ def serving(count: int) -> Iterator[str]:
 
 def cpu_of(command: list[str]) -> tuple[float, float]:
     """Run a command; return its CPU in seconds, and its peak memory in MB."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=as_installed())
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command[:6])} failed")
