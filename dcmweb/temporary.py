@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO, NamedTuple
 
@@ -116,12 +115,12 @@ class Kept(NamedTuple):
         self.spool.close()
 
 
-@dataclass
 class Held:
     """Bytes that are held in memory until they are let go of."""
 
-    data: bytes
-    stamp: Stamp
+    def __init__(self, data: bytes, stamp: Stamp) -> None:
+        self.data = data
+        self.stamp = stamp
 
     @property
     def size(self) -> int:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.byte_ranges import FileRange, LocalFile
@@ -62,7 +62,8 @@ _LONGEST_VALUE = 16 * 1024
 _PIECE = 256 * 1024
 
 
-class Identity(NamedTuple):
+@dataclass(frozen=True)
+class Identity:
     """The UIDs of an instance. File meta information may have another UID than the data set."""
 
     sop_class: str

@@ -9,8 +9,9 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from threading import Lock, local
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakSet
 
 import requests
@@ -68,7 +69,8 @@ def _socket_of(sock: object) -> socket.socket | None:
     return inner if isinstance(inner, socket.socket) else None
 
 
-class Connected(NamedTuple):
+@dataclass(frozen=True)
+class Connected:
     """What a connection is like: the peer's address, the seconds it took, and TLS.
 
     `expires` is when the certificate does, in seconds since 1970; None if it was not checked.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from dcmweb.errors import DcmwebError, NothingMatched, ProtocolError, Truncated
 from dcmweb.http.media_types import MediaType, multipart, parse
@@ -107,7 +107,8 @@ def write_parts(
     yield before + f"--{boundary}--\r\n".encode()
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """A part of an answer: header fields by lower-case name, and the body, to be read once."""
 
     headers: Mapping[str, str]

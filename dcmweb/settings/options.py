@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import cache
 from typing import Any, NamedTuple
 
 from dcmweb.settings.credentials import VARIABLES, VARIABLES_OF_DESTINATION, AuthScheme
@@ -375,14 +376,17 @@ def to_destination(text: str) -> str:
     return re.sub(rf"{VARIABLES}(?!TO_)", VARIABLES_OF_DESTINATION, options)
 
 
-DESTINATION_OPTIONS = tuple(
-    option._replace(
-        name=f"{TO}{option.name}",
-        short="",
-        group=Group.DESTINATION,
-        help=f"Destination: {to_destination(option.help[0].lower() + option.help[1:])}",
-        commands=("copy",),
+@cache
+def options_of_destination() -> tuple[Option, ...]:
+    """Return the options of the server that is copied to; few commands need them."""
+    return tuple(
+        option._replace(
+            name=f"{TO}{option.name}",
+            short="",
+            group=Group.DESTINATION,
+            help=f"Destination: {to_destination(option.help[0].lower() + option.help[1:])}",
+            commands=("copy",),
+        )
+        for option in OPTIONS
+        if option.group is Group.CREDENTIALS or option.name in _OF_EACH_SERVER
     )
-    for option in OPTIONS
-    if option.group is Group.CREDENTIALS or option.name in _OF_EACH_SERVER
-)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from dcmweb.errors import UsageError
 from dcmweb.http.auth import hosts
@@ -183,7 +182,7 @@ def read_token(path: str) -> str:
     from dcmweb.http.auth.secrets import SecretReader
     from dcmweb.http.auth.token_text import token_in
 
-    secret = replace(Secret("token"), file=path)
+    secret = Secret("token", file=path)
     if not secret.is_given:
         return ""
     reader = SecretReader(secret)

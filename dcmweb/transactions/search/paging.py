@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import marshal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from dcmweb.counted import plural
@@ -50,7 +50,8 @@ _UNESCAPED = "*,^-"
 _MARSHAL = 2  # the version that writes equal values in the same way
 
 
-class Query(NamedTuple):
+@dataclass(frozen=True)
+class Query:
     """A search: where, for what, and its parameters in order, without limit and offset."""
 
     resource: Resource
@@ -72,10 +73,11 @@ class Query(NamedTuple):
     def including(self, *tags: str) -> Query:
         """Ask for attributes that are not returned by default."""
         added = (("includefield", tag) for tag in tags)
-        return self._replace(parameters=(*self.parameters, *added))
+        return replace(self, parameters=(*self.parameters, *added))
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True)
+class Page:
     """The rows of one answer; `more` is True if the server said that there are further results."""
 
     rows: list[Dataset]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from dcmweb.dicom import json_model
@@ -29,7 +28,8 @@ _DETAILS = (GOOGLE_ERROR_XML, GOOGLE_ERROR_JSON, ERROR_COMMENT)
 _WITH_WORDS = frozenset([*_DETAILS, FAILED_ATTRIBUTES_SEQUENCE])
 
 
-class Stored(NamedTuple):
+@dataclass(frozen=True)
+class Stored:
     """An instance the server says it has stored."""
 
     sop_instance: str
@@ -51,10 +51,11 @@ class Stored(NamedTuple):
         if not self.detail and "?" not in self.retrieve_url:
             return self
         url = _hidden_query(self.retrieve_url, hide)
-        return self._replace(detail=hide(self.detail), retrieve_url=url)
+        return replace(self, detail=hide(self.detail), retrieve_url=url)
 
 
-class NotStored(NamedTuple):
+@dataclass(frozen=True)
+class NotStored:
     """An instance, or a part of the request without a UID, the server says it has not stored."""
 
     sop_instance: str
@@ -78,8 +79,8 @@ class StoreResponse:
     def with_texts(self, hide: Callable[[str], str]) -> StoreResponse:
         """Return the same with what must not be shown hidden in words, and in queries of URLs."""
         stored = {uid: one.with_texts(hide) for uid, one in self.stored.items()}
-        failed = {uid: one._replace(detail=hide(one.detail)) for uid, one in self.failed.items()}
-        others = [one._replace(detail=hide(one.detail)) for one in self.other_failures]
+        failed = {uid: replace(one, detail=hide(one.detail)) for uid, one in self.failed.items()}
+        others = [replace(one, detail=hide(one.detail)) for one in self.other_failures]
         return StoreResponse(stored, failed, others)
 
     def about(self, names: Iterable[str]) -> Stored | NotStored | None:
