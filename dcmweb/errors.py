@@ -74,6 +74,7 @@ class DcmwebError(Exception):
         self.hint = hint
         self.reported_as = ""  # the item whose outcome it is already
         self.request = ""  # the HTTP request that failed, as `GET URL`
+        self.attempted = ""  # the same for the log, also where the message names the server
 
     def __str__(self) -> str:
         about = f"{self.request}: {self.message}" if self.request else self.message

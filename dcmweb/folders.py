@@ -8,8 +8,8 @@ from typing import BinaryIO, Protocol
 from dcmweb.sources import SourceFile, Stamp
 
 
-class NewFile(Protocol):
-    """A file that is being written. Under its final name it is complete, or not there at all."""
+class WrittenFile(Protocol):
+    """A file that is written. Under its final name it is complete, or not there at all."""
 
     @property
     def size(self) -> int:
@@ -18,9 +18,6 @@ class NewFile(Protocol):
     @property
     def stamp(self) -> Stamp:
         """The state that the file will have under its final name."""
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append data."""
 
     def reader(self) -> AbstractContextManager[BinaryIO]:
         """Read what has been written so far."""
@@ -33,6 +30,13 @@ class NewFile(Protocol):
 
     def is_same_as(self, path: str) -> bool:
         """Return True if a file of the folder has the same bytes, once all has been written."""
+
+
+class NewFile(WrittenFile, Protocol):
+    """A file that is being written."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append data."""
 
 
 class Folder(Protocol):
@@ -52,6 +56,9 @@ class Folder(Protocol):
 
         Raises LocalError when it cannot be written.
         """
+
+    def whole_file(self, content: bytes) -> AbstractContextManager[WrittenFile]:
+        """Write a file that is in memory; as `new_file`."""
 
     def whole(self, path: str) -> str:
         """Return the path of a file as people write it, with the folder."""

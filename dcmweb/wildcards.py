@@ -27,10 +27,10 @@ class Pattern:
         heads = parts[: recursive[0]] if recursive else parts[:-1]
         self._recursive = bool(recursive)
         self._names_hidden = any(part.startswith(".") for part in parts)
-        self._only_names_count = not self._names_hidden and _ends_in_a_name(parts[len(heads) :])
         flags = re.DOTALL | (re.IGNORECASE if ignores_case else 0)
         self._heads = [matcher(part, flags) for part in heads]
-        self._whole = matcher("/".join(parts), flags)
+        self._mask, self._flags = "/".join(parts), flags
+        self._whole = matcher(self._mask, flags)
 
     def enters(self, parts: tuple[str, ...]) -> bool:
         """Return True if a folder can have matches below it."""
@@ -39,20 +39,21 @@ class Pattern:
             return self._heads[depth - 1](parts[-1])
         return self._recursive and (self._names_hidden or not parts[-1].startswith("."))
 
-    def only_names_count(self, parts: tuple[str, ...]) -> bool:
-        """Return True if files below a folder match by their names, whatever the folder is."""
-        return self._only_names_count and len(parts) >= len(self._heads)
+    def left_below(self, parts: tuple[str, ...]) -> Left:
+        """Return what of the mask is left for paths below a folder.
+
+        Where the same is left below two folders, the same paths below them match.
+        """
+        path = "".join(f"{part}/" for part in parts)
+        return _left_after(path, list(_pieces(self._mask)), self._flags)
+
+    def has_less(self, parts: tuple[str, ...], others: tuple[str, ...]) -> bool:
+        """Return True if all paths that match below a folder match below another one as well."""
+        return _is_within(self.left_below(parts), self.left_below(others))
 
     def accepts(self, parts: tuple[str, ...]) -> bool:
         """Return True if a file matches."""
         return self._whole("/".join(parts))
-
-
-def _ends_in_a_name(parts: list[str]) -> bool:
-    """Return True for `**.dcm`, `**` and `**/*.dcm`: below any folders, a name decides."""
-    if len(parts) == 1 and parts[0].startswith("**"):
-        return "**" not in parts[0][2:]
-    return parts[:-1] == ["**"] and "**" not in parts[-1]
 
 
 _MOST_IN_REGEX = 2  # wildcards
@@ -64,6 +65,7 @@ _WILDCARDS = {
     "?": "[^/]",
 }
 _STARS = ("**/", "**", "*")
+_ACROSS = ("**/", "**")  # folders
 
 Matches = Callable[[str], bool]
 _Step = Callable[[str, int], Iterator[int]]
@@ -105,16 +107,44 @@ def _linear(pieces: list[tuple[str, bool]], flags: int) -> Matches:
     def matches(path: str) -> bool:
         places = {0}
         for step in steps:
-            found: set[int] = set()
-            for place in sorted(places):
-                for end in step(path, place):
-                    if end in found:  # so is all that can be reached from there
-                        break
-                    found.add(end)
-            places = found
+            places = _after(step, path, places)
         return len(path) in places
 
     return matches
+
+
+def _after(step: _Step, path: str, places: set[int]) -> set[int]:
+    """Return where a piece can end, if it begins at any of these places."""
+    found: set[int] = set()
+    for place in sorted(places):
+        for end in step(path, place):
+            if end in found:  # so is all that can be reached from there
+                break
+            found.add(end)
+    return found
+
+
+# The pieces that can come next, by their number, and whether each has begun.
+Left = frozenset[tuple[int, bool]]
+
+
+def _is_within(left: Left, other: Left) -> bool:
+    """Return True if what matches by the first also matches by the second."""
+    return all(one in other or (one[0], False) in other for one in left)
+
+
+def _left_after(path: str, pieces: list[tuple[str, bool]], flags: int) -> Left:
+    """Find what of a mask is left after the path of a folder, which ends with a slash."""
+    left: set[tuple[int, bool]] = set()
+    places = {0}
+    for number, (piece, at_start) in enumerate(pieces):
+        if len(path) in places:
+            left.add((number, False))
+        before = places - {len(path)}
+        places = _after(_step(piece, at_start, flags), path, places)
+        if piece in _ACROSS and len(path) in _after(_step(piece, at_start, flags), path, before):
+            left.add((number, True))
+    return frozenset(left)
 
 
 def _step(piece: str, at_start: bool, flags: int) -> _Step:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import HTTPException, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 from werkzeug.wrappers import Request, Response
 
 from dcmweb.archive.routes import LOOPBACK_NAMES
 
+_READING = ("GET", "HEAD", "OPTIONS")  # methods that change nothing (RFC 9110 section 9.2.1)
+_CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+_OF_BROWSERS = ("same-origin", "none")  # what Sec-Fetch-Site says where no other page is involved
 _READABLE_HEADERS = "Content-Location, Warning, WWW-Authenticate"
 
 
@@ -29,17 +32,22 @@ class Access:
     user: str = ""
     password: str = ""
     token: str = ""
-    origins: tuple[str, ...] = ()  # of web pages, beside those from this machine; `*` for all
+    # Of web pages that may read and change; those from this machine may read. `*` is for all.
+    origins: tuple[str, ...] = ()
     is_local: bool = False  # whether only this machine can reach the archive
 
     def check(self, request: Request) -> None:
         """Raise Unauthorized unless the request has valid credentials.
 
-        Raises MisdirectedRequest if an archive that only this machine can reach is called by
-        another name: web pages do that to get around the same-origin policy (DNS rebinding).
+        Raises Forbidden if a web page of another origin asks for a change, and is not allowed by
+        name; being of this machine is not enough. Raises MisdirectedRequest if an archive that only
+        this machine can reach is called by another name: web pages do that to get around the
+        same-origin policy (DNS rebinding).
         """
         if self.is_local and not self._knows_host(request):
             raise MisdirectedRequest("this host is not served here; --allow-origin may name it")
+        if request.method not in _READING and not self._may_change(request):
+            raise Forbidden("a page of another origin changes nothing; --allow-origin may name it")
         if not (self.user or self.token) or request.method == "OPTIONS":
             return
         given = request.authorization
@@ -63,7 +71,9 @@ class Access:
         response.headers.update(
             {
                 "Access-Control-Allow-Origin": origin,
-                "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+                "Access-Control-Allow-Methods": ", ".join(
+                    (*_READING, *(_CHANGING if self._is_named(origin) else ()))
+                ),
                 "Access-Control-Allow-Headers": wanted or "*",
                 "Access-Control-Expose-Headers": _READABLE_HEADERS,
                 "Vary": "Origin",
@@ -71,7 +81,17 @@ class Access:
         )
 
     def _allows_origin(self, origin: str) -> bool:
-        return bool({"*", origin} & set(self.origins)) or _host_of(origin) in LOOPBACK_NAMES
+        return self._is_named(origin) or _host_of(origin) in LOOPBACK_NAMES
+
+    def _is_named(self, origin: str) -> bool:
+        return bool({"*", origin} & set(self.origins))
+
+    def _may_change(self, request: Request) -> bool:
+        """Return True unless a page of another origin sends the request; browsers say who does."""
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return request.headers.get("Sec-Fetch-Site", "none") in _OF_BROWSERS
+        return is_own_origin(request) or self._is_named(origin)
 
     def _knows_host(self, request: Request) -> bool:
         given = request.environ.get("HTTP_HOST", "")
@@ -81,6 +101,15 @@ class Access:
         if host and host in (*LOOPBACK_NAMES, *map(_host_of, self.origins)):
             return True
         return host.endswith(".localhost") or _is_loopback_address(host)
+
+
+def is_own_origin(request: Request) -> bool:
+    """Compare the host of Origin with that of the request; a proxy may have changed the scheme."""
+    try:
+        origin = urlsplit(request.headers.get("Origin", "")).netloc
+    except ValueError:
+        return False
+    return bool(origin) and origin.lower() == request.environ.get("HTTP_HOST", "").lower()
 
 
 def _host_of(url: str) -> str:

@@ -104,6 +104,8 @@ class Archive:
         if not is_page(request):  # a page is for its own origin only
             self._access.add_cors_headers(request, response)
         response.headers["X-Content-Type-Options"] = "nosniff"  # stored documents may be HTML
+        if response.status_code in (204, 304):
+            response.headers.pop("Content-Type", None)  # of what is not there
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:

@@ -62,6 +62,13 @@ class BucketFolder:
         with file:
             yield NewObject(self, file)
 
+    @contextmanager
+    def whole_file(self, content: bytes) -> Iterator[NewObject]:
+        """Write a temporary file that can become an object."""
+        with self.new_file() as file:
+            file.write(content)
+            yield file
+
     def key(self, path: str) -> str:
         """Return the key of a file."""
         names = [self.address.key.strip("/"), path.replace(os.sep, "/").strip("/")]

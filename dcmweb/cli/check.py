@@ -135,6 +135,8 @@ def _read_shown(options: dict[str, Any]) -> frozenset[Status]:
     for name in names:
         if name not in _SHOWN:
             raise UsageError(f"--show: {name!r} is not a kind of row", f"use {', '.join(_SHOWN)}")
+    if options["one_way"] and "extra" in names:
+        raise UsageError("--one-way ignores what is extra", "leave out --one-way, or --show extra")
     if form == PATHS and "extra" in names:
         raise UsageError("what is extra has no file here", "use --format uids, and retrieve it")
     if form == UIDS and not names:

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
@@ -47,6 +47,7 @@ class Console:
         self._lines: deque[str] = deque()  # that wait to be written; workers add to them
         self._next_write: float | None = None  # when it is time to; None is at once
         self._summary: list[str] = []
+        self._named: Counter[Status] = Counter()  # outcomes that went wrong, with a line each
         self._last_event: Event = {"type": "end", "end": NOT_BEGUN}
         self.marks = Marks()  # of events, and of the log
         self.log: RunLog | None = None  # a file beside stderr
@@ -245,15 +246,26 @@ class Console:
         if self.log:
             self.log.outcome(outcome, words)
         if words and not ((self.quiet or self.brief) and outcome.status.is_good):
+            self._named[outcome.status] += not outcome.status.is_good
             self.show(words)
 
     def _sum_up(self, summary: Summary) -> None:
-        """Keep the summary in words for the end; with -q only if something went wrong."""
-        lines = [failed_in_words(group) for group in summary.failures]
-        lines.append("; ".join(filter(None, [_in_words(summary), summary.end])))
+        """Keep the summary in words for the end; with -q only if something went wrong.
+
+        With -q, what failed is not grouped by reason if all of it has been named.
+        """
+        groups = list(summary.failures)
+        counts = "; ".join(filter(None, [_in_words(summary), summary.end]))
         if self.log:
+            lines = [*map(failed_in_words, groups), counts]
             self.log.sum_up(lines, is_good=summary.is_good)
-        self._summary = [] if self.quiet and summary.is_good else lines
+        if self.quiet:
+            met: Counter[Status] = Counter()
+            for group in groups:
+                met[group.status] += group.outcomes
+            groups = [one for one in groups if met[one.status] > self._named[one.status]]
+        is_silent = self.quiet and summary.is_good
+        self._summary = [] if is_silent else [*map(failed_in_words, groups), counts]
 
     def close(self, code: int) -> None:
         """Sum up the run, whatever ended it, with its exit code.

@@ -14,7 +14,7 @@ from dcmweb.cli.console import failed_in_words
 from dcmweb.cli.options import Invocation
 from dcmweb.cli.text import visible
 from dcmweb.counted import size
-from dcmweb.errors import ExitCode
+from dcmweb.errors import ExitCode, UsageError
 from dcmweb.transfer.outcomes import exact
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def manifest(
     """
     from dcmweb.library.manifests import Manifests
 
+    if failed and as_json:
+        raise UsageError("--failed prints paths, and --json counts", "choose one")
+    if null and not failed:
+        raise UsageError("-0 is for --failed, which prints paths", "leave it out")
     console = invocation.console
     with closing(Manifests(files)) as manifests:
         summaries = manifests.summaries()

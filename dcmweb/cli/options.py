@@ -130,6 +130,23 @@ def with_client(function: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
+def of_command_line(key: str, words: str) -> None:
+    """Raise UsageError if an option is given on the command line, where it is of no use.
+
+    Variables and profiles are for other commands as well.
+    """
+    if click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE:
+        raise UsageError(f"--{key.replace('_', '-')} is of no use here: {words}", "leave it out")
+
+
+def _refuse_unchecked_bundle(ctx: click.Context) -> None:
+    given = [ctx.get_parameter_source(key) for key in ("insecure", "ca_bundle")]
+    if ctx.params.get("insecure") and given == [ParameterSource.COMMANDLINE] * 2:
+        raise UsageError(
+            "--insecure checks no certificate, so --ca-bundle is of no use", "choose one"
+        )
+
+
 def _warn_of_readers(console: Console, profile: Profile) -> None:
     from dcmweb.library.profiles import holds_secrets, others_can_read
 
@@ -152,6 +169,7 @@ def _is_readable(path: str) -> bool:
 def _settings(ctx: click.Context, shared: Mapping[str, Any]) -> Settings:
     """Make settings of options, variables and the profile; ask for passwords that are missing."""
     invocation: Invocation = ctx.obj
+    _refuse_unchecked_bundle(ctx)
     values = in_force(ctx, shared)
     return settings_from(invocation.base_url, ask_for_passwords(invocation.base_url, values))
 
@@ -169,8 +187,25 @@ def in_force(ctx: click.Context, shared: Mapping[str, Any]) -> dict[str, Any]:
             check_file(option, value, option.name)
     for name in SECRETS:
         _choose_source(ctx, invocation.profile, name, values)
+    _refuse_two_passwords(ctx, values)
     take_password_of_user(values)
-    return values
+    from dcmweb.http.auth import without_overridden
+
+    sources = {key: ctx.get_parameter_source(key) for key in values}
+    layers = {key: _LAYERS.get(source, 0) if source else 0 for key, source in sources.items()}
+    return without_overridden(invocation.base_url, values, layers)
+
+
+_LAYERS = {ParameterSource.ENVIRONMENT: 1, ParameterSource.COMMANDLINE: 2}  # 0 is the profile
+
+
+def _refuse_two_passwords(ctx: click.Context, values: Mapping[str, Any]) -> None:
+    """Raise UsageError for a password with the user beside another one, both in the same layer."""
+    layer = ctx.get_parameter_source("user")
+    if values.get("user", "").partition(":")[2] and layer is not ParameterSource.DEFAULT_MAP:
+        for key in ("password_file", "password_command"):
+            if key in values and ctx.get_parameter_source(key) is layer:
+                raise UsageError("the password is given in two ways", "write --user NAME alone")
 
 
 def check_file(option: Option, value: str, name: str) -> None:

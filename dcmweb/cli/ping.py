@@ -10,7 +10,7 @@ import click
 
 from dcmweb.cli import table_options
 from dcmweb.cli.command import Command
-from dcmweb.cli.options import Invocation, with_client
+from dcmweb.cli.options import Invocation, of_command_line, with_client
 from dcmweb.errors import DcmwebError, ExitCode, Interrupted
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ _NAME, _VERDICT = 12, 9  # columns
 @with_client
 def ping(invocation: Invocation, client: Client, as_json: bool, **options: Any) -> int:
     """Find out whether a server is there, is DICOMweb, and what it offers."""
+    for name in ("orthanc_api", "reject_as"):
+        if options[name] and not options["write_test"]:
+            of_command_line(name, "it is for --write-test")
     console = invocation.console
     given = {name: value for name, value in options.items() if value}
     findings: list[Finding] = []

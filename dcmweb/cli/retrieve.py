@@ -40,6 +40,7 @@ _NOT_WITH_SHEET = {
     "shard": "--shard",
     "manifest": "--manifest",
     "dry_run": "--dry-run",
+    "on": "--on",
 }
 _RETRIEVING = Activity("Retrieving", "file")
 _DRAWING = Activity("Drawing", "series", moves_bytes=False)

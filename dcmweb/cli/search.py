@@ -131,8 +131,12 @@ def _check(options: dict[str, Any], fields: list[Field]) -> None:
     """Raise UsageError for options that contradict each other."""
     if options["every"] and options["rows"]:
         raise UsageError("--all and --limit are given", "choose one")
-    if options["count"] and (fields or options["rows"] or options["form"] != "json"):
-        raise UsageError("--count prints a number alone", "leave out --limit, --format, --fields")
+    others = ("rows", "keywords")
+    if options["count"] and (
+        fields or any(options[one] for one in others) or options["form"] != "json"
+    ):
+        hint = "leave out --limit, --format, --fields and --keywords"
+        raise UsageError("--count prints a number alone", hint)
     if options["keywords"] and options["form"] not in formats.WITH_KEYWORDS:
         forms = " or ".join(formats.WITH_KEYWORDS)
         raise UsageError("--keywords is for JSON", f"use --format {forms}")

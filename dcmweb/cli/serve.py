@@ -72,7 +72,8 @@ class ServeCommand(Command):
     "origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Let web pages from another host read answers, such as https://viewer.example; * for all.",
+    help="Let web pages from there read, store and delete, such as https://viewer.example; * for "
+    "all. Pages of this machine may read anyway.",
 )
 @click.option(
     "--index",
@@ -204,6 +205,8 @@ def archive_module(name: str) -> Any:
 def _user(given: str | None) -> tuple[str, str]:
     user, _, password = (given or "").partition(":")
     password = password or os.environ.get("DCMWEB_PASSWORD", "")
+    if given and not user:
+        raise UsageError("--user lacks a name", "write NAME:PASSWORD")
     if user and not password:
         raise UsageError("--user lacks a password", "write NAME:PASSWORD, or set DCMWEB_PASSWORD")
     return user, password

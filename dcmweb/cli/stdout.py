@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Options of use only where files are written, and only where pictures are.
 _OF_FILES = ("as_json", "manifest", "failed_to", "dry_run", "skip_existing", "layout")
+_OF_RUNS = ("shard", "report")  # where something is retrieved into files, if only for a while
 _OF_PICTURES = ("viewport", "window", "quality")
 
 _RETRIEVING = Activity("Retrieving metadata", "instance", moves_bytes=False)
@@ -76,7 +77,7 @@ def print_metadata(
     invocation: Invocation, client: Client, targets: Targets, options: dict[str, Any]
 ) -> int:
     """Write metadata to stdout, that of all targets as one document."""
-    _refuse(options, "metadata", *_OF_FILES, *_OF_PICTURES)
+    _refuse(options, "metadata", *_OF_FILES, *_OF_RUNS, *_OF_PICTURES)
     only = targets[0] if isinstance(targets, Sequence) and len(targets) == 1 else None
     rule = OnError.RAISE if only else OnError.OUTCOME
     found: Rows[Any]

@@ -13,8 +13,9 @@ from dcmweb.cli import table_options
 from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, PathList, is_stream, listed_paths, read_some
-from dcmweb.cli.options import Invocation, with_client
+from dcmweb.cli.options import Invocation, of_command_line, with_client
 from dcmweb.cli.records import keeping, record_options, shard_option
+from dcmweb.cli.targets import check_null
 from dcmweb.cli.text import some_of
 from dcmweb.counted import plural
 from dcmweb.errors import UsageError
@@ -97,6 +98,9 @@ def store(
     """Store files, folders and files that match masks."""
     if not masks and not files_from and not metadata:
         raise UsageError("there is nothing to store", "name files, folders or masks")
+    check_null(options, files_from)
+    if options["orthanc_api"] and options["if_exists"] != "replace":
+        of_command_line("orthanc_api", "it is for --if-exists replace")
     if metadata and options["shard"]:
         raise UsageError("--shard does not go with --metadata", "the files make one study together")
     if metadata == STDIN and (files_from == STDIN or options["manifest"]):

@@ -51,4 +51,12 @@ def read_targets(options: dict[str, Any]) -> tuple[list[str], str | None]:
         if source not in (None, STDIN):
             raise UsageError("paths come from stdin and from a file", "choose one")
         source = STDIN
+    check_null(options, source)
     return [text for text in texts if text != STDIN], source
+
+
+def check_null(options: dict[str, Any], source: str | None) -> None:
+    """Raise UsageError if there is no list that -0 could be about."""
+    written = options.get("failed_to") or options.get("form") in ("uids", "paths")
+    if options["null"] and not (source or written):
+        raise UsageError("-0 is for lists of paths, and there is none", "leave it out")

@@ -12,6 +12,7 @@ from dcmweb.cli.command import Command
 from dcmweb.cli.lists import STDIN, listed_paths
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.cli.records import event_options, keeping
+from dcmweb.cli.targets import check_null
 from dcmweb.cli.text import some_of
 from dcmweb.errors import NothingMatched, UsageError
 from dcmweb.transactions.on_error import OnError
@@ -43,7 +44,10 @@ def wait(
 ) -> int:
     """Wait for operations that `delete --no-wait` printed."""
     named = [name for name in operations if name != STDIN]
+    if STDIN in operations and listed_in not in (None, STDIN):
+        raise UsageError("operations come from stdin and from a file", "choose one")
     source = STDIN if STDIN in operations else listed_in
+    check_null(options, source)
     if not named and not source:
         raise UsageError("there is nothing to wait for", "name an operation")
     listed = listed_paths(source, invocation.stop, null=options["null"]) if source else ()

@@ -19,6 +19,7 @@ from urllib3 import PoolManager
 from urllib3.exceptions import ConnectTimeoutError
 
 from dcmweb.http.framing import FramedResponse
+from dcmweb.http.lowest_speed import Pace, send_all
 from dcmweb.http.proxies import Proxies
 from dcmweb.http.routes import RoutedAdapter
 from dcmweb.http.tls import Tls
@@ -229,6 +230,7 @@ class _Lent:
     borrower: Connections | None = None
     answer: FramedResponse | None = None  # the last one on this connection
     sock: socket.socket | None
+    pace = Pace(None)  # of the request that is sent
 
     def response_class(self, *args: Any, **kwargs: Any) -> FramedResponse:
         """Make the object that reads an answer; http.client calls this by its attribute."""
@@ -256,7 +258,9 @@ class _Lent:
         It may have answered early, or said that it wants a client certificate (TLS 1.3).
         """
         try:
-            super().send(data)  # type: ignore[misc]
+            if self.sock is None:
+                self.connect()
+            send_all(self.sock, data, self.pace)
         except ssl.SSLEOFError as error:
             raise BrokenPipeError(errno.EPIPE, "the server ended TLS") from error
 
@@ -265,6 +269,9 @@ class _Lent:
 
         Servers exist that compare query values undecoded, and `^` is in every person name.
         """
+        self.pace = Pace(self.adapter.idle_timeout)
+        if self.sock is not None:  # kept: urllib3 has just set the timeout for connecting
+            self.sock.settimeout(self.adapter.idle_timeout)
         if self.adapter.raw_carets:
             url = url.replace("%5E", "^")
         super().putrequest(method, url, *args, **kwargs)  # type: ignore[misc]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from collections.abc import Iterator
 from http.cookiejar import Cookie, DefaultCookiePolicy
+from typing import Any
 from urllib.parse import urlsplit
 
 from requests.cookies import RequestsCookieJar
@@ -33,3 +35,8 @@ class Cookies(RequestsCookieJar):
 
     def __init__(self) -> None:
         super().__init__(_Policy())
+
+    def __iter__(self) -> Iterator[Any]:
+        """List the cookies; Python 3.10 yields None for those that were removed meanwhile."""
+        found: list[Any] = list(super().__iter__())
+        return iter([cookie for cookie in found if cookie is not None])

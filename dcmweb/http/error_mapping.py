@@ -29,6 +29,7 @@ from dcmweb.errors import (
 )
 from dcmweb.http import auth_hints, proxy_errors, tls_errors
 from dcmweb.http.framing import FramingError
+from dcmweb.http.lowest_speed import LOWEST_SPEED, TooSlow
 from dcmweb.http.proxies import Proxy
 from dcmweb.http.redaction import without_query, without_values
 from dcmweb.http.server_words import server_words
@@ -135,6 +136,12 @@ _TRANSLATIONS = (
         Unreachable,
         "{host} does not answer",
         "check BASE_URL, or a firewall between",
+    ),
+    _Translation(
+        (TooSlow,),
+        Stalled,
+        "the connection to {host} is too slow: {reason}",
+        f"it has to move {LOWEST_SPEED} bytes a second, over the time of --timeout",
     ),
     _Translation(
         (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError),

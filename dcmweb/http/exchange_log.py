@@ -14,12 +14,17 @@ log = logging.getLogger(__name__)
 _SECRETS = r"(?i)auth|cookie|token|secret|api-?key|password"
 
 
+def named(method: str, url: str) -> str:
+    """Name a request, without values of its parameters."""
+    return f"{method} {without_values(url)}"
+
+
 def log_answer(method: str, url: str, size: int, status: int, seconds: float) -> None:
     """Log an exchange in one line: what was sent, what was answered, after how long."""
     if not log.isEnabledFor(logging.INFO):
         return
     sent = f", {plural(size, 'byte')}" if size else ""
-    log.info("%s %s%s: %d after %.3f s", method, without_values(url), sent, status, seconds)
+    log.info("%s%s: %d after %.3f s", named(method, url), sent, status, seconds)
 
 
 def log_headers(

@@ -15,11 +15,13 @@ from functools import partial
 from typing import Any
 
 from dcmweb.counted import plural
+from dcmweb.http.lowest_speed import Pace
 
 LONGEST_HEAD = 256 * 1024  # bytes
 MOST_LINES = 1000  # of a head
 LONGEST_CHUNK_LINE = 16 * 1024
 MOST_INTERIM = 1000  # interim answers before the final one
+MOST_BLANKS = 1000  # pieces of white space with which a server says that it still works
 PIECE = 256 * 1024
 _AFTER = 16  # bytes behind the end of a body that tell what they are
 _ANSWER = b"HTTP/"
@@ -54,7 +56,7 @@ class FramedResponse(http.client.HTTPResponse):
         self, sock: Any, debuglevel: int = 0, method: str | None = None, url: str | None = None
     ) -> None:
         super().__init__(sock, debuglevel, method, url)
-        self._raw = _Pausable(self.fp.detach())
+        self._raw = _Incoming(self.fp.detach(), Pace(sock.gettimeout()))
         self.fp = io.BufferedReader(self._raw)
         self._pending: Callable[[], int] = getattr(sock, "pending", lambda: 0)
         self._is_over = self._is_clean = False
@@ -80,6 +82,7 @@ class FramedResponse(http.client.HTTPResponse):
                 raise FramingError("it switches to another protocol, which nobody asked for")
             if status >= 200:
                 break
+            self._raw.pace.renew()  # it says that it still works
         else:
             raise FramingError("interim answers came without end")
         self.code = self.status = status
@@ -109,6 +112,7 @@ class FramedResponse(http.client.HTTPResponse):
         is_bodiless = self.status in _BODILESS or self._method == "HEAD"
         self.chunked = bool(codings) and not is_bodiless
         self.length = 0 if is_bodiless else None if self.chunked else length
+        self._raw.is_body = not self.chunked
         if self.chunked:
             self._is_chunked_twice = len(codings) > 1
             self._announced = None if _has(fields, "content-encoding") else length
@@ -190,6 +194,7 @@ class FramedResponse(http.client.HTTPResponse):
 
     def _read_chunk(self, size: int) -> bytes:
         """Read of one chunk; nothing where there is none left (RFC 9112 section 7.1)."""
+        waited = self._raw.pace.waited
         if not self._left:
             self._left = self._chunk_size()
             if not self._left:
@@ -200,6 +205,7 @@ class FramedResponse(http.client.HTTPResponse):
             raise FramingError("it broke off within a chunk")
         self._left -= len(data)
         self._received += len(data)
+        self._raw.forgive_blanks(data, waited)
         if not self._left and self.fp.read(2) != b"\r\n":
             self._failure = FramingError("it broke off at the end of a chunk, or in a longer one")
         return data
@@ -242,12 +248,18 @@ def _may_follow(rest: bytes) -> bool:
     return rest[: len(_ANSWER)] == _ANSWER[: len(rest)]
 
 
-class _Pausable(io.RawIOBase):
-    """Bytes of a socket, which can be told to wait for no more of them."""
+class _Incoming(io.RawIOBase):
+    """Bytes of a socket, no slower than they may be; it can be told to wait for no more of them.
 
-    def __init__(self, raw: Any) -> None:
+    White space is what servers send to keep a connection open while they work, as Amazon S3 does.
+    """
+
+    def __init__(self, raw: Any, pace: Pace) -> None:
         self._raw = raw
+        self.pace = pace
         self.is_paused = False
+        self.is_body = False  # without a head, or lines of chunks, between
+        self._blanks = MOST_BLANKS
 
     def readable(self) -> bool:
         return True
@@ -256,7 +268,19 @@ class _Pausable(io.RawIOBase):
         return int(self._raw.fileno())
 
     def readinto(self, buffer: Any) -> int | None:
-        return None if self.is_paused else self._raw.readinto(buffer)
+        if self.is_paused:
+            return None
+        waited = self.pace.waited
+        size = self.pace.move(self._raw.readinto, buffer)
+        if size and self.pace.is_watched and self.is_body:
+            self.forgive_blanks(bytes(buffer[:size]), waited)
+        return size
+
+    def forgive_blanks(self, data: bytes, waited: float) -> None:
+        """Do not count the time after `waited` if data that came then is nothing but a sign."""
+        if self.pace.is_watched and self._blanks and data.isspace():
+            self._blanks -= 1
+            self.pace.waited = min(waited, self.pace.waited)
 
     def close(self) -> None:
         if not self.closed:

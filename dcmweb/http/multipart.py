@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from dcmweb.errors import DcmwebError, NothingMatched, ProtocolError, Truncated
 from dcmweb.http.media_types import MediaType, multipart, parse
@@ -107,12 +107,15 @@ def write_parts(
     yield before + f"--{boundary}--\r\n".encode()
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of an answer: header fields by lower-case name, and the body, to be read once."""
+class Part(NamedTuple):
+    """A part of an answer: header fields by lower-case name, and the body, to be read once.
+
+    `whole` is all of the body where it is in memory anyway; None for a large one, as a rule.
+    """
 
     headers: Mapping[str, str]
     body: Iterator[Piece]
+    whole: Piece | None = None
 
     @property
     def media_type(self) -> MediaType:
@@ -132,8 +135,8 @@ class Part:
     @property
     def declared_size(self) -> int | None:
         """The Content-Length of this part: a hint, no more. The delimiter decides."""
-        text = self.headers.get("content-length", "").strip()
-        return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
+        text = self.headers.get("content-length")
+        return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
 
 
 def read_parts(read: Read, boundary: str, *, is_whole: bool = False) -> Iterator[Part]:
@@ -146,8 +149,8 @@ def read_parts(read: Read, boundary: str, *, is_whole: bool = False) -> Iterator
     """
     stream = _Stream(read)
     try:
-        delimiter = b"\r\n--" + stream.boundary(boundary.encode("latin-1", "replace"))
-        for _ in stream.until(delimiter):
+        stream.find_boundary(boundary.encode("latin-1", "replace"))
+        for _ in stream.until_delimiter():
             pass  # the preamble
     except Truncated:
         if not (is_whole and stream.is_over):
@@ -156,8 +159,12 @@ def read_parts(read: Read, boundary: str, *, is_whole: bool = False) -> Iterator
     count = 0
     while not stream.at_close():
         count += 1
-        headers = stream.headers(delimiter)
-        body = stream.until(delimiter)
+        headers = stream.headers()
+        whole = stream.whole_body()
+        if whole is not None:
+            yield Part(headers, iter((whole,) if whole else ()), whole)
+            continue
+        body = stream.until_delimiter()
         yield Part(headers, body)
         for _ in body:
             pass  # what the caller did not read
@@ -166,27 +173,36 @@ def read_parts(read: Read, boundary: str, *, is_whole: bool = False) -> Iterator
 
 
 class _Stream:
-    """Bytes from `read`: a buffer, and how much at its beginning has been used."""
+    """Bytes from `read`: a buffer, and how much at its beginning has been used.
+
+    Each byte is searched for the delimiter once, from the end of what came to its beginning, which
+    takes half the time of a search in the other direction.
+    """
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._buffer = b"\r\n"  # the first delimiter may stand at the very beginning
         self._used = 0
+        self._delimiter = b""  # with the line end before it
+        self._places: list[int] = []  # of delimiters in the buffer, the last one first
+        self._searched = 0  # bytes of the buffer that were searched for them
         self._start = b""
         self.is_over = False  # there is nothing more to be read
 
     def _more(self) -> bool:
         data = self._read(PIECE)
-        self._buffer = self._buffer[self._used :] + data
-        self._used = 0
+        used, self._used = self._used, 0
+        self._searched -= used
+        self._places = [place - used for place in self._places if place >= used]
+        self._buffer = self._buffer[used:] + data
         self.is_over = not data
         return bool(data)
 
     def _left(self) -> int:
         return len(self._buffer) - self._used
 
-    def boundary(self, told: bytes) -> bytes:
-        """Return the boundary: what the first line of the body shows, or else what was told.
+    def find_boundary(self, told: bytes) -> None:
+        """Find out the boundary: what the first line of the body shows, or else what was told.
 
         Servers exist that tell none, or another one: dicomweb-pacs before March 2026 and
         dicomweb-proxy before 2023 put single quotes around it. A first line only counts where
@@ -196,14 +212,14 @@ class _Stream:
             pass
         self._start = bytes(self._buffer[:_LONGEST_START])
         match = _FIRST_LINE.match(self._start)  # and not more, however much came at once
-        if not match:
-            if told:
-                return told
+        if match:
+            self._buffer = b"\r\n" + self._buffer[match.end() :]
+        elif not told:
             if self._left() < _LONGEST_START:
                 raise Truncated("the answer breaks off before its first delimiter")
             raise self.no_delimiter()
-        self._buffer = b"\r\n" + self._buffer[match.end() :]
-        return match[1]
+        self._delimiter = b"\r\n--" + (match[1] if match else told)
+        self._searched = 0
 
     def no_delimiter(self) -> DcmwebError:
         """Make the error for a body that came to its end without a delimiter."""
@@ -214,31 +230,73 @@ class _Stream:
             return ProtocolError("the answer is multipart, but its lines end with LF, not CRLF")
         return ProtocolError("the answer is multipart, but has no line with its boundary")
 
-    def until(self, delimiter: bytes) -> Iterator[Piece]:
+    def _next_delimiter(self) -> int:
+        """Return where the text of the next delimiter is in the buffer; -1 if it is not there."""
+        if self._searched < len(self._buffer):
+            self._search()
+        places = self._places
+        while places and places[-1] < self._used:
+            places.pop()
+        return places[-1] if places else -1
+
+    def _search(self) -> None:
+        """Find the delimiters in what is new, and in a delimiter's length before it."""
+        length = len(self._delimiter)
+        end = len(self._buffer)
+        start = max(self._used, self._searched - length + 1)
+        self._searched = end
+        found: list[int] = []
+        if length <= _LONGEST_LINE:
+            while (place := self._buffer.rfind(self._delimiter, start, end)) >= 0:
+                found.append(place)
+                end = place + length - 1
+        else:  # Python only bounds the time of a search for a long text in this direction
+            while (place := self._buffer.find(self._delimiter, start)) >= 0:
+                found.insert(0, place)
+                start = place + 1
+        self._places = found + self._places
+
+    def whole_body(self) -> Piece | None:
+        """Return the bytes before the next delimiter line if they are few, and pass it.
+
+        That is, if no more than another piece has to be read. None otherwise, or if it is not known
+        at once that the line ends there.
+        """
+        place = self._next_delimiter()
+        if place < 0 and self._left() < PIECE and self._more():
+            place = self._next_delimiter()
+        end = place + len(self._delimiter)
+        if place < 0 or self._buffer[end : end + 2] not in (b"\r\n", b"--"):
+            return None
+        self._places.pop()
+        body = memoryview(self._buffer)[self._used : place]
+        self._used = end
+        return body
+
+    def until_delimiter(self) -> Iterator[Piece]:
         """Yield the bytes before the next delimiter line, leaving the stream after it.
 
-        Only new bytes and a delimiter's length before them are searched. The delimiter text with
-        anything but white space and a line end, or `--`, behind it belongs to the data.
+        The delimiter text with anything but white space and a line end, or `--`, behind it belongs
+        to the data.
         """
-        passed = 0  # bytes not used yet that hold no delimiter
         while True:
-            at = self._buffer.find(delimiter, self._used + passed)
-            if at >= 0:
-                passed = at - self._used
-                if self._line_ends(passed + len(delimiter)):
-                    piece = memoryview(self._buffer)[self._used : self._used + passed]
-                    self._used += passed + len(delimiter)
+            place = self._next_delimiter()
+            if place >= 0:
+                size = place - self._used
+                is_line = self._line_ends(size + len(self._delimiter))  # may read more
+                self._places.pop()
+                if is_line:
+                    piece = memoryview(self._buffer)[self._used : self._used + size]
+                    self._used += size + len(self._delimiter)
                     if piece:
                         yield piece
                     return
-                passed += 2
                 continue
-            sure = len(self._buffer) - len(delimiter) + 1
+            sure = len(self._buffer) - len(self._delimiter) + 1
             if sure > self._used:
                 piece = memoryview(self._buffer)[self._used : sure]
                 self._used = sure
                 yield piece
-            passed = 0
             if not self._more():
                 raise Truncated("the answer breaks off before its close delimiter")
 
@@ -260,7 +318,7 @@ class _Stream:
         """Return True if the delimiter before was the close delimiter."""
         return self._buffer.startswith(b"--", self._used)
 
-    def headers(self, delimiter: bytes) -> Mapping[str, str]:
+    def headers(self) -> Mapping[str, str]:
         """Read a part's header fields: from the line end of its delimiter to the empty line.
 
         The next delimiter may follow at once (RFC 2046 section 5.1.1: the body is optional), and
@@ -273,10 +331,11 @@ class _Stream:
                 raise Truncated("the answer breaks off within the header fields of a part")
         block = self._buffer[self._used : end]
         self._used = end + 2
-        while self._left() < len(delimiter) and self._more():
+        length = len(self._delimiter)
+        while self._left() < length and self._more():
             pass
-        is_empty = self._buffer.startswith(delimiter, self._used)
-        if not (is_empty and self._line_ends(len(delimiter))):
+        is_empty = self._buffer.startswith(self._delimiter, self._used)
+        if not (is_empty and self._line_ends(length)):
             self._used += 2
         return _header_fields(block)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
@@ -14,6 +15,11 @@ from dcmweb.settings.proxy_url import parse_proxy, without_login
 
 # Servers of clouds that give a machine its identity: no proxy leads there.
 _ON_THE_LINK = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
+# Elsewhere, the system may have settings of its own, which can change at any time.
+_IS_FOUND_IN_VARIABLES = sys.platform not in ("win32", "darwin")
+_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "request_method")
+_VARIABLES = (*_NAMES, *map(str.upper, _NAMES))
+_MOST_FOUND = 64
 
 
 class Proxy:
@@ -40,6 +46,7 @@ class Proxies:
     def __init__(self, settings: Settings) -> None:
         self._given = settings.proxy
         self.secrets: tuple[str, ...] = ()  # of the proxies that were used, which may repeat them
+        self._found: dict[tuple[str, str, tuple[str | None, ...]], Proxy | None] = {}
 
     def of(self, url: str) -> Proxy | None:
         """Return the proxy for a URL. Raises UsageError for one that cannot be used."""
@@ -50,6 +57,18 @@ class Proxies:
         return proxy
 
     def _chosen(self, url: str) -> Proxy | None:
+        """Return the proxy for a URL; that of a host is found again only if variables change."""
+        if not _IS_FOUND_IN_VARIABLES:
+            return self._find(url)
+        parts = urlsplit(url)
+        key = parts.scheme, parts.netloc, tuple(map(os.environ.get, _VARIABLES))
+        if key not in self._found:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[key] = self._find(url)
+        return self._found[key]
+
+    def _find(self, url: str) -> Proxy | None:
         if urlsplit(url).hostname in _ON_THE_LINK:
             return None
         if self._given:

@@ -22,6 +22,7 @@ from dcmweb.errors import (
     Truncated,
 )
 from dcmweb.http import content_coding, media_types
+from dcmweb.http.exchange_log import named
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Part, read_parts
 from dcmweb.http.redaction import Redaction, without_query
@@ -125,6 +126,7 @@ class Response:
     ) -> None:
         self.close()
         if isinstance(error, DcmwebError):
+            error.attempted = named(str(self.request.method), str(self.request.url))
             # Servers repeat what they were asked for.
             self._exchanges.redaction.redact(error, str(self.request.url))
 

@@ -176,11 +176,15 @@ class Session:
 
         `longest` is the time to wait of a request that only looks what is there.
         """
-        if body is not None and not self._transport.auth.is_ready:
-            self._seek_challenge(self.url(path, method))
-        response = self._send(method, path, headers, body, longest)
-        if self._is_renewed(response):
+        try:
+            if body is not None and not self._transport.auth.is_ready:
+                self._seek_challenge(self.url(path, method))
             response = self._send(method, path, headers, body, longest)
+            if self._is_renewed(response):
+                response = self._send(method, path, headers, body, longest)
+        except DcmwebError as error:
+            error.attempted = exchange_log.named(method, self.url(path, method))
+            raise
         return response
 
     def _is_renewed(self, response: Response) -> bool:

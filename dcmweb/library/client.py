@@ -92,8 +92,8 @@ class Client(StoreCalls, CopyCalls):
         for.
         `workers` is how many requests a run has in flight, from 1 to 64; "auto" finds a good
         number, up to 20. `connect_timeout` is in seconds, and so is `idle_timeout`, the time
-        without a byte in either direction. `proxy` is the URL of an HTTP or SOCKS proxy, in place
-        of those of the environment.
+        without a byte in either direction, or with next to none. `proxy` is the URL of an HTTP
+        or SOCKS proxy, in place of those of the environment.
 
         `on_note` is told, in words, what a user should know beside the outcomes; by default it is
         logged. `on_progress` is called with the progress of a run several times a second while

@@ -76,4 +76,7 @@ def _of_profile(name: str, values: Mapping[str, Any]) -> Settings:
         if is_variable or any(key in values for key in keys):
             for key in keys:
                 known.pop(key, None)
-    return settings_from(profile.url, {**known, **values})
+    from dcmweb.http.auth import without_overridden
+
+    layers = {**dict.fromkeys(known, 0), **dict.fromkeys(values, 1)}
+    return settings_from(profile.url, without_overridden(profile.url, {**known, **values}, layers))

@@ -199,11 +199,11 @@ class Account:
                     stack.push(partial(self._note_end, manifest))
                 outcomes = begin(manifest.is_done if manifest else nothing_is_done)
                 stack.callback(_close, outcomes)
+                if manifest is not None:
+                    outcomes = manifest.recorded(outcomes, engine.stop)
                 for outcome in outcomes:
                     self._tally.add(outcome)
                     engine.meter.touch()
-                    if manifest is not None:
-                        manifest.record(outcome)
                     yield outcome
                     if time.monotonic() >= self._due:
                         self.report()

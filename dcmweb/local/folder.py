@@ -7,7 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from dcmweb.dicom.byte_ranges import LocalFile
-from dcmweb.local.partial_files import PartialFile, check_space, make_folder, partial_file
+from dcmweb.local.partial_files import (
+    PartialFile,
+    WholeFile,
+    check_space,
+    make_folder,
+    partial_file,
+)
 from dcmweb.local.windows import long_path
 from dcmweb.sources import Stamp
 
@@ -29,6 +35,10 @@ class LocalFolder:
     def new_file(self) -> AbstractContextManager[PartialFile]:
         """Open a partial file beside its final place."""
         return partial_file(self.name)
+
+    def whole_file(self, content: bytes) -> WholeFile:
+        """Write a file beside its final place."""
+        return WholeFile(self.name, content)
 
     def whole(self, path: str) -> str:
         """Return the path with that of the folder."""

@@ -22,7 +22,7 @@ from dcmweb.dicom.tags import (
 )
 from dcmweb.errors import UsageError
 from dcmweb.local import windows
-from dcmweb.local.partial_files import distinguishing_suffix, instance_path, uid_name
+from dcmweb.local.safe_names import distinguishing_suffix, instance_path, uid_name
 
 DEFAULT_TEMPLATE = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}"
 MISSING = "unknown"
@@ -101,10 +101,11 @@ class Layout:
     def own_place(self, instance: Resource, attributes: Dataset) -> str:
         """Return a path that no other instance has; a digest is added where there might be one.
 
-        It is for what is not an instance itself, and so does not say which one it is of.
+        It is for what is not an instance itself, and so does not say which one it is of. A SOP
+        Instance UID alone does not tell either: copies of an instance in two studies may share it.
         """
         place = self.place(instance, attributes)
-        if self._is_default or any(part.tag == SOP_INSTANCE_UID for part in self._names[-1]):
+        if self.tells_all_apart:
             return place
         return place + distinguishing_suffix(str(instance))
 

@@ -17,7 +17,7 @@ from dcmweb.dicom.byte_ranges import LocalFile
 from dcmweb.local import windows
 from dcmweb.local.partial_files import is_internal
 from dcmweb.sources import Found
-from dcmweb.wildcards import Pattern, first_wildcard
+from dcmweb.wildcards import Left, Pattern, first_wildcard
 
 NAMES_AT_ONCE = 50_000  # names of one folder held in memory; a larger folder is read in passes
 
@@ -97,29 +97,32 @@ def _split(mask: str) -> tuple[str, list[str]]:
 
 
 _Identity = tuple[int, int]  # of a folder: its device and its number there
+_Names = tuple[str, ...]  # from the top of a walk down to a folder
 
 
 class _Walk:
     """A walk through a folder and those below it.
 
-    Symbolic links are followed, but not back up, and to each folder once: otherwise a few folders
-    that link to each other have more paths than anyone can visit.
+    Symbolic links are followed, but not where all that matches was found on the way to them, or by
+    another link to the same folder. Otherwise a few folders that link to each other have more
+    paths than anyone can visit.
     """
 
     def __init__(self, pattern: Pattern | None) -> None:
         self._pattern = pattern
-        self._linked: set[_Identity] = set()  # folders that a link led to
+        self._linked: set[tuple[_Identity, Left | None]] = set()  # where links have led to
 
     def files(
-        self, folder: str, below: tuple[str, ...] = (), above: tuple[_Identity, ...] = ()
+        self, folder: str, below: _Names = (), above: tuple[tuple[_Identity, _Names], ...] = ()
     ) -> Iterator[Found]:
         """Yield the files below a folder; `below` are the names from the top of the walk."""
         is_begun = bool(below)
         try:
             status = os.stat(folder or ".")
             identity = (status.st_dev, status.st_ino)
-            if identity in above:  # a symbolic link that leads back up
+            if self._leads_back(identity, below, above):
                 return
+            here = (*above, (identity, below))
             for name, is_folder, is_link in _entries(folder or "."):
                 is_begun = True
                 path = windows.long_path(os.path.join(folder, name))
@@ -127,28 +130,42 @@ class _Walk:
                 if not is_folder:
                     if self._pattern is None or self._pattern.accepts(parts):
                         yield Found(path, file=LocalFile(path))
-                elif self._enters(path, parts, is_link):
-                    yield from self.files(path, parts, (*above, identity))
+                elif self._enters(parts) and not (is_link and self._is_known(path, parts, here)):
+                    yield from self.files(path, parts, here)
         except (FileNotFoundError, NotADirectoryError) as error:
             if is_begun:  # otherwise the mask matches nothing
                 yield Found(folder, error=error)
         except OSError as error:
             yield Found(folder, error=error)
 
-    def _enters(self, path: str, parts: tuple[str, ...], is_link: bool) -> bool:
-        """Return True if a folder has to be walked through."""
-        if self._pattern is not None and not self._pattern.enters(parts):
-            return False
-        if not is_link or not (self._pattern is None or self._pattern.only_names_count(parts)):
-            return True
+    def _enters(self, parts: _Names) -> bool:
+        """Return True if there can be matches below a folder."""
+        return self._pattern is None or self._pattern.enters(parts)
+
+    def _leads_back(
+        self, identity: _Identity, parts: _Names, above: Iterable[tuple[_Identity, _Names]]
+    ) -> bool:
+        """Return True if a folder is one of those above, and no more matches below it here."""
+        return any(
+            identity == one and (self._pattern is None or self._pattern.has_less(parts, names))
+            for one, names in above
+        )
+
+    def _is_known(
+        self, path: str, parts: _Names, above: Iterable[tuple[_Identity, _Names]]
+    ) -> bool:
+        """Return True if nothing new is below a folder that a link leads to."""
         try:
             status = os.stat(path)
         except OSError:  # which the walk meets again, and names
-            return True
+            return False
         identity = (status.st_dev, status.st_ino)
-        is_new = identity not in self._linked
-        self._linked.add(identity)
-        return is_new
+        if self._leads_back(identity, parts, above):
+            return True
+        visit = (identity, self._pattern.left_below(parts) if self._pattern else None)
+        is_known = visit in self._linked
+        self._linked.add(visit)
+        return is_known
 
 
 def _entries(folder: str) -> Iterator[tuple[str, bool, bool]]:

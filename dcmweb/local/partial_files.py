@@ -1,4 +1,4 @@
-"""Writing what a server sends: safe names, and files that are complete or absent."""
+"""Writing what a server sends: files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -12,35 +12,29 @@ import re
 import secrets
 import shutil
 import socket
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import BinaryIO
 
 from dcmweb.counted import plural
-from dcmweb.dicom.resources import Resource
 from dcmweb.errors import LocalError
 from dcmweb.local import windows
+from dcmweb.local.moving import check_links, move_if_free, replace
 from dcmweb.locks import Locking, is_running, try_lock
 from dcmweb.sources import Stamp
 
-LONGEST_NAME = 100
 OWN_FOLDER = ".dcmweb"
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".dcmweb-", ".part"
 OLD = 7 * 24 * 3600  # seconds; a partial file untouched for so long is nobody's any more
 
 _PARTIAL = re.compile(r"\.dcmweb-([0-9a-f]{8})-([0-9]+)-([0-9a-f]{8})-[0-9]+\.part")
 _NUMBERS = itertools.count(1)
-_DIGEST = re.compile(r"-[0-9a-f]{12}$")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # the last of Windows
 _HOPELESS = (*_FULL, errno.EROFS, errno.EIO)
-# What file systems without hard links say: exFAT, some network and FUSE file systems.
-_NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
-_PATIENCE = 20  # times to try what Windows refuses while a virus scanner, say, reads the file
 
 
 def is_internal(name: str) -> bool:
@@ -48,58 +42,69 @@ def is_internal(name: str) -> bool:
     return name == OWN_FOLDER or (name.startswith(PARTIAL_PREFIX) and name.endswith(PARTIAL_SUFFIX))
 
 
-def safe_name(text: str) -> str:
-    """Make a text into the name of a file or folder, on any system.
+class NewFile:
+    """A file beside its final place; only `move_to` gives it a name of its own."""
 
-    What has to be changed gets a digest of the original, so that two never share a name.
-    """
-    name = _UNSAFE.sub("_", text)[:LONGEST_NAME] or "_"
-    if name.startswith("."):
-        name = "_" + name[1:]
-    if windows.is_device(name):
-        name = "_" + name
-    if name != text or name.endswith(".") or _DIGEST.search(name):
-        name += distinguishing_suffix(text)
-    return name
-
-
-@lru_cache(maxsize=1024)  # the names of studies and series come again and again
-def uid_name(uid: str) -> str:
-    """Make a UID into the name of a file or folder; UIDs as they should be stay as they are.
-
-    Those with capital letters are changed: some file systems take them for small ones.
-    """
-    name = safe_name(uid)
-    is_ambiguous = name == uid and uid != uid.lower()
-    return name + distinguishing_suffix(uid) if is_ambiguous else name
-
-
-def distinguishing_suffix(text: str) -> str:
-    """Make what tells a changed name from others."""
-    return "-" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def instance_path(instance: Resource, extension: str = "") -> str:
-    """Place an instance in the tree of study, series and instance, relative."""
-    uids = (instance.study, instance.series, instance.instance)
-    return os.path.join(*map(uid_name, uids)) + extension
-
-
-def folder_path(resource: Resource) -> str:
-    """Tell the folder of a study or series in that tree, relative; "" for the whole."""
-    return os.path.join(*(uid_name(uid) for uid in (resource.study, resource.series) if uid), "")
-
-
-class PartialFile:
-    """A file being written beside its final place; only `move_to` gives it a name of its own."""
+    path: str  # until it is moved
+    size: int  # bytes written so far
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._is_moved = False
+
+    def _new_path(self) -> str:
+        """Return a path that no other file has."""
+        start = _start_of_paths(self._folder)
+        return windows.long_path(f"{start}{_own_prefix()}{next(_NUMBERS)}{PARTIAL_SUFFIX}")
+
+    def move_to(self, path: str, *, replaces: bool = True) -> str:
+        """Give the file its final path, relative to the folder; return that whole.
+
+        Raises FileExistsError if something is there already, unless the file `replaces` it, and
+        OSError if a symbolic link in place of one of its folders leads out of the folder.
+        """
+        if os.path.isabs(path):
+            final = path
+        else:
+            check_links(self._folder, path.rpartition(os.sep)[0])
+            final = _start_of_paths(self._folder) + path
+        place = windows.long_path(final)
+        move = replace if replaces else move_if_free
+        try:
+            move(self.path, place)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            self._restore()
+            move(self.path, place)
+        self._is_moved = True
+        return final
+
+    def _restore(self) -> None:
+        """Write the file once more if it is gone, where that can be done."""
+
+    def is_same_as(self, path: str) -> bool:
+        """Return True if a file of the folder has the same bytes, once all has been written."""
+        other = windows.long_path(os.path.join(self._folder, path))
+        return os.path.isfile(other) and filecmp.cmp(self.path, other, shallow=False)
+
+    def discard(self) -> None:
+        """Close and remove the file; harmless after `move_to`."""
+        if not self._is_moved:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
+
+
+class PartialFile(NewFile):
+    """A file that is written piece by piece. It is locked, so that no run takes it for a leftover.
+
+    `move_to` closes it.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
         self.size = 0
         while True:
-            name = f"{_own_prefix()}{next(_NUMBERS)}{PARTIAL_SUFFIX}"
-            self.path = windows.long_path(os.path.join(folder, name))
+            self.path = self._new_path()
             self.file = open(self.path, "x+b", buffering=0)  # noqa: SIM115 - closed by discard
             if try_lock(self.file) is not Locking.TAKEN and os.fstat(self.file.fileno()).st_nlink:
                 return
@@ -108,18 +113,12 @@ class PartialFile:
     @property
     def stamp(self) -> Stamp:
         """Size and time of the file, while it is open."""
-        status = os.fstat(self.file.fileno())
-        return Stamp(status.st_size, status.st_mtime_ns)
+        return _stamp_of(self.file.fileno())
 
     def write(self, data: bytes | memoryview) -> None:
         """Append data."""
-        size = len(data)
-        self.size += size
-        written = self.file.write(data)
-        while written < size:
-            data = memoryview(data)[written:]
-            size -= written
-            written = self.file.write(data)
+        self.size += len(data)
+        _write_all(self.file.write, data)
 
     @contextmanager
     def reader(self) -> Iterator[BinaryIO]:
@@ -131,42 +130,88 @@ class PartialFile:
             buffered.detach()
 
     def move_to(self, path: str, *, replaces: bool = True) -> str:
-        """Give the file its final path, relative to the folder, and close it; return that whole.
+        """Give the file its final path, and close it.
 
-        Raises FileExistsError if something is there already, unless the file `replaces` it, and
-        OSError if a symbolic link in place of one of its folders leads out of the folder.
-        The file stays locked until it has its name, except on Windows, which moves no open file.
+        It stays locked until it has its name, except on Windows, which moves no open file.
         """
-        final = os.path.join(self._folder, path)
-        place = windows.long_path(final)
-        if not os.path.isabs(path):
-            check_links(self._folder, os.path.dirname(path))
-        move = _replace if replaces else _move_if_free
         if windows.IS_WINDOWS:
             self.file.close()
         elif not self.file.closed:
             # Network file systems say only at a close that a write has failed.
             os.close(os.dup(self.file.fileno()))
-        try:
-            move(self.path, place)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            move(self.path, place)
-        self._is_moved = True
+        final = super().move_to(path, replaces=replaces)
         self.file.close()
         return final
-
-    def is_same_as(self, path: str) -> bool:
-        """Return True if a file of the folder has the same bytes, once all has been written."""
-        other = windows.long_path(os.path.join(self._folder, path))
-        return os.path.isfile(other) and filecmp.cmp(self.path, other, shallow=False)
 
     def discard(self) -> None:
         """Close and remove the file; harmless after `move_to`."""
         self.file.close()
+        super().discard()
+
+
+class WholeFile(NewFile):
+    """A file that is written at once, from memory, and is gone after a block unless it was moved.
+
+    It is not locked, as it has its name so soon. If a run takes it for a leftover all the same,
+    as one on a machine whose clock is a week ahead, it is written once more.
+    Raises LocalError when it cannot be written; a full disk ends the run.
+    """
+
+    stamp: Stamp  # size and time of the file
+
+    def __init__(self, folder: str, content: bytes) -> None:
+        super().__init__(folder)
+        self._content = content
+        self.size = len(content)
+
+    def __enter__(self) -> WholeFile:
+        try:
+            self._write()
+        except OSError as error:
+            raise _not_written(self._folder, error) from error
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if not self._is_moved:
-            with suppress(FileNotFoundError):
-                os.unlink(self.path)
+            with writing_into(self._folder):
+                self.discard()
+        if isinstance(error, OSError):
+            raise _not_written(self._folder, error) from error
+
+    def _write(self) -> None:
+        self.path = self._new_path()
+        descriptor = os.open(self.path, _NEW, 0o666)
+        try:
+            try:
+                if (written := os.write(descriptor, self._content)) < self.size:
+                    _write_all(partial(os.write, descriptor), self._content[written:])
+                self.stamp = _stamp_of(descriptor)
+            finally:
+                os.close(descriptor)  # network file systems may say only here that a write failed
+        except BaseException:
+            self.discard()
+            raise
+
+    def reader(self) -> AbstractContextManager[BinaryIO]:
+        """Read what has been written."""
+        return io.BytesIO(self._content)
+
+    def _restore(self) -> None:
+        if not os.path.lexists(self.path):
+            self._write()
+
+
+def _stamp_of(descriptor: int) -> Stamp:
+    status = os.fstat(descriptor)
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def _write_all(write: Callable[[bytes | memoryview], int], data: bytes | memoryview) -> None:
+    """Write all of the data, which a file system may take in pieces."""
+    written = write(data)
+    while written < len(data):
+        data = memoryview(data)[written:]
+        written = write(data)
 
 
 @contextmanager
@@ -176,11 +221,11 @@ def partial_file(folder: str) -> Iterator[PartialFile]:
     Raises LocalError when it cannot be written; a full disk ends the run.
     """
     with writing_into(folder):
-        partial = PartialFile(folder)
+        file = PartialFile(folder)
         try:
-            yield partial
+            yield file
         finally:
-            partial.discard()
+            file.discard()
 
 
 def check_space(folder: str, size: int) -> None:
@@ -292,6 +337,11 @@ def _own_prefix() -> str:
     return _prefix(os.getpid())  # another one in a process that was forked
 
 
+@lru_cache(maxsize=8)
+def _start_of_paths(folder: str) -> str:
+    return os.path.join(folder, "")
+
+
 @lru_cache(maxsize=1)
 def _prefix(process_id: int) -> str:
     return f"{PARTIAL_PREFIX}{_host()}-{process_id}-{secrets.token_hex(4)}-"
@@ -304,72 +354,3 @@ def _host() -> str:
     with suppress(OSError, AttributeError):
         name += os.readlink("/proc/self/ns/pid")
     return hashlib.sha256(name.encode()).hexdigest()[:8]
-
-
-def leads_out(path: str, folder: str) -> bool:
-    """Return True if what a path leads to is not in the folder, once all links are followed."""
-    inside = os.path.join(os.path.realpath(folder), "")
-    return not os.path.join(os.path.realpath(path), "").startswith(inside)
-
-
-def check_links(folder: str, below: str) -> None:
-    """Raise OSError if a link in place of one of the folders below a folder leads out of it."""
-    place = folder
-    for name in below.split(os.sep):
-        place = os.path.join(place, name)
-        try:
-            status = os.lstat(windows.long_path(place))
-        except FileNotFoundError:
-            return
-        # A junction of Windows is not a symbolic link, but has a tag of its own.
-        is_link = stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_reparse_tag", 0))
-        if is_link and leads_out(place, folder):
-            raise OSError(errno.ELOOP, "a symbolic link there leads out of the folder", place)
-
-
-def _move_if_free(source: str, final: str) -> None:
-    """Rename a file; raise FileExistsError, at no moment replacing anything, if the name is taken.
-
-    Two runs that want the same name at once cannot both get it.
-    """
-    if windows.IS_WINDOWS:
-        _patiently(os.rename, source, final)
-        return
-    try:
-        os.link(source, final)
-    except FileExistsError:
-        if not os.path.samefile(source, final):  # NFS says so when it did it and lost its answer
-            raise
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        _claim_and_replace(source, final)
-        return
-    os.unlink(source)
-
-
-def _claim_and_replace(source: str, final: str) -> None:
-    """Take a name with an empty file, which only one run can make, then put the file there."""
-    os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    try:
-        os.replace(source, final)
-    except BaseException:
-        os.unlink(final)
-        raise
-
-
-def _replace(source: str, final: str) -> None:
-    _patiently(os.replace, source, final)
-
-
-def _patiently(move: Callable[[str, str], None], source: str, final: str) -> None:
-    """Move a file, on Windows a few times: it refuses while another program reads either file."""
-    for left in reversed(range(_PATIENCE if windows.IS_WINDOWS else 1)):
-        try:
-            move(source, final)
-        except PermissionError:
-            if not left or os.path.isdir(final):
-                raise
-            time.sleep(0.05)
-        else:
-            return

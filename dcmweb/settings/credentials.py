@@ -34,6 +34,11 @@ class AuthScheme(str, Enum):
     NETRC = "netrc"
 
 
+_WITHOUT_USER = frozenset(AuthScheme) - {
+    *(AuthScheme.AUTO, AuthScheme.BASIC, AuthScheme.DIGEST, AuthScheme.NETRC)
+}
+
+
 class Secret:
     """Where a secret comes from: it is given, in a file, or printed by a command.
 
@@ -197,8 +202,8 @@ def is_left_out(value: str) -> bool:
 
 
 def with_user(given: Credentials, user: str, password: str) -> Credentials:
-    """Add the user and password of a URL, unless there are others."""
-    if not user or given.user:
+    """Add the user and password of a URL, unless there are others, or a scheme without them."""
+    if not user or given.user or given.scheme in _WITHOUT_USER:
         return given
     if given.password_file or given.password_command:
         password = ""

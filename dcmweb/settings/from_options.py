@@ -22,8 +22,7 @@ def settings_from(base_url: str, values: Mapping[str, Any]) -> Settings:
     settings: dict[str, Any] = {}
     credentials: dict[str, Any] = {}
     for key, value in values.items():
-        option = BY_KEY.get(key)
-        name = option.field if option else key
+        option, name = BY_KEY.get(key), field_of(key)
         if not name or value is None:
             continue
         owner = credentials if name in _OF_CREDENTIALS else settings
@@ -37,6 +36,17 @@ def settings_from(base_url: str, values: Mapping[str, Any]) -> Settings:
         limits_all=bool(values.get("workers")),
         **settings,
     )
+
+
+def field_of(key: str) -> str:
+    """Return the field of Settings or Credentials that a value is for, by its key."""
+    option = BY_KEY.get(key)
+    return option.field if option else key
+
+
+def is_credential(key: str) -> bool:
+    """Return True for the key of an option, or of a secret, that is for Credentials."""
+    return field_of(key) in _OF_CREDENTIALS
 
 
 def _as_field(option: Option | None, value: Any) -> Any:

@@ -332,7 +332,8 @@ OPTIONS: tuple[Option, ...] = (
         "timeout",
         Kind.SECONDS,
         "SECONDS",
-        "Give up if no data moves on a connection for this long.",
+        "Give up if no data moves on a connection for this long, or next to none (less than 10 "
+        "bytes a second).",
         field="idle_timeout",
         default=Settings.idle_timeout,
     ),

@@ -37,7 +37,7 @@ class Settings:
     retries: int = 5
     retry_time: float = 300.0  # no new attempt once this long after the first
     connect_timeout: float = 10.0
-    idle_timeout: float = 120.0  # without a byte in either direction
+    idle_timeout: float = 120.0  # without a byte in either direction, or with few
     ca_bundle: str = ""  # file or folder
     insecure: bool = False
     proxy: str = field(default="", repr=False)  # URL, in which there may be a password

@@ -72,7 +72,8 @@ class ConcurrencyLimit:
                 self._running -= 1
                 self._done += 1
                 self._review()
-                self._condition.notify_all()
+                # No more than can run; at the end of a run, each wakes the next.
+                self._condition.notify(max(1, self.limit - self._running))
 
     def allow(self, limit: int) -> None:
         """Set how many jobs may run at a time, as worker processes come and go."""

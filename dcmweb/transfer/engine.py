@@ -114,7 +114,8 @@ class Engine:
             else:
                 self._note(None)
                 return result
-            log.info("attempt %d: %s; again in %.1f s", attempt + 1, last.message, delay)
+            what = f"{last.attempted}: {last.message}" if last.attempted else last.message
+            log.info("attempt %d: %s; again in %.1f s", attempt + 1, what, delay)
             self.pause(delay, last)
             attempt += 1
 

@@ -21,12 +21,13 @@ from json.encoder import encode_basestring_ascii as quoted
 from threading import Lock
 from typing import Any, BinaryIO
 
-from dcmweb.errors import LocalError, UsageError
+from dcmweb.errors import DcmwebError, LocalError, UsageError
 from dcmweb.locks import Locking, try_lock
 from dcmweb.temporary import using_temporary_database
 from dcmweb.transfer.manifest_lines import Line, read_line
 from dcmweb.transfer.marks import Marks
-from dcmweb.transfer.outcomes import ANY_SIZE, Event, Outcome, Status, as_event
+from dcmweb.transfer.outcomes import ANY_SIZE, Event, Outcome, Outcomes, Status, as_event
+from dcmweb.transfer.stop import Stop
 
 VERSION = 1
 _HEADER = "manifest"
@@ -186,6 +187,28 @@ class Manifest:
         with self._lock:  # it has a newer line than that of the earlier run
             change = "UPDATE known SET state = '' WHERE item = ? AND state != ''"
             self._known.execute(change, (_key(item),))
+
+    def recorded(self, outcomes: Iterator[Outcome], stop: Stop) -> Outcomes:
+        """Record outcomes, and yield each.
+
+        Where one cannot be recorded, the run stops; the outcomes of what was sent by then still
+        come before the error is raised.
+        """
+        lost: LocalError | None = None
+        try:
+            for outcome in outcomes:
+                try:
+                    if lost is None:
+                        self.record(outcome)
+                except LocalError as error:
+                    lost = error
+                    stop.set()
+                yield outcome
+        except DcmwebError:
+            if lost is None:
+                raise
+        if lost is not None:
+            raise lost
 
     def was_done(self, item: str) -> None:
         """Note that a target, or a resource below one, was done as a whole, as far as that goes.

@@ -32,6 +32,8 @@ class Status(str, Enum):
     EXTRA = "extra"
     DIFFERENT = "different"
 
+    __hash__ = str.__hash__  # it is equal to that text; and several are looked up for each item
+
     @property
     def is_good(self) -> bool:
         """Whether nothing needs to be done about the item."""

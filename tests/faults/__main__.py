@@ -1,6 +1,7 @@
 """Run many seeds, by hand.
 
     python -m tests.faults --seeds 1-1000 [--server orthanc|restarting] [--kill] [--command store]
+    python -m tests.faults --seeds 1-1000 --disk-full --clock-jumps
 
 Prints the seeds whose run was wrong, with what happened, and the faults that were injected.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from tests import forks
 from tests.conftest import clean_environment
-from tests.faults.runs import Plan, archive_lab, orthanc_lab, restarting_lab, run
+from tests.faults.runs import Hardship, Plan, archive_lab, orthanc_lab, restarting_lab, run
 
 _LABS = {"archive": archive_lab, "orthanc": orthanc_lab, "restarting": restarting_lab}
 
@@ -29,6 +30,10 @@ def main() -> int:
     parser.add_argument("--seeds", default="1-200", help="FIRST-LAST")
     parser.add_argument("--server", choices=sorted(_LABS), default="archive")
     parser.add_argument("--kill", action="store_true", help="kill the command, and start it again")
+    parser.add_argument(
+        "--disk-full", action="store_true", help="write to a disk that is too small"
+    )
+    parser.add_argument("--clock-jumps", action="store_true", help="have the time of day jump")
     parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--command", action="append", default=[])
     parser.add_argument("--wrong", type=int, default=10, help="stop after so many wrong runs")
@@ -38,13 +43,17 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="dcmweb-faults-"))
     fork_server = forks.ForkServer(clean_environment())
     make = _LABS[asked.server]
+    hardship = None
+    if asked.disk_full or asked.clock_jumps:
+        hardship = Hardship(asked.disk_full, asked.clock_jumps)
     wrong: list[int] = []
     done, began = 0, time.monotonic()
     with make(folder, fork_server) as lab, ThreadPoolExecutor(asked.jobs) as pool:
 
         def one(seed: int) -> None:
             if len(wrong) < asked.wrong:
-                run(lab, Plan.of(seed, commands=asked.command), kills=asked.kill)
+                plan = Plan.of(seed, commands=asked.command)
+                run(lab, plan, kills=asked.kill, hardship=hardship)
 
         jobs = {pool.submit(one, seed): seed for seed in seeds}
         for job in as_completed(jobs):

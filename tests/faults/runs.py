@@ -12,6 +12,10 @@ the command to this:
 - nothing but whole files is in the output folder, and no temporary file stays;
 - the same command again, without faults, ends well, and does not send what is recorded as stored.
 
+A disk may be too small for output, manifest and temporary files (`Hardship`): then the run ends
+with 7, what it said by then is true, the manifest can be read, and the second run has room. The
+clock may jump: then all is as if it did not.
+
 Where the proxy changes bytes, nobody can find each change: TCP and TLS do that. There the model
 only wants that all are named, and that nothing is added, lost or put under another name: a file
 on disk differs from that of the server by the changed byte at most, or is not there.
@@ -21,14 +25,16 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,9 +44,11 @@ import trustme
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from dcmweb.transfer.manifest import read_events
 from dcmweb.transfer.outcomes import Status
 from tests import forks
-from tests.conftest import clean_environment, make_instance, tree, write_files
+from tests.conftest import DCMWEB, clean_environment, make_instance, tree, write_files
+from tests.faults.disk import Disk, small_disk
 from tests.faults.proxy import Proxy, proxying
 from tests.functional import archives
 from tests.functional.archive import multipart_body, sent_parts
@@ -50,6 +58,7 @@ from tests.functional.certificates import context_of
 from tests.functional.origin import Request
 from tests.live import orthanc
 
+ROOT = Path(__file__).parents[2]
 LONG = 120.0  # seconds after which a command hangs
 CODES = (0, 1, 4, 5, 6, 8)
 STATUSES = frozenset(status.name.lower() for status in Status)
@@ -151,6 +160,20 @@ class Plan:
         )
 
 
+@dataclass(frozen=True)
+class Hardship:
+    """What a run meets on this machine, beside the faults of the proxy."""
+
+    fills_disk: bool = False
+    jumps_clock: bool = False
+
+    def size_of_disk(self, plan: Plan) -> int:
+        """Draw how much there is room for: nothing, a part of the files, or all."""
+        chance = random.Random(plan.seed)
+        files = sum(map(len, plan.files)) if plan.command == "retrieve" else 0
+        return int(files * 1.2 * chance.random()) + chance.choice([0, 5_000, 9_000, 40_000])
+
+
 class Lab:
     """Servers, certificates and a process that runs commands, for many seeds."""
 
@@ -177,17 +200,44 @@ class Lab:
         self, args: Sequence[str], cwd: Path, most: float = LONG
     ) -> tuple[int, list[dict[str, Any]], str]:
         """Run the command; its exit code, its events and what it wrote to stderr."""
-        (cwd / "tmp").mkdir(exist_ok=True)
-        (cwd / "home").mkdir(exist_ok=True)
-        changed = {"HOME": str(cwd / "home"), "TMPDIR": str(cwd / "tmp")}
-        environment = {**clean_environment(), **changed}
-        code, out, err = self._forks.run(list(args), cwd, environment, b"", most)
-        text = err.decode()
-        check("Traceback" not in text, f"a traceback: {text}")
-        check(all(c == "\n" or c.isprintable() for c in text), f"control characters: {text!r}")
-        events = [json.loads(line) for line in out.splitlines()]
-        _check_summary([event for event in events if event["type"] == "summary"], events, text)
-        return code, [event for event in events if "item" in event], text
+        environment = _environment(cwd, "tmp")
+        return _read(*self._forks.run(list(args), cwd, environment, b"", most))
+
+    def run_hard(
+        self, args: Sequence[str], cwd: Path, disk: Disk | None, seed: int | None
+    ) -> tuple[int, list[dict[str, Any]], str]:
+        """Run the command where the disk is, with a clock that jumps by a seed."""
+        jumping = [sys.executable, "-m", "tests.faults.jumping", str(seed)]
+        command = [*(DCMWEB if seed is None else jumping), *args]
+        environment = {**_environment(cwd, "disk/tmp" if disk else "tmp"), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            disk.inside(["sh", "-c", f"mkdir -p disk/tmp; exec {shlex.join(command)}"])
+            if disk
+            else command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LONG,
+            check=False,
+        )
+        return _read(done.returncode, done.stdout, done.stderr)
+
+
+def _environment(cwd: Path, temporary: str) -> dict[str, str]:
+    for name in ("tmp", "home"):
+        (cwd / name).mkdir(exist_ok=True)
+    changed = {"HOME": str(cwd / "home"), "TMPDIR": str(cwd / temporary)}
+    return {**clean_environment(), **changed}
+
+
+def _read(code: int, out: bytes, err: bytes) -> tuple[int, list[dict[str, Any]], str]:
+    text = err.decode()
+    check("Traceback" not in text, f"a traceback: {text}")
+    check(all(c == "\n" or c.isprintable() for c in text), f"control characters: {text!r}")
+    events = [json.loads(line) for line in out.splitlines()]
+    _check_summary([event for event in events if event["type"] == "summary"], events, text)
+    return code, [event for event in events if "item" in event], text
 
 
 def _check_summary(
@@ -197,7 +247,7 @@ def _check_summary(
     check(len(summaries) == 1, f"{len(summaries)} summaries: {text}")
     counts = Counter(event["type"] for event in events if "item" in event)
     said = {n: c for n, c in summaries[0].items() if n in STATUSES and c}
-    check(said == counts, f"the summary says {said}, the events {counts}")
+    check(said == counts, f"the summary says {said}, the events {counts}: {text}")
 
 
 def check(is_true: bool, words: str) -> None:
@@ -205,22 +255,28 @@ def check(is_true: bool, words: str) -> None:
         raise Wrong(words)
 
 
-def run(lab: Lab, plan: Plan, *, kills: bool = False) -> object:
+def run(lab: Lab, plan: Plan, *, kills: bool = False, hardship: Hardship | None = None) -> object:
     """Run what a seed asks for. Raises Wrong."""
     cwd = lab.folder / f"run-{plan.seed}"
     cwd.mkdir()
-    with requests.Session() as session:
+    with ExitStack() as stack:
+        session = stack.enter_context(requests.Session())
         session.trust_env = False
         session.mount("http://", HTTPAdapter(max_retries=_PATIENCE))
         session.headers["Connection"] = "close"  # Orthanc closes idle ones after a second
         case = _CASES[plan.command](lab, plan, cwd, session)
+        if hardship:
+            case.hardship = hardship
+            if hardship.fills_disk:
+                case.disk = stack.enter_context(small_disk(cwd, hardship.size_of_disk(plan)))
         return case.run_killed() if kills else case.run()
 
 
 class Case:
     """A command with the files of a plan, through a proxy."""
 
-    good = ""  # the status that its items should have
+    hardship: Hardship | None = None
+    disk: Disk | None = None
 
     def __init__(self, lab: Lab, plan: Plan, cwd: Path, session: requests.Session) -> None:
         self.lab, self.plan, self.cwd, self.session = lab, plan, cwd, session
@@ -241,26 +297,43 @@ class Case:
         """Check that all is where it should be."""
         raise NotImplementedError
 
+    def named(self, name: str) -> str:
+        """Name a file or folder that the command writes."""
+        return f"disk/{name}" if self.disk else name
+
+    def seen(self, name: str) -> Path:
+        """Return where to look at what the command wrote."""
+        return (self.disk.path if self.disk else self.cwd) / name
+
+    def _run(self, args: Sequence[str]) -> tuple[int, list[dict[str, Any]], str]:
+        if self.hardship is None:
+            return self.lab.run(args, self.cwd)
+        seed = self.plan.seed if self.hardship.jumps_clock else None
+        return self.lab.run_hard(args, self.cwd, self.disk, seed)
+
     def run(self) -> str:
         plan, lab = self.plan, self.lab
-        manifest = ["--manifest", "manifest"] if plan.has_manifest else []
+        manifest = ["--manifest", self.named("manifest")] if plan.has_manifest else []
         with self.proxying(self.place, plan) as proxy:
             url = f"{proxy.root}/{self.place.path}"
             first = [*plan.mode, "--timeout", "2", "--retries", str(plan.retries)]
             common = [*(["--ca-bundle", str(lab.bundle)] if plan.has_tls else [])]
-            code, events, err = lab.run(
-                [*first, *common, *self.arguments(url), "--json", *manifest], self.cwd
+            code, events, err = self._run(
+                [*first, *common, *self.arguments(url), "--json", *manifest]
             )
             try:
                 self.check_run(proxy, code, events, err)
                 lab.faults.update(e.fault for e in proxy.exchanges if e.fault)
+                lab.faults.update(["full disk"] if code == 7 else [])
                 if plan.corrupts:
                     return err
                 proxy.rate = 0.0
                 sent = len(proxy.exchanges)
                 again = ["--timeout", "60", "--retries", "12", *common]
-                code, later, err_later = lab.run(
-                    [*again, *self.arguments(url), "--json", *self.goes_on(), *manifest], self.cwd
+                if self.disk:
+                    self.disk.grow()
+                code, later, err_later = self._run(
+                    [*again, *self.arguments(url), "--json", *self.goes_on(), *manifest]
                 )
                 done = [e for e in events if e["type"] in GOOD]
                 self.check_again(proxy, sent, done, code, later, err_later)
@@ -313,7 +386,7 @@ class Case:
 
     def recorded(self) -> list[dict[str, Any]]:
         """Read what the manifest records as done."""
-        path = self.cwd / "manifest"
+        path = self.seen("manifest")
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         events = [json.loads(line) for line in lines if line.endswith(b"\n")]
         return [event for event in events if event["type"] in GOOD]
@@ -338,19 +411,34 @@ class Case:
         return []
 
     def check_run(self, proxy: Proxy, code: int, events: list[dict[str, Any]], err: str) -> None:
-        check(code in CODES or (code == 3 and self.plan.corrupts), f"exit code {code}")
+        is_full = code == 7 and self.disk is not None
+        check(code in CODES or (code == 3 and self.plan.corrupts) or is_full, f"exit code {code}")
         is_good = all(event["type"] in GOOD for event in events)
         check(is_good or code != 0, "exit code 0 though something failed")
         self.check_events(proxy, events, is_stopped=code not in (0, 1))
         self.check_leftovers()
+        if self.plan.has_manifest and self.hardship:
+            self.check_manifest(events)
         if not code:
             check(is_good, "exit code 0")
             if not self.plan.corrupts:
                 self.check_end()
 
+    def check_manifest(self, events: list[dict[str, Any]]) -> None:
+        """Check that the manifest can be read, and has nothing but what was said."""
+        path = self.seen("manifest")
+        if not path.exists() or not path.stat().st_size:
+            return  # not even its first line had room
+        events_there = [e for e in read_events(str(path)) if "item" in e]
+        written = {(e["item"].removeprefix(f"{self.cwd}/"), e["type"]) for e in events_there}
+        said = {(event["item"], event["type"]) for event in events}
+        more = {one for one in written - said if one[1] in GOOD}
+        check(not more, f"the manifest has {more}, which was not said")
+
     def check_leftovers(self) -> None:
-        check(tree(self.cwd / "tmp") == {}, "temporary files are left")
-        names = [n for n in tree(self.cwd) if n.endswith(".part") or "/.dcmweb" in f"/{n}"]
+        check(tree(self.seen("tmp")) == {}, "temporary files are left")
+        found = [*tree(self.cwd), *(tree(self.disk.path) if self.disk else ())]
+        names = [n for n in found if n.endswith(".part") or "/.dcmweb" in f"/{n}"]
         check(not names, f"left: {names}")
 
     def check_again(
@@ -452,13 +540,20 @@ class Retrieve(Case):
         check(self.there == self.files, "the server does not have what it was given")
 
     def arguments(self, url: str) -> list[str]:
-        return [url, "retrieve", *[f"studies/{uid}" for uid in self.plan.studies], "-o", "out"]
+        return [
+            url,
+            "retrieve",
+            *[f"studies/{uid}" for uid in self.plan.studies],
+            "-o",
+            self.named("out"),
+        ]
 
     def goes_on(self) -> list[str]:
         return [] if self.plan.has_manifest else ["--skip-existing"]
 
     def on_disk(self) -> dict[str, bytes]:
-        return tree(self.cwd / "out") if (self.cwd / "out").exists() else {}
+        out = self.seen("out")
+        return tree(out) if out.exists() else {}
 
     def check_events(self, proxy: Proxy, events: list[dict[str, Any]], *, is_stopped: bool) -> None:
         wanted = {"/".join(key) + ".dcm": data for key, data in self.there.items()}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+PAUSE = 0.25  # seconds, of an answer that drips
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Answer:
     `length` lies about Content-Length; `close` leaves it out and ends the body by closing;
     `chunk` sends chunks of so many bytes; `cut` closes the connection after so many bytes of the
     body, `stall` stops there instead, until the client goes away. `cut=-1` sends nothing at all.
+    `before` is sent before the answer, such as interim ones. Of the whole, the bytes of `drip` are
+    sent with a pause after each piece of `drop` bytes.
     """
 
     status: int = 200
@@ -46,6 +51,9 @@ class Answer:
     chunk: int = 0
     cut: int | None = None
     stall: int | None = None
+    before: bytes = b""
+    drip: slice | None = None
+    drop: int = 1
 
 
 Handler = Callable[[Request], Answer]
@@ -121,10 +129,19 @@ class Origin:
         head = f"HTTP/1.1 {answer.status} Whatever\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
         end = answer.cut if answer.cut is not None else answer.stall
-        connection.sendall(head.encode("utf-8") + body[:end])
+        _drip(connection, answer.before + head.encode("utf-8") + body[:end], answer)
         if answer.stall is not None:
             self._closing.wait(30)
         return end is None and not answer.close
+
+
+def _drip(connection: socket.socket, data: bytes, answer: Answer) -> None:
+    start, end, _ = (answer.drip or slice(0, 0)).indices(len(data))
+    connection.sendall(data[:start])
+    for place in range(start, end, answer.drop):
+        connection.sendall(data[place : min(place + answer.drop, end)])
+        time.sleep(PAUSE)
+    connection.sendall(data[end:])
 
 
 def _read_request(reader: object, number: int) -> Request | None:

@@ -67,6 +67,7 @@ def test_what_is_deleted_is_gone_from_the_disk_and_nothing_else_is(
     path = f"{STANDARD}/{path_of(files[0], levels)}"
     response = server("DELETE", path)
     assert (response.status_code, response.content) == (204, b"")
+    assert "Content-Type" not in response.headers  # of no content
     assert gone(server, files) == [n < count for n in range(4)]
     assert gone(server, others) == [False] * 4
     kept = server.files().keys()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import make_series
+from tests.conftest import make_instance, make_series, write_files
 from tests.functional.archives import (
     AS_STORED,
     GOOGLE,
@@ -154,11 +154,63 @@ def test_header_fields_have_a_limit(server: Running, fields: bytes) -> None:
     assert server.get("studies").status_code == 204
 
 
+FOREIGN_PAGE = "http://evil.example"
+LOCAL_PAGES = ("http://localhost:3000", "http://127.0.0.1:1", "https://[::1]:8443", "null")
+CHANGES = [
+    ("DELETE", f"{STANDARD}/studies/7.1"),
+    ("DELETE", f"{GOOGLE}/studies/7.1"),
+    ("POST", f"{STANDARD}/studies"),
+    ("PUT", f"{STANDARD}/studies"),
+    ("PATCH", f"{GOOGLE}/studies/7.1"),
+    ("POST", f"{GOOGLE}/studies"),
+]
+
+
+def test_a_page_of_another_origin_changes_nothing(tmp_path: Path) -> None:
+    write_files(tmp_path / "in", [make_instance("7.1", "7.1.1", "7.1.1.1")])
+    body = make_instance("7.2", "7.2.1", "7.2.1.1")
+    with running(tmp_path / "in") as server:
+        before = server.files()
+        given: list[dict[str, str]] = [{"Origin": page} for page in (*LOCAL_PAGES, FOREIGN_PAGE)]
+        for headers in (*given, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
+            for method, path in CHANGES:
+                sent = {**headers, "Content-Type": "application/dicom"}
+                answer = server(method, path, headers=sent, data=body)
+                assert answer.status_code == 403, (method, path, headers)
+                assert "changes nothing" in answer.text
+                asked = {**headers, "Access-Control-Request-Method": method}
+                told = server("OPTIONS", path, headers=asked).headers
+                assert method not in told.get("Access-Control-Allow-Methods", "")
+        assert server.files() == before
+
+
+@pytest.mark.parametrize("allowed", ["http://localhost:3000", "*"])
+def test_a_page_that_is_named_may_change_and_so_may_the_own_origin(
+    tmp_path: Path, allowed: str
+) -> None:
+    files = [make_instance(f"7.{n}", f"7.{n}.1", f"7.{n}.1.1") for n in range(1, 4)]
+    write_files(tmp_path / "in", files)
+    with running(tmp_path / "in", "--allow-origin", allowed) as server:
+        for n, headers in enumerate(
+            [
+                {"Origin": "http://localhost:3000", "Sec-Fetch-Site": "cross-site"},
+                {"Origin": server.root, "Sec-Fetch-Site": "same-origin"},
+                {},
+            ],
+            start=1,
+        ):
+            url = f"{STANDARD}/studies/7.{n}"
+            assert server("DELETE", url, headers=headers).status_code in (200, 204)
+        asked = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "DELETE"}
+        methods = server("OPTIONS", f"{STANDARD}/studies/7.1", headers=asked).headers
+        assert "DELETE" in methods["Access-Control-Allow-Methods"]
+
+
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "//", "null", "http://a:b:c"])
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
 def test_malformed_origins_are_not_allowed(server: Running, origin: str, method: str) -> None:
     response = server(method, f"{STANDARD}/studies/9", headers={"Origin": origin})
-    assert response.status_code == (204 if method == "OPTIONS" else 404)
+    assert response.status_code == {"OPTIONS": 204, "GET": 404, "DELETE": 403}[method]
     assert "Access-Control-Allow-Origin" not in response.headers
 
 

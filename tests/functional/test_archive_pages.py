@@ -239,6 +239,7 @@ def test_a_window_changes_a_picture_and_a_cached_one_is_not_made_again(
     assert other.content != first.content
     again = look(server, picture, headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
+    assert "Content-Type" not in again.headers
     stale = look(server, picture, headers={"If-None-Match": other.headers["ETag"]})
     assert (stale.status_code, stale.content) == (200, first.content)
     for wrong in ("center=x&width=1", "center=1&width=0", "side=9999", "side=x"):

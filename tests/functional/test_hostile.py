@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import Dcmweb, make_series, tree, write_files
 from tests.functional.archive import Archive
-from tests.functional.origin import Answer, serving
+from tests.functional.origin import Answer, Request, serving
 from tests.hostile import INSTANCE, SERIES, deflated, nested, put_socket
 
 BASE = "http://127.0.0.1:1/dicomweb"
@@ -34,6 +34,32 @@ def test_nothing_lands_outside_of_the_output_folder(
     assert tree(other) == {}
     assert result.code == 7
     assert "a symbolic link there leads out of the folder" in result.err
+
+
+@posix
+@pytest.mark.parametrize("place", ["1.2.3", "1.2.3/1.2.3.4"])
+def test_nothing_lands_outside_where_a_link_takes_the_place_of_a_folder_in_use(
+    dcmweb: Dcmweb, tmp_path: Path, place: str
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    files = make_series(2)
+    archive = Archive(*files)
+
+    def put_link(request: Request) -> Answer:
+        if request.path.endswith("/1.2.3.4.2"):  # the first one has been saved by then
+            (out / place).rename(tmp_path / "moved")
+            other.mkdir()
+            (other / "1.2.3.4").mkdir()
+            (out / place).symlink_to(other)
+        return archive(request)
+
+    with serving(put_link) as origin:
+        below = "studies/1.2.3/series/1.2.3.4/instances/1.2.3.4"
+        result = dcmweb(origin.url, "retrieve", f"{below}.1", f"{below}.2", "-o", out)
+    assert result.code == 1
+    assert "a symbolic link there leads out of the folder" in result.err
+    assert tree(other) == {}
+    assert list(tree(tmp_path / "moved").values()) == [files[0]]
 
 
 @posix

@@ -54,6 +54,24 @@ def test_instances_that_share_a_uid_do_not_overwrite_each_other(
     assert sorted(tree(tmp_path / "out").values()) == sorted(twins)
 
 
+@pytest.mark.parametrize("what", ["rendered", "thumbnail", "frames/1", "bulkdata", "metadata", ""])
+@pytest.mark.parametrize("layout", ["{SOPInstanceUID}", "{PatientID}/{StudyDate}/{Modality}"])
+def test_what_copies_with_one_uid_have_is_all_there(
+    dcmweb: Dcmweb, tmp_path: Path, what: str, layout: str
+) -> None:
+    """In one study after the other, and in one run."""
+    twins = [changed(make_image(1), StudyInstanceUID=f"1.{n}") for n in range(3)]
+    paths = [f"{path_of(twin)}/{what}".rstrip("/") for twin in twins]
+    with serving(Archive(*twins)) as origin:
+        arguments = ("-j", "4", origin.url, "retrieve", "-o", "out", "--layout", layout)
+        assert dcmweb(*arguments, paths[0]).code == 0
+        again = dcmweb(*arguments, "--skip-existing", *paths)
+        assert again.code == 0, again.err
+        assert dcmweb(*arguments, *paths).code == 0
+    assert " already there 1," in again.last
+    assert len(files(tmp_path / "out")) == len(twins)
+
+
 def test_what_is_something_else_in_a_place_is_left_alone(dcmweb: Dcmweb, tmp_path: Path) -> None:
     (data,) = make_series(1)
     place = tmp_path / "out" / "secret-id-17" / "unknown" / "CT" / "1.2.3.4.1.dcm"
@@ -94,7 +112,7 @@ def test_every_form_has_its_place_in_a_layout(dcmweb: Dcmweb, tmp_path: Path) ->
         ):
             result = dcmweb(origin.url, "retrieve", path, "-o", "out", *options, *LAYOUT)
             assert result.code == 0, result.err
-    stem = "secret-id-17/unknown/CT/1.2.3.4.5"
+    stem = "secret-id-17/unknown/CT/1.2.3.4.5-2c1567f1bdd4"  # with a digest of its path
     ends = ["_7FE00010.raw", "_frame_1.png", "_frame_2.png", "_frame_2.raw", "_thumbnail.jpg"]
     assert files(tmp_path / "out") == sorted(stem + end for end in [*ends, ".jpg", ".json"])
 

@@ -11,6 +11,8 @@ from tests.functional.archive import Archive
 from tests.functional.origin import Answer, serving
 from tests.functional.storing import first
 
+JSON = {"Content-Type": "application/dicom+json"}
+
 
 def test_requests_and_retries_are_told(dcmweb: Dcmweb, tmp_path: Path) -> None:
     write_files(tmp_path / "in", make_series(2))
@@ -20,8 +22,43 @@ def test_requests_and_retries_are_told(dcmweb: Dcmweb, tmp_path: Path) -> None:
     assert result.code == 0
     assert f" -- POST {origin.url}/studies, " in result.err
     assert " bytes: 503 after " in result.err
-    assert " -- attempt 1: answered 503" in result.err
+    assert f" -- attempt 1: POST {origin.url}/studies: answered 503" in result.err
     assert " > " not in result.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(503), "answered 503"),
+        (Answer(cut=-1), "the connection to "),
+        (Answer(200, b"[         ", JSON, chunk=9, cut=5), "the answer of "),
+    ],
+    ids=["status", "no answer", "answer that breaks off"],
+)
+def test_the_log_names_the_request_that_is_tried_again_without_its_values(
+    dcmweb: Dcmweb, tmp_path: Path, answer: Answer, words: str
+) -> None:
+    with serving(first([lambda _: answer], Archive())) as origin:
+        result = dcmweb("--log-file", "log", origin.url, "search", "PatientName=Test^Someone")
+    assert result.code == 0
+    text = (tmp_path / "log").read_text()
+    (line,) = [line for line in text.splitlines() if " attempt 1: " in line]
+    assert f" GET {origin.url}/studies?PatientName=...&limit=" in line
+    assert f": {words}" in line
+    assert "Someone" not in text.replace("PatientName=Test^Someone", "", 1)  # the command line
+
+
+def test_with_q_each_failure_has_one_line(dcmweb: Dcmweb, tmp_path: Path) -> None:
+    write_files(tmp_path / "in", [b"\0" * 128 + b"DICM"] * 5)
+    with serving(Archive()) as origin:
+        result = dcmweb("-q", "--log-file", "log", origin.url, "store", "in", "gone")
+    *named, counts = result.err.splitlines()
+    assert [line.split(" -- ")[1].partition(":")[0] for line in named] == [
+        *(f"in/{n}.dcm failed" for n in range(1, 6)),
+        "gone failed",
+    ]
+    assert "stored 0, skipped 0, failed 6;" in counts
+    assert " failed 5: it has no SOP Instance UID" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize("option", ["-v", "--debug"])

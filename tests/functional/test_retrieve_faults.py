@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dcmweb.local.partial_files import uid_name
+from dcmweb.local.safe_names import uid_name
 from tests.conftest import Dcmweb, make_instance, make_series, tree
 from tests.functional.archive import (
     BOUNDARY,

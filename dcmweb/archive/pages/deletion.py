@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from urllib.parse import urlsplit
 
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Request
+
+from dcmweb.archive.access import is_own_origin
 
 _LARGEST_FORM = 10_000  # bytes
 
@@ -32,18 +33,9 @@ class DeletionForm:
         """Raise Forbidden unless a form comes from a page of this archive."""
         self.check_allowed()
         site = request.headers.get("Sec-Fetch-Site", "same-origin")
-        if site != "same-origin" or not _is_own_origin(request):
+        if site != "same-origin" or not is_own_origin(request):
             raise Forbidden("the form does not come from a page of this archive")
         request.max_content_length = _LARGEST_FORM
         given = request.form.get("token", "")
         if not hmac.compare_digest(given.encode(), self.token.encode()):
             raise Forbidden("the form is of an earlier start of the archive: go back and reload it")
-
-
-def _is_own_origin(request: Request) -> bool:
-    """Compare the host of Origin with that of the request; a proxy may have changed the scheme."""
-    try:
-        origin = urlsplit(request.headers.get("Origin", "")).netloc
-    except ValueError:
-        return False
-    return bool(origin) and origin.lower() == request.environ.get("HTTP_HOST", "").lower()

@@ -13,7 +13,7 @@ from dcmweb.archive.responses import file_pieces
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.archive.storage.index import Entry
 from dcmweb.dicom.resources import Resource
-from dcmweb.local.partial_files import instance_path, safe_name
+from dcmweb.local.safe_names import instance_path, safe_name
 
 
 class _Sink(io.RawIOBase):

@@ -26,18 +26,17 @@ from dcmweb.counted import plural
 from dcmweb.dicom.byte_ranges import open_regular
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
+from dcmweb.local.moving import check_links, leads_out
 from dcmweb.local.partial_files import (
     OWN_FOLDER,
     PartialFile,
-    check_links,
-    instance_path,
     is_internal,
-    leads_out,
     make_folder,
     sync_file,
     sync_folder,
     writing_into,
 )
+from dcmweb.local.safe_names import instance_path
 from dcmweb.local.windows import IS_WINDOWS
 from dcmweb.locks import Locking, try_lock
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from dcmweb.errors import UsageError
 from dcmweb.http.auth import hosts
 from dcmweb.http.auth.base import Authentication
+from dcmweb.http.auth.unused import refuse_unused, unused
 from dcmweb.settings import AuthScheme, Credentials, Secret, Settings
+from dcmweb.settings.from_options import field_of, is_credential, settings_from
 
 
 def choose(settings: Settings) -> Authentication:
@@ -16,6 +19,7 @@ def choose(settings: Settings) -> Authentication:
     Raises UsageError if something is lacking for the scheme that was asked for.
     """
     scheme = resolve(settings)
+    refuse_unused(settings.credentials, scheme)
     if scheme in _SCHEMES:
         chosen = _SCHEMES[scheme](settings)
     else:
@@ -47,6 +51,27 @@ def resolve(settings: Settings) -> AuthScheme | str:
     if given.token_url:
         return AuthScheme.OAUTH2
     return _by_host(settings)
+
+
+def without_overridden(
+    base_url: str, values: dict[str, Any], layers: Mapping[str, int]
+) -> dict[str, Any]:
+    """Leave out credentials that are of no use beside those of a layer above theirs.
+
+    `values` are by the keys of options. So `--auth none` and `--user` go with a profile that holds
+    a token, though both in one place are an error.
+    """
+    of = {key: layers[key] for key in values if is_credential(key)}
+    if not base_url or len(set(of.values())) < 2:
+        return values
+    settings = settings_from(base_url, values)
+    idle = unused(settings.credentials, resolve(settings))
+    highest = max(of.values())
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in of or of[key] == highest or field_of(key) not in idle
+    }
 
 
 def _by_host(settings: Settings) -> AuthScheme:

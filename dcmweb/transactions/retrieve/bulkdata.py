@@ -12,7 +12,7 @@ from dcmweb.errors import AuthError, NetworkError, NothingMatched, ProtocolError
 from dcmweb.http.media_types import DICOM_JSON, EXTENSIONS, OTHER_EXTENSION, MediaType
 from dcmweb.http.response import Response
 from dcmweb.local.layout import readable_name
-from dcmweb.local.partial_files import distinguishing_suffix, folder_path, safe_name
+from dcmweb.local.safe_names import distinguishing_suffix, folder_path, safe_name
 from dcmweb.transactions.accept import ask, forms_of_bulk_data, wrong_kind
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job, one_of_many

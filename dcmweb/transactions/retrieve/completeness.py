@@ -65,7 +65,7 @@ class ReceivedInstances:
 
     def add(self, found: Resource) -> bool:
         """Note a received instance; return True if it is new."""
-        is_new = found not in self.instances
+        before = len(self.instances)
         self.instances.add(found)
         self.uids.add(found.instance)
-        return is_new
+        return len(self.instances) > before

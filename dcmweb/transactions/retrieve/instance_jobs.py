@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from dcmweb.counted import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import Resource
-from dcmweb.errors import NothingMatched
+from dcmweb.errors import DcmwebError, Interrupted, NothingMatched
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job, one_of_many
 from dcmweb.transactions.search.listing import Lister
@@ -47,25 +48,48 @@ def instances_below(
 ) -> Iterator[tuple[Resource, Dataset] | Outcome]:
     """Yield the instances at and below a resource, each with its row, or a failure.
 
-    It is a failure if the server lists fewer instances than it counts.
+    It is a failure if the server lists fewer instances than it counts. In a whole store, a study
+    that the server does not list is one as well, and does not end the run.
     """
     if resource.instance:
         yield resource, {}
         return
     lister = Lister(context)
-    parents = [(resource, lister.count(resource))] if resource.study else lister.whole_store()
-    for parent, expected in parents:
-        if parent is None:
+    if resource.study:
+        yield from instances_of(lister, resource, lister.count(resource), *fields)
+        return
+    for study, expected in lister.whole_store():
+        if study is None:
             yield unusable(Resource())
             continue
-        listed = 0
-        for instance, row in lister.instances(parent, *fields):
-            listed += 1
-            yield unusable(parent) if instance is None else (instance, row)
-        if resource.study and not listed:
-            raise NothingMatched(f"the server lists no instances in {resource}", "check the path")
-        if not listed or (context.has_counts and listed < (expected or 1)):
-            yield _fewer(parent, expected or 1, listed)
+        try:
+            yield from instances_of(lister, study, expected, *fields)
+        except DcmwebError as error:
+            yield failed_study(context, study, error)
+
+
+def failed_study(context: RunContext, study: Resource, error: DcmwebError) -> Outcome:
+    """Make the outcome of a study that is not listed. Raises what ends the run."""
+    if isinstance(error, Interrupted) or context.engine.gives_up(error):
+        raise error
+    return replace(Outcome.of(study, Status.FAILED), reason=f"it cannot be listed: {error.message}")
+
+
+def instances_of(
+    lister: Lister, parent: Resource, expected: int | None, *fields: str
+) -> Iterator[tuple[Resource, Dataset] | Outcome]:
+    """Yield the instances of a study or series, of which so many are expected, or failures.
+
+    Raises NothingMatched if none is listed.
+    """
+    listed = 0
+    for instance, row in lister.instances(parent, *fields):
+        listed += 1
+        yield unusable(parent) if instance is None else (instance, row)
+    if not listed:
+        raise NothingMatched(f"the server lists no instances in {parent}", "check the path")
+    if lister.has_counts and listed < (expected or 1):
+        yield _fewer(parent, expected or 1, listed)
 
 
 def _fewer(parent: Resource, expected: int, found: int) -> Outcome:

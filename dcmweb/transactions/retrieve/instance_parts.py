@@ -18,12 +18,13 @@ from dcmweb.errors import (
     Refused,
     Truncated,
 )
-from dcmweb.folders import NewFile
+from dcmweb.folders import WrittenFile
 from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
 from dcmweb.http.server_words import looks_like_html
-from dcmweb.local.partial_files import distinguishing_suffix, folder_path, writing_into
+from dcmweb.local.partial_files import writing_into
+from dcmweb.local.safe_names import distinguishing_suffix, folder_path, instance_path
 from dcmweb.transactions.accept import (
     REFUSALS,
     ask,
@@ -107,11 +108,12 @@ class FolderReceiver:
 
     def __init__(self, context: RunContext, destination: Destination, wanted: MediaType) -> None:
         self._context = context
+        self._engine = context.engine
         self._destination = destination
         self._folder = destination.folder
         self._layout = destination.layout
         self._saver = Saver(context, destination)
-        self._wanted = wanted
+        self._wanted_syntax = wanted.parameters.get("transfer-syntax", "")
         self.requests = Requests(context, wanted, self._folder.check_space)
 
     @property
@@ -181,30 +183,43 @@ class FolderReceiver:
         `ends` tells whether the end of the part is known for sure. If something is in the way of
         the file, that is the outcome of an instance of many.
         """
+        if part.whole is not None:  # as the most of many small ones
+            content = bytes(part.whole)
+            self._engine.stop.check()
+            with self._folder.whole_file(content) as whole:
+                saved = self._named(whole, part, asked, ends, content[: part10.HEAD])
+            self._engine.meter.add(len(content))
+            return saved
         pieces = Beginning(part.body)
         with self._saver.writing(pieces) as file:
-            with file.reader() as reader:
-                found, identity = check(reader, file.size, part, asked, ends, pieces.head)
-            syntax = identity.transfer_syntax
-            wanted = self._wanted.parameters.get("transfer-syntax", "")
-            note = note_other_syntax(self._context, wanted, syntax)
-            stamp = file.stamp
-            try:
-                if self._layout.tells_all_apart:
-                    place = moved(file, self._folder, self._stem(file, found) + _EXTENSION)
-                else:
-                    place = self._move_to_a_free_place(file, found)
-            except LocalError as error:
-                if asked.instance:
-                    raise
-                return blocked(str(found), found, error), found
-        return outcome_of(Status.RETRIEVED, str(found), found, place, stamp, note), found
+            return self._named(file, part, asked, ends, pieces.head)
 
-    def _stem(self, file: NewFile, found: Resource) -> str:
+    def _named(
+        self, file: WrittenFile, part: Part, asked: Resource, ends: bool, head: bytes
+    ) -> tuple[Outcome, Resource]:
+        """Check an instance, and give its file its name."""
+        with file.reader() as reader:
+            found, identity = check(reader, file.size, part, asked, ends, head)
+        note = note_other_syntax(self._context, self._wanted_syntax, identity.transfer_syntax)
+        stamp = file.stamp
+        try:
+            if self._layout.tells_all_apart:
+                place = moved(file, self._folder, self._stem(file, found) + _EXTENSION)
+            else:
+                place = self._move_to_a_free_place(file, found)
+        except LocalError as error:
+            if asked.instance:
+                raise
+            return blocked(str(found), found, error), found
+        return outcome_of(Status.RETRIEVED, "", found, place, stamp, note), found
+
+    def _stem(self, file: WrittenFile, found: Resource) -> str:
+        if self._layout.is_default:
+            return instance_path(found)
         with file.reader() as reader:
             return self._layout.place(found, part10.attributes(reader, self._layout.tags))
 
-    def _move_to_a_free_place(self, file: NewFile, found: Resource) -> str:
+    def _move_to_a_free_place(self, file: WrittenFile, found: Resource) -> str:
         """Put an instance where no other one is, not even one that another run puts there now."""
         stem = self._stem(file, found)
         place = stem + _EXTENSION
@@ -216,7 +231,7 @@ class FolderReceiver:
                     return file.move_to(place)
         return moved(file, self._folder, _other_place(found, stem))
 
-    def _is_taken(self, place: str, file: NewFile, found: Resource) -> bool:
+    def _is_taken(self, place: str, file: WrittenFile, found: Resource) -> bool:
         """Return True if something other than this instance is there."""
         try:
             return part10.identify_file(self._folder.file(place)).identity.resource != found
@@ -287,6 +302,8 @@ def check(
         raise ProtocolError(f"the server sent an instance of study {found.study}")
     if asked.series and found.series and found.series != asked.series:
         raise ProtocolError(f"the server sent an instance of series {found.series}")
+    if found.study == asked.study and asked.series in ("", found.series):
+        return found, identity
     return Resource(asked.study, asked.series or found.series, found.instance), identity
 
 

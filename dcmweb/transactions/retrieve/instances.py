@@ -73,7 +73,9 @@ class InstanceRetriever:
             yield partial(self._plan, resource)
         else:
             for study, _ in self._lister.whole_store():
-                yield partial(self._plan, study)
+                yield partial(
+                    one_of_many, self._engine, str(study or "?"), partial(self._plan, study)
+                )
 
     def _plan(self, parent: Resource | None) -> Iterator[Outcome]:
         if parent is None:

@@ -11,7 +11,7 @@ from dcmweb.buckets.addresses import is_bucket, parse_address
 from dcmweb.counted import plural
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, LocalError, ProtocolError, Truncated
-from dcmweb.folders import Folder, NewFile
+from dcmweb.folders import Folder, NewFile, WrittenFile
 from dcmweb.http.media_types import OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
@@ -167,10 +167,13 @@ class Saver:
         return outcome_of(Status.RETRIEVED, item, Resource(), place, stamp, note)
 
 
-def moved(file: NewFile, folder: Folder, place: str) -> str:
+def moved(file: WrittenFile, folder: Folder, place: str) -> str:
     """Give a file its name. Raises LocalError, which names it, if something is in the way."""
-    with writing_into(folder.whole(place)):
+    try:
         return file.move_to(place)
+    except OSError:
+        with writing_into(folder.whole(place)):
+            raise
 
 
 def frame_name(stem: str, number: int) -> str:
@@ -198,8 +201,9 @@ def outcome_of(
     reason: str = "",
 ) -> Outcome:
     """Make the outcome of an item that is in a file."""
-    found = Outcome.of(resource, status, item, size=file.size, place=place, mtime_ns=file.mtime_ns)
-    return found._replace(reason=reason) if reason else found
+    size, mtime_ns = file
+    uids = (resource.study, resource.series, resource.instance)
+    return Outcome(status, item or str(resource), size, reason, place, mtime_ns, *uids)
 
 
 def blocked(item: str, resource: Resource, error: LocalError) -> Outcome:

@@ -10,7 +10,7 @@ from dcmweb.dicom.resources import Representation, Resource, Target
 from dcmweb.errors import NothingMatched, ProtocolError, Refused
 from dcmweb.http.media_types import EXTENSIONS, MediaType
 from dcmweb.http.response import Response
-from dcmweb.local.partial_files import folder_path
+from dcmweb.local.safe_names import folder_path
 from dcmweb.transactions.accept import ask, forms_of_renditions, wrong_kind
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job

@@ -6,11 +6,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from dcmweb.dicom.resources import Level, Representation, Resource, Target, parse_named_target
-from dcmweb.errors import DcmwebError, Interrupted, NothingMatched, ProtocolError, Refused
+from dcmweb.errors import (
+    AuthError,
+    DcmwebError,
+    Interrupted,
+    NothingMatched,
+    ProtocolError,
+    Refused,
+)
 from dcmweb.http.media_types import DICOM_AS_STORED
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.on_error import OnError
-from dcmweb.transactions.retrieve.instance_jobs import instances_below, unusable
+from dcmweb.transactions.retrieve.instance_jobs import failed_study, instances_of, unusable
 from dcmweb.transactions.retrieve.instance_parts import FolderReceiver
 from dcmweb.transactions.retrieve.metadata import described
 from dcmweb.transactions.retrieve.options import RetrieveOptions
@@ -23,7 +30,8 @@ from dcmweb.transfer.outcomes import Outcome, Status
 from dcmweb.transfer.shard import Shard
 from dcmweb.transfer.unit import MOST_ITEMS, Unit
 
-_UNLISTED = (Refused, NothingMatched, ProtocolError)  # a server that does not list instances
+# Of a server that does not list instances.
+_UNLISTED = (AuthError, Refused, NothingMatched, ProtocolError)
 
 
 def retrieve_units(
@@ -109,28 +117,46 @@ class InstanceUnits:
             there = self._receiver.there(resource, row)
             yield there or Unit(items=(str(resource),), raises=True)
             return
-        any_listed = False
-        try:
-            for one in self._listed(resource):
-                any_listed = True
-                yield one
-        except _UNLISTED:
-            if any_listed or not resource.study:
-                raise
-            yield Unit(target=str(resource), raises=True)
+        lister = Lister(self._context)
+        if resource.study:
+            yield from self._of_parent(lister, resource, lister.count(resource), is_one=True)
+            return
+        for study, expected in lister.whole_store():
+            if study is None:
+                yield unusable(Resource())
+            else:
+                yield from self._of_parent(lister, study, expected, is_one=False)
 
-    def _listed(self, resource: Resource) -> Iterator[Unit | Outcome]:
-        study, series = "", defaultdict[Resource, _Series](_Series)
-        for found in instances_below(self._context, resource, *self._receiver.tags):
+    def _of_parent(
+        self, lister: Lister, parent: Resource, expected: int | None, *, is_one: bool
+    ) -> Iterator[Unit | Outcome]:
+        """Yield units of a study or series; only the error of one that was named is raised."""
+        any_listed, all_listed = False, True
+        try:
+            for one in self._listed(lister, parent, expected):
+                any_listed = True
+                all_listed &= not isinstance(one, Outcome) or one.status.is_good
+                yield one
+        except DcmwebError as error:
+            if isinstance(error, _UNLISTED) and not (any_listed or error.fatal):
+                yield Unit(target=str(parent), raises=is_one)
+                return
+            if is_one:
+                raise
+            all_listed = False
+            yield failed_study(self._context, parent, error)
+        if all_listed and not is_one:
+            self._context.was_done(str(parent))  # unless one of these units says otherwise
+
+    def _listed(
+        self, lister: Lister, parent: Resource, expected: int | None
+    ) -> Iterator[Unit | Outcome]:
+        series = defaultdict[Resource, _Series](_Series)
+        for found in instances_of(lister, parent, expected, *self._receiver.tags):
             if isinstance(found, Outcome):
                 yield found
                 continue
             instance, row = found
-            if instance.study != study:
-                yield from self._closed(series)
-                if study:
-                    self._was_listed(study, resource)
-                study = instance.study
             one = series[Resource(instance.study, instance.series)]
             if there := self._receiver.there(instance, row):
                 one.is_whole = False
@@ -141,12 +167,6 @@ class InstanceUnits:
                 yield self._unit(one.items[:MOST_ITEMS])
                 one.items, one.is_whole = one.items[MOST_ITEMS:], False
         yield from self._closed(series)
-        if study:
-            self._was_listed(study, resource)
-
-    def _was_listed(self, study: str, below: Resource) -> None:
-        if below.level is Level.STORE:
-            self._context.was_done(str(Resource(study)))
 
     def _closed(self, series: dict[Resource, _Series]) -> Iterator[Unit]:
         """Yield the units of a study that was listed whole."""

@@ -14,7 +14,7 @@ from dcmweb.folders import NewFile
 from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, ZIP, MediaType
 from dcmweb.http.multipart import PIECE
 from dcmweb.http.response import Response
-from dcmweb.local.partial_files import folder_path, instance_path
+from dcmweb.local.safe_names import folder_path, instance_path
 from dcmweb.transactions.accept import ask, forms_of_zips, wrong_kind
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.jobs import Job, one_of_many

@@ -44,6 +44,11 @@ class Lister:
         self._context = context
         self._takes_includefield = True
 
+    @property
+    def has_counts(self) -> bool:
+        """Whether the server counts instances by itself."""
+        return self._context.has_counts
+
     def studies(self) -> Iterator[tuple[Resource | None, int | None]]:
         """Yield all studies with the number of instances in each, None if unknown.
 

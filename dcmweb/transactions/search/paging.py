@@ -170,7 +170,7 @@ class Pages:
     complete: bool = field(default=True, init=False)
     found: int = field(default=0, init=False)
     _last: tuple[bool, int] | None = field(default=None, init=False)  # page: `more`, and its size
-    _longest: int = field(default=0, init=False)  # of the pages before the last one
+    _end: int = field(default=0, init=False)  # behind the last row that came
 
     def __iter__(self) -> Iterator[Dataset]:
         """Yield the rows, each once.
@@ -181,10 +181,9 @@ class Pages:
         known, position = RememberedRows(once=self.once), Position(self.query.offset)
         ignored, end, circle = IgnoredOffset(), RestlessEnd(), Circle()
         while self.wanted is None or self.found < self.wanted:
+            self._end = position.offset
             page = self._next(position.asked)
             was_more = self._last is not None and self._last[0]
-            if self._last is not None:
-                self._longest = max(self._longest, self._last[1])
             self._last = page.more, len(page.rows)
             whole_keys = [_key(row, self.query.level) for row in page.rows]
             keys = [key.uids for key in whole_keys]
@@ -241,10 +240,22 @@ class Pages:
                 return page
             if self._last is None or self._last[0] or self._last[1] >= size:
                 raise
-            # A page as long as one before may be all that the server sends at a time.
-            is_capped = may_be_capped(self._last[1], size) or self._last[1] == self._longest
             self.context.notify(f"the server refused to be asked for more results: {error.message}")
-            return Page([], more=is_capped)
+            return Page([], more=not self._ends_at(self._end, self._last[1]))
+
+    def _ends_at(self, end: int, rows: int) -> bool:
+        """Return True if there is no row behind those that came, though the server says no number.
+
+        A page as long as the last one is asked for, which would end with the next row: the server
+        has sent so many at a time, so that it leaves out that row only if there is none.
+        """
+        if rows < 2:
+            return True  # no server sends its results one by one
+        try:
+            page = fetch_page(self.context, self.query.target(rows, end - rows + 1))
+        except Refused:
+            return False
+        return not page.more and len(page.rows) < rows
 
     def _offset_is_ignored(self, page: Page) -> None:
         """Decide by the one page that such a server gives whether it holds all results."""

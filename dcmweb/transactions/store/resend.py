@@ -60,7 +60,7 @@ class Situation(Enum):
     FAULT = "500"
     REFUSED = "another 4xx or 5xx"
     LOST = "the connection breaks, the answer breaks off or names files of other requests; 502, 504"
-    STALLED = "nothing moves for `--timeout`"
+    STALLED = "nothing moves for `--timeout`, or next to nothing"
     NO_CREDENTIALS = "there is no token for it: the token server cannot be reached, or fails"
     HOPELESS = "401, 403, 404, 405, 410, 501, 3xx; a web page as success; no connection"
 

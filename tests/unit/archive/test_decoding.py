@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,29 @@ def crashing(folder: Path) -> Path:
     return path
 
 
-def test_a_decoder_that_crashes_ends_nothing_else(tmp_path: Path) -> None:
+def test_a_frame_that_makes_a_decoder_crash_ends_nothing_else(tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(NotAcceptable, match="frame 1 cannot be decoded"):
+        with suppress(NotAcceptable):  # other versions of GDCM decode it
             Frames(str(crashing(tmp_path))).decoded(1)
         array, colours = Frames(str(JPEG)).decoded(1)
         assert np.array_equal(array, pydicom.dcmread(JPEG).pixel_array)
         assert colours == "RGB"
+
+
+@pytest.fixture
+def crashing_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder_pool, "_MODULE", "this_module_crashes")
+    monkeypatch.setattr(decoder_pool, "_POOL", decoder_pool._Pool())
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "slow"))
+
+
+@pytest.mark.usefixtures("crashing_decoder")
+def test_a_decoder_that_crashes_is_not_acceptable() -> None:
+    for _ in range(2):
+        with pytest.raises(NotAcceptable, match="frame 1 cannot be decoded"):
+            Frames(str(JPEG)).decoded(1)
+    rle = SHIPPED / "SC_rgb_rle.dcm"  # no process is needed
+    assert np.array_equal(Frames(str(rle)).decoded(1)[0], pydicom.dcmread(rle).pixel_array)
 
 
 def test_a_decoder_that_has_ended_is_replaced() -> None:
@@ -69,16 +86,15 @@ def test_a_decoder_that_has_ended_is_replaced() -> None:
     assert results[-1] == "RGB"
 
 
+@pytest.mark.usefixtures("crashing_decoder")
 def test_a_frame_that_makes_decoders_crash_is_not_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(decoder_pool, "_POOL", decoder_pool._Pool())
-    path = str(crashing(tmp_path))
     with pytest.raises(NotAcceptable, match="crashed"):
-        Frames(path).decoded(1)
+        Frames(str(JPEG)).decoded(1)
     monkeypatch.setattr(decoder_pool, "_Worker", None)  # there will be no further one
     with pytest.raises(NotAcceptable, match="crashed"):
-        Frames(path).decoded(1)
+        Frames(str(JPEG)).decoded(1)
 
 
 def test_frames_are_decoded_side_by_side() -> None:

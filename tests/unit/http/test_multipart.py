@@ -86,6 +86,30 @@ def test_every_pair_of_cuts_gives_the_same_parts() -> None:
         assert read(cut(SHORT, *places)) == EXPECTED_SHORT, places
 
 
+@pytest.mark.parametrize("length", [20, 100, 101, 199, 300])
+def test_boundaries_of_any_length_are_found(length: int) -> None:
+    longer = b"b0undary" * (length // 8 + 1)
+    body = b"a preamble\r\n" + body_of(PAYLOADS).replace(b"\r\n--b0undary", b"\r\n--" + longer)
+    body = body.replace(b"\n--b0undary\r\n", b"\n--" + longer + b"\r\n", 1)
+    boundary = longer.decode()
+    for place in range(len(body)):
+        assert read(cut(body, place), boundary) == read([body], boundary)
+    assert read([body], boundary)[0] == EXPECTED_LONG[0]
+
+
+def test_what_came_as_a_whole_is_given_as_a_whole() -> None:
+    wholes = [part.whole for part in read_parts(Wire([LONG]), BOUNDARY)]
+    # The third has what looks like a delimiter in it.
+    assert wholes == [PAYLOADS[0], PAYLOADS[1], None, *PAYLOADS[3:]]
+
+
+def test_what_comes_in_several_pieces_is_not_given_as_a_whole() -> None:
+    body = body_of([b"x" * 1000, b"y"])
+    for places, wholes in (((700,), [b"x" * 1000, b"y"]), ((600, 700), [None, b"y"])):
+        parts = read_parts(Wire(cut(body, *places)), BOUNDARY)
+        assert [part.whole for part in parts] == wholes
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, len(BOUNDARY) + 4])
 def test_small_pieces_give_the_same_parts(size: int) -> None:
     assert read(cut(LONG, *range(size, len(LONG), size))) == EXPECTED_LONG

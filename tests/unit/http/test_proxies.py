@@ -116,3 +116,21 @@ def test_the_password_of_a_proxy_is_utf_8(login: str, sent: dict[str, str]) -> N
     settings = Settings(base_url=URL)
     adapter = RoutedAdapter(Tls(settings), Proxies(settings))
     assert adapter.proxy_headers(f"http://{login}proxy.example:3128") == sent
+
+
+def test_the_proxy_of_a_host_is_found_again_where_variables_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://one.example:1")
+    proxies = Proxies(Settings(base_url=URL))
+
+    def found(url: str) -> str:
+        proxy = proxies.of(url)
+        return proxy.url if proxy else ""
+
+    assert [found(URL), found(URL), found("http://other.example/")] == ["http://one.example:1"] * 3
+    monkeypatch.setenv("NO_PROXY", "server.example")
+    assert [found(URL), found("http://other.example/")] == ["", "http://one.example:1"]
+    monkeypatch.setenv("HTTP_PROXY", "http://two.example:2")
+    assert found("http://other.example/") == "http://two.example:2"

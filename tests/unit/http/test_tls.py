@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import pickle
 import ssl
 import threading
@@ -144,6 +145,17 @@ def test_a_plain_session_has_the_same_trust_and_shows_no_certificate(
     ):
         assert session.get(origin.url, timeout=20).text == "token"
     assert not any(origin.certificates)
+
+
+def test_a_clock_that_is_far_off_is_no_warning_of_python(
+    bundle: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("urllib3.connection.RECENT_DATE", datetime.date.max)
+    context = context_of(authority.issue_cert("127.0.0.1"))
+    with serving(lambda _: Answer(200, b"there"), context) as origin:
+        transport = Transport(Settings(base_url=origin.url, ca_bundle=bundle))
+        assert transport.http.get(origin.url, timeout=20).text == "there"
+        transport.http.close()
 
 
 def test_threads_share_one_context(bundle: str) -> None:

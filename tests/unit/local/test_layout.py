@@ -70,14 +70,24 @@ def test_whole_numbers_are_padded_and_nothing_else(value: object, expected: str)
     assert layout.place(INSTANCE, attributes(InstanceNumber=value)) == expected
 
 
-@pytest.mark.parametrize("template", ["{InstanceNumber}", "{PatientID}/{InstanceNumber:04}"])
-def test_what_is_not_an_instance_has_a_place_of_its_own(template: str) -> None:
-    layout, other = Layout(template), Resource("1.2", "3.4", "5.7")
+@pytest.mark.parametrize(
+    ("template", "other"),
+    [
+        ("{InstanceNumber}", Resource("1.2", "3.4", "5.7")),
+        ("{PatientID}/{InstanceNumber:04}", Resource("1.2", "3.4", "5.7")),
+        ("{SOPInstanceUID}", Resource("1.3", "3.4", "5.6")),
+        ("{PatientID}/{SOPInstanceUID}", Resource("1.3", "3.4", "5.6")),
+        ("{StudyInstanceUID}/{SOPInstanceUID}", Resource("1.2", "3.5", "5.6")),
+        ("{SeriesInstanceUID}/{SOPInstanceUID}", Resource("1.3", "3.4", "5.6")),
+    ],
+)
+def test_what_is_not_an_instance_has_a_place_of_its_own(template: str, other: Resource) -> None:
+    layout = Layout(template)
     given = attributes(InstanceNumber=1, PatientID="P")
     assert layout.place(INSTANCE, given) == layout.place(other, given)
     assert layout.own_place(INSTANCE, given) != layout.own_place(other, given)
     assert layout.own_place(INSTANCE, given) == layout.own_place(INSTANCE, given)
-    plain = Layout("{PatientID}/{SOPInstanceUID}")
+    plain = Layout("{StudyInstanceUID}/{SeriesInstanceUID}/{PatientID}/{SOPInstanceUID}")
     assert plain.own_place(INSTANCE, given) == plain.place(INSTANCE, given)
 
 

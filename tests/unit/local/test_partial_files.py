@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,12 +26,11 @@ from dcmweb.local.partial_files import (
     PARTIAL_PREFIX,
     PARTIAL_SUFFIX,
     PartialFile,
-    instance_path,
+    WholeFile,
     make_folder,
     partial_file,
-    safe_name,
-    uid_name,
 )
+from dcmweb.local.safe_names import instance_path, safe_name, uid_name
 from dcmweb.locks import Locking, try_lock
 from tests.conftest import tree
 from tests.unit.leftovers import left_by_a_dead_run
@@ -487,3 +487,126 @@ def test_a_file_has_no_name_if_its_writes_fail_at_a_close(
         move(partial)
     assert caught.value.fatal
     assert tree(tmp_path) == {}
+
+
+def test_a_file_from_memory_appears_with_all_its_bytes(tmp_path: Path) -> None:
+    with WholeFile(str(tmp_path), b"data") as whole:
+        assert whole.size == 4
+        with whole.reader() as reader:
+            assert reader.read() == b"data"
+        final = whole.move_to("a/b/x")
+    status = Path(final).stat()
+    assert whole.stamp == (status.st_size, status.st_mtime_ns)
+    assert tree(tmp_path) == {"a/b/x": b"data"}
+
+
+def test_a_file_from_memory_that_was_not_moved_is_gone(tmp_path: Path) -> None:
+    with WholeFile(str(tmp_path), b"data"):
+        assert len(names(tmp_path)) == 1
+    assert not names(tmp_path)
+
+
+def test_a_file_from_memory_takes_no_place_that_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"first")
+    with WholeFile(str(tmp_path), b"second") as whole:
+        with pytest.raises(FileExistsError):
+            whole.move_to("x", replaces=False)
+        assert not whole.is_same_as("x")
+        assert (tmp_path / "x").read_bytes() == b"first"
+    assert tree(tmp_path) == {"x": b"first"}
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="Windows has no umask")
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_the_umask_is_respected_for_files_from_memory(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        with WholeFile(str(tmp_path), b"data") as whole:
+            final = whole.move_to("folder/x")
+    finally:
+        os.umask(before)
+    assert Path(final).stat().st_mode & 0o777 == mode
+
+
+def test_a_file_from_memory_is_written_on_where_a_write_takes_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda number, data: write(number, data[:3]))
+        with WholeFile(str(tmp_path), b"0123456789") as whole:
+            whole.move_to("x")
+    assert tree(tmp_path) == {"x": b"0123456789"}
+
+
+@pytest.mark.parametrize("call", ["write", "fstat", "close"])
+@pytest.mark.parametrize(("code", "fatal"), [(errno.ENOSPC, True), (errno.EDQUOT, True)])
+def test_nothing_is_left_of_a_file_from_memory_that_the_disk_does_not_take(
+    call: str, code: int, fatal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network file systems say it when the file is closed."""
+    original = getattr(os, call)
+    seen: list[int] = []
+
+    def failing(number: int, *rest: bytes) -> None:
+        seen.append(number)
+        if call == "write" and len(seen) == 1:
+            original(number, rest[0][:2])  # the disk is full in the middle of it
+        if call == "close":
+            original(number)
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, failing)
+        with pytest.raises(LocalError) as caught, WholeFile(str(tmp_path), b"data"):
+            pytest.fail("it was not written")
+    assert seen
+    assert caught.value.fatal is fatal
+    assert caught.value.path == str(tmp_path)
+    assert not names(tmp_path)
+
+
+def test_a_file_from_memory_that_was_taken_for_a_leftover_is_written_once_more(
+    tmp_path: Path,
+) -> None:
+    with WholeFile(str(tmp_path), b"data") as whole:
+        os.unlink(whole.path)
+        whole.move_to("a/x")
+    assert tree(tmp_path) == {"a/x": b"data"}
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="links of POSIX")
+@pytest.mark.parametrize("place", ["a", "a/b"])
+@pytest.mark.parametrize("is_dangling", [False, True])
+def test_a_link_that_takes_the_place_of_a_folder_between_two_files_is_not_followed(
+    place: str, is_dangling: bool, tmp_path: Path
+) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    out.mkdir()
+    with WholeFile(str(out), b"1") as whole:
+        whole.move_to("a/b/1")
+    (out / place).rename(tmp_path / "moved")
+    if not is_dangling:
+        (other / "b").mkdir(parents=True)
+    (out / place).symlink_to(other)
+    with pytest.raises(LocalError, match="leads out"), WholeFile(str(out), b"2") as whole:
+        whole.move_to("a/b/2")
+    assert tree(other) == {}
+    assert names(out) == {"a"}
+
+
+def test_a_folder_that_goes_between_two_files_is_made_again(tmp_path: Path) -> None:
+    for number in range(2):
+        with WholeFile(str(tmp_path), b"%d" % number) as whole:
+            whole.move_to(f"a/b/{number}")
+        if not number:
+            shutil.rmtree(tmp_path / "a")
+    assert tree(tmp_path) == {"a/b/1": b"1"}
+
+
+@pytest.mark.parametrize(
+    "uid",
+    ["1.2.3", "1", "1.", ".1", "1..2", "", "1" * 100, "1" * 101, "1.2a", "1-2", "\u0661.2", "1\n"],
+)
+def test_plain_uids_are_named_as_all_others(uid: str) -> None:
+    assert uid_name(uid) == safe_name(uid)

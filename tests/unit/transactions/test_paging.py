@@ -449,16 +449,28 @@ def test_the_resource_a_row_stands_for(
 @pytest.mark.parametrize(
     ("count", "cap", "refused_from", "complete"),
     [
-        (7, 100, 7, True),  # a short page, and nothing that looks like a limit
-        (50, 50, 50, False),  # as many as servers send at most
-        (40, 10, 30, False),  # every page is as long
+        (7, 100, 7, True),
+        (8, 7, 7, False),  # one page, and nothing that looks like a limit
+        (60, 30, 30, False),
+        (31, 30, 30, False),
+        (30, 30, 30, True),
+        (50, 50, 50, True),
+        (90, 50, 50, False),
+        (40, 10, 30, False),
+        (40, 10, 40, True),
         (27, 10, 27, True),  # the last one is shorter
         (27, 10, 20, False),
+        (1, 100, 1, True),
     ],
 )
 @pytest.mark.parametrize("status", [400, 413])
 def test_a_further_page_that_is_refused_is_not_taken_for_the_end(
-    count: int, cap: int, refused_from: int, complete: bool, status: int, serve: Serve
+    count: int,
+    cap: int,
+    refused_from: int,
+    complete: bool,
+    status: int,
+    serve: Serve,
 ) -> None:
     """Some servers refuse what is behind the end; others cap pages, and refuse for a moment."""
     archive = Archive(studies(count), cap=cap, last_offset=refused_from - 1, refusal=status)
@@ -466,3 +478,7 @@ def test_a_further_page_that_is_refused_is_not_taken_for_the_end(
     pages = Pages(context, STUDIES)
     assert len(list(pages)) == min(count, refused_from)
     assert pages.complete == complete
+    thorough = Pages(context, STUDIES, is_thorough=True)  # whose pages overlap
+    found = len(list(thorough))
+    assert found >= min(count, refused_from)
+    assert complete <= thorough.complete <= (found == count)

@@ -14,6 +14,7 @@ import pytest
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.transfer.manifest import Manifest, is_manifest, last_events
 from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transfer.stop import Stop
 
 URL = "http://server.example/dicomweb"
 
@@ -153,6 +154,40 @@ def test_a_manifest_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text on Windows")
+def test_what_was_sent_is_named_though_it_cannot_be_recorded(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def arriving() -> Iterator[Outcome]:
+        for item in ("a", "b", "c"):
+            yield outcome(Status.STORED, item)
+        stop.check()
+
+    stop = Stop()
+    with opened(path) as manifest:
+        record = manifest.record
+
+        def full(one: Outcome) -> None:
+            record(one)
+            if one.item == "b":
+                raise LocalError("no space", fatal=True)
+
+        monkeypatch.setattr(manifest, "record", full)
+        arrived = manifest.recorded(arriving(), stop)
+        seen = [(next(arrived).item, stop.is_set()) for _ in range(3)]
+        with pytest.raises(LocalError, match="no space"):
+            next(arrived)
+    assert seen == [("a", False), ("b", True), ("c", True)]
+
+
+def test_an_error_of_the_run_is_not_one_of_the_manifest(path: Path) -> None:
+    def broken() -> Iterator[Outcome]:
+        yield outcome(Status.STORED)
+        raise UsageError("something else")
+
+    with opened(path) as manifest, pytest.raises(UsageError, match="something else"):
+        list(manifest.recorded(broken(), Stop()))
+
+
 def test_names_that_are_no_text_are_remembered(path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.dcm")
     with opened(path) as manifest:

@@ -84,3 +84,8 @@ def test_an_outcome_counts_as_the_instances_it_stands_for() -> None:
     )
     assert (found.items, found.failed) == (16, 6)
     assert [(group.count, group.outcomes) for group in found.failures] == [(6, 2)]
+
+
+def test_a_status_is_found_by_its_text() -> None:
+    assert {Status.STORED: 1}["stored"] == 1  # type: ignore[index]
+    assert "failed" in {Status.FAILED}
