@@ -7,9 +7,8 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from dcmweb.counted import plural
 from dcmweb.errors import LocalError
@@ -89,8 +88,7 @@ class Spool:
         self.close()
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """The bytes of a file in a spool. They never change."""
 
     path: str
@@ -117,12 +115,12 @@ class Kept:
         self.spool.close()
 
 
-@dataclass
 class Held:
     """Bytes that are held in memory until they are let go of."""
 
-    data: bytes
-    stamp: Stamp
+    def __init__(self, data: bytes, stamp: Stamp) -> None:
+        self.data = data
+        self.stamp = stamp
 
     @property
     def size(self) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dcmweb.errors import ExitCode
 from dcmweb.http.media_types import EXTENSIONS, OTHER_EXTENSION
-from dcmweb.settings.options import DESTINATION_OPTIONS, OPTIONS, Group, Option
+from dcmweb.settings.options import OPTIONS, Group, Option, options_of_destination
 from dcmweb.settings.servers import SERVERS, Deletion, Server
 from dcmweb.transactions.store.failure_reasons import FAILURES, WARNINGS, Reason
 from dcmweb.transactions.store.resend import TABLE
@@ -138,7 +138,7 @@ TABLES = {
     "options-credentials": lambda: _options(Group.CREDENTIALS),
     "options-connection": lambda: _options(Group.CONNECTION),
     "options-logging": lambda: _options(Group.LOGGING),
-    "options-destination": lambda: _rows(DESTINATION_OPTIONS),
+    "options-destination": lambda: _rows(options_of_destination()),
     "servers": _servers,
     "server-use": _server_use,
     "resend": _resend,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dcmweb.errors import UsageError
 
 _ADDRESS = re.compile(r"(s3|gs|az)://([^/]*)/?(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """A bucket (of Azure: a container), and the key of an object or the beginning of keys."""
 
     scheme: str

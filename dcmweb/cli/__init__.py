@@ -17,4 +17,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         from dcmweb.cli.app import main as run
     except KeyboardInterrupt:
         os._exit(130)
-    run(args)
+    try:
+        run(args)
+    finally:
+        gc.freeze()  # else Python looks through all there is for garbage, to free it as it ends

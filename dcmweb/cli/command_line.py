@@ -10,10 +10,10 @@ import click
 from click.core import ParameterSource
 
 from dcmweb.http.redaction import HIDDEN, is_harmless, without_values
-from dcmweb.settings.options import DESTINATION_OPTIONS, OPTIONS, PATHS, Kind
+from dcmweb.settings.options import OPTIONS, PATHS, Kind, options_of_destination
 
 MOST_WORDS = 20  # of an argument: a shell may have made thousands of a mask
-_BY_KEY = {option.key: option for option in (*OPTIONS, *DESTINATION_OPTIONS)}
+_BY_KEY = {option.key: option for option in (*OPTIONS, *options_of_destination())}
 _SECRET = re.compile(r"command|password|secret|token|key")
 _BESIDES = (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 

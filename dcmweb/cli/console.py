@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import shutil
 import sys
 import time
 from collections import Counter, deque
@@ -71,6 +69,8 @@ class Console:
 
     def event(self, event: Event) -> None:
         """Write an event to stdout, with its time and the run; errors as of `data`."""
+        import json
+
         self.data(json.dumps(self.marks.on(event)))
 
     def raw(self, data: bytes) -> None:
@@ -103,6 +103,8 @@ class Console:
 
     def copy(self, path: str) -> None:
         """Write a file to stdout as it is; errors as of `data`."""
+        import shutil
+
         with self._writing(), open(path, "rb") as file:
             shutil.copyfileobj(file, self._stdout.buffer)
             self._stdout.flush()

@@ -15,7 +15,7 @@ from dcmweb.errors import UsageError
 from dcmweb.settings import Settings
 from dcmweb.settings.base_url import PROFILE_MARK
 from dcmweb.settings.credentials import SECRETS, VARIABLES_OF_DESTINATION
-from dcmweb.settings.options import BY_KEY, DESTINATION_OPTIONS, TO, Kind
+from dcmweb.settings.options import BY_KEY, TO, Kind, options_of_destination
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _PREFIX = TO.replace("-", "_")
@@ -23,7 +23,7 @@ _PREFIX = TO.replace("-", "_")
 
 def destination_options(function: _Function) -> _Function:
     """Add the options of the server that is copied to."""
-    for option in reversed(DESTINATION_OPTIONS):
+    for option in reversed(options_of_destination()):
         function = table_options.made_from(option)(function)
     return function
 
@@ -38,7 +38,8 @@ def read_destination(
     from dcmweb.library import destination
 
     values = {
-        option.key.removeprefix(_PREFIX): options.pop(option.key) for option in DESTINATION_OPTIONS
+        option.key.removeprefix(_PREFIX): options.pop(option.key)
+        for option in options_of_destination()
     }
     values = {key: value for key, value in values.items() if value is not None and value != ()}
     for key, value in values.items():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.dictionary import Attribute, attributes
@@ -48,8 +47,7 @@ _DEFAULTS = {Level.STUDIES: _STUDY, Level.SERIES: _SERIES, Level.INSTANCES: _INS
 _NAME = re.compile(r"\(?[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}\)?(?:\.[^,\s]+)?|[^,\s]+")
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """An attribute, with the sequences that contain it, outermost first."""
 
     path: tuple[Attribute, ...]

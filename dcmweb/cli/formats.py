@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dcmweb.cli.fields import Field
 from dcmweb.cli.text import visible, width_of
-from dcmweb.dicom.dictionary import attribute_of
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_text import as_line, indented
-from dcmweb.dicom.readable import readable
 
-_TAG = re.compile("[0-9A-Fa-f]{8}")
+if TYPE_CHECKING:
+    from dcmweb.cli.fields import Field
+
+_TAG = "[0-9A-Fa-f]{8}"
 MEASURED = 1000  # rows that decide the widths of the columns of a table
 
 Rows = Iterable[Dataset]
-Writer = Callable[[Rows, Sequence[Field]], Iterator[str]]
+Writer = Callable[[Rows, "Sequence[Field]"], Iterator[str]]
 
 
 def as_json(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -56,12 +55,14 @@ def with_keywords(rows: Rows) -> Iterator[Dataset]:
 
 
 def _with_keywords(dataset: Dataset) -> Dataset:
+    from dcmweb.dicom.dictionary import attribute_of
+
     named: Dataset = {}
     waiting = [(dataset, named)]
     while waiting:  # not by recursion: sequences may be nested deeply
         given, made = waiting.pop()
         for tag, element in given.items():
-            name = attribute_of(tag).name if _TAG.fullmatch(tag) else tag
+            name = attribute_of(tag).name if re.fullmatch(_TAG, tag) else tag
             made[name] = element
             values = element.get("Value") if isinstance(element, dict) else None
             if isinstance(values, list) and element.get("vr") == "SQ":
@@ -85,6 +86,8 @@ def as_table(rows: Rows, fields: Sequence[Field]) -> Iterator[str]:
 
 def as_csv(rows: Rows, fields: Sequence[Field]) -> Iterator[str]:
     """Write comma-separated values (RFC 4180), with a line of names."""
+    import csv
+
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     for line in _lines(rows, fields, _visible_but_lines):
@@ -104,6 +107,8 @@ def _lines(
     rows: Rows, fields: Sequence[Field], clean: Callable[[str], str], *, names_uids: bool = False
 ) -> Iterator[list[str]]:
     """Yield the names of the fields, then the readable values of each row."""
+    from dcmweb.dicom.readable import readable
+
     yield [field.name for field in fields]
     for row in rows:
         yield [clean(readable(f.elements(row), names_uids=names_uids)) for f in fields]

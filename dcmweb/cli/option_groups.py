@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from dcmweb.settings.options import BY_KEY, DESTINATION_OPTIONS, Group
+from dcmweb.settings.options import BY_KEY, Group, options_of_destination
 
 # Those of the table in settings/options.py have their group there; these are all others.
 _GROUPS = {
@@ -65,7 +65,7 @@ _GROUPS = {
     Group.OTHER: ("help", "version"),
 }
 _BY_NAME = {name: group for group, names in _GROUPS.items() for name in names}
-_OF_DESTINATION = {option.name for option in DESTINATION_OPTIONS}
+_OF_DESTINATION = {option.name for option in options_of_destination()}
 
 
 def long_name(option: click.Option) -> str:

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -33,15 +32,15 @@ URL_VARIABLE = "DCMWEB_URL"
 SHELL_VARIABLE = "_DCMWEB_COMPLETE"  # has the name of a shell that asks how a line may go on
 
 
-@dataclass
 class Invocation:
     """One call of the command line: where it goes, who sees it, what stops it."""
 
-    console: Console
-    base_url: str = ""
-    is_addressed: bool = False  # by a BASE_URL or profile on the command line
-    profile: Profile | None = None
-    stop: Stop = field(default_factory=Stop)
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.base_url = ""
+        self.is_addressed = False  # by a BASE_URL or profile on the command line
+        self.profile: Profile | None = None
+        self.stop = Stop()
 
     def go_to(self, given: str) -> None:
         """Take BASE_URL, or the profile that is named in its place."""

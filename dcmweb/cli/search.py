@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
@@ -13,7 +12,6 @@ import click
 from dcmweb.cli import formats
 from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
-from dcmweb.cli.fields import Field, default_fields, only, parse_fields
 from dcmweb.cli.options import Invocation, with_client
 from dcmweb.counted import plural
 from dcmweb.dicom.json_model import Dataset
@@ -21,6 +19,7 @@ from dcmweb.dicom.resources import parse_search
 from dcmweb.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from dcmweb.cli.fields import Field
     from dcmweb.library.client import Client
     from dcmweb.library.runs import SearchRows
 
@@ -70,11 +69,13 @@ def search(invocation: Invocation, client: Client, words: tuple[str, ...], **opt
 
     path, rest = _path_and_parameters(words, options["named_path"])
     pairs = parse_parameters((*rest, *options["parameters"]))
-    fields = parse_fields(options["fields"])
+    fields = _fields(options)
     _check(options, fields)
     _check_empty_keys(invocation, pairs, options)
     has_default_fields = not fields
     if options["form"] in formats.WITH_COLUMNS and not options["count"]:
+        from dcmweb.cli.fields import default_fields
+
         fields = fields or default_fields(parse_search(path)[1])
     is_whole = options["every"] or options["count"] or options["rows"] is not None
     found = client.search(
@@ -115,6 +116,15 @@ def search(invocation: Invocation, client: Client, words: tuple[str, ...], **opt
             "there are more, give --all, limit=N, or offset=N for the next ones"
         )
     return code
+
+
+def _fields(options: dict[str, Any]) -> list[Field]:
+    """Read the attributes that are wanted; none if nothing was said of them."""
+    if not options["fields"]:
+        return []
+    from dcmweb.cli.fields import parse_fields
+
+    return parse_fields(options["fields"])
 
 
 def _check(options: dict[str, Any], fields: list[Field]) -> None:
@@ -159,10 +169,10 @@ def _explain_nothing(
     form: str,
 ) -> None:
     """Say that nothing was found: below a table always, otherwise if there is a hint."""
-    from dcmweb.transactions.search.hints import hint_for_nothing
-
     if found.found:
         return
+    from dcmweb.transactions.search.hints import hint_for_nothing
+
     hint = hint_for_nothing(path, pairs)
     if form == formats.TABLE:
         invocation.console.note(f"0 {found.level.value}{f': {hint}' if hint else ''}")
@@ -174,6 +184,8 @@ def _show_table(
     invocation: Invocation, rows: Iterable[Dataset], fields: list[Field], *, may_leave_out: bool
 ) -> None:
     """Print a table that fits the terminal; what is longer than that goes through a pager."""
+    import shutil
+
     from dcmweb.cli.console import ReaderGone
     from dcmweb.cli.pager import page
     from dcmweb.cli.terminal_table import as_fitted_table
@@ -208,10 +220,17 @@ def _print(
     if form in formats.WITH_COLUMNS:
         invocation.console.stream(formats.WITH_COLUMNS[form](rows, fields))
     else:
-        rows = (only(row, fields) for row in rows) if fields else rows
+        rows = _only(rows, fields) if fields else rows
         rows = formats.with_keywords(rows) if keywords else rows
         invocation.console.stream(formats.OF_DATASETS[form](rows))
     return ExitCode.OK
+
+
+def _only(rows: Iterable[Dataset], fields: list[Field]) -> Iterator[Dataset]:
+    """Leave out what was not asked for."""
+    from dcmweb.cli.fields import only
+
+    return (only(row, fields) for row in rows)
 
 
 def _print_paths(invocation: Invocation, found: SearchRows, rows: Iterable[Dataset]) -> int:

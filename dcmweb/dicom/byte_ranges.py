@@ -7,8 +7,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, NamedTuple
 
 from dcmweb.errors import DcmwebError, LocalError, NotDicom
 from dcmweb.sources import Content, Keeper, Source, Stamp
@@ -43,8 +42,7 @@ def read_range(file: IO[bytes], start: int, size: int, too_short: DcmwebError) -
         yield piece
 
 
-@dataclass(frozen=True)
-class Chunks:
+class Chunks(NamedTuple):
     """A source put together of others, and of bytes between them."""
 
     chunks: tuple[Chunk, ...]
@@ -59,8 +57,7 @@ class Chunks:
         return pieces_of(self.chunks)
 
 
-@dataclass(frozen=True)
-class FileRange:
+class FileRange(NamedTuple):
     """Bytes of a file as they were when it was looked at: `fingerprint` is of the whole file."""
 
     path: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dcmweb.errors import UsageError
 
@@ -51,8 +51,7 @@ SIMILAR = 0.85  # ratio from which a name is suggested for a mistyped one; 1 mea
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
 
 
-@dataclass(frozen=True)
-class Attribute:
+class Attribute(NamedTuple):
     """An attribute: its tag as eight hexadecimal digits; keyword and VR, "" where not known."""
 
     tag: str

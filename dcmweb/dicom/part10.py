@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.by_pydicom import ignoring_errors, read_with_pydicom, text_of
@@ -45,7 +45,6 @@ from dcmweb.dicom.tags import (
 )
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
 from dcmweb.sources import Content, Keeper, Source, SourceFile
-from dcmweb.values import quickly_made
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -60,9 +59,7 @@ _LONGEST_VALUE = 16 * 1024
 _PIECE = 256 * 1024
 
 
-@quickly_made
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """The UIDs of an instance. File meta information may have another UID than the data set."""
 
     sop_class: str
@@ -84,8 +81,7 @@ class Identity:
 MetadataPart = tuple[dict[str, str], Source]
 
 
-@quickly_made
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class LocalInstance:
     """A DICOM file on the user's side; size in bytes, time of modification in nanoseconds.
 
@@ -99,6 +95,24 @@ class LocalInstance:
     identity: Identity
     content: bytes | None = None
     file: Content | None = None
+
+    def __init__(
+        self,
+        path: str,
+        size: int,
+        mtime_ns: int,
+        identity: Identity,
+        content: bytes | None = None,
+        file: Content | None = None,
+    ) -> None:
+        """Set the fields directly: there is one of these for each file."""
+        values = self.__dict__
+        values["path"] = path
+        values["size"] = size
+        values["mtime_ns"] = mtime_ns
+        values["identity"] = identity
+        values["content"] = content
+        values["file"] = file
 
     def as_metadata(self) -> tuple[Dataset, list[MetadataPart]] | None:
         """Return a data set and parts with its bulk data; None if it is sent as a file only."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from dcmweb.errors import UsageError
-from dcmweb.values import quickly_made
 
 MOST_FRAMES = 100_000  # in one range: a guard against a slip of the finger
 LONGEST_UID = 128  # twice what PS3.5 allows: real data has longer ones than it should
@@ -50,9 +49,7 @@ class Representation(str, Enum):
 _BULKDATA_SEGMENTS = (Representation.BULKDATA.value, "bulk", "pixeldata")
 
 
-@quickly_made
-@dataclass(frozen=True)
-class Resource:
+class Resource(NamedTuple):
     """A study, series, instance or list of frames; with nothing set, the whole store."""
 
     study: str = ""
@@ -91,12 +88,12 @@ class Resource:
 
     def with_frames(self, *frames: int) -> Resource:
         """Name frames of this instance, counted from 1."""
-        return replace(self, frames=frames)
+        return self._replace(frames=frames)
 
     @property
     def without_frames(self) -> Resource:
         """The instance whose frames these are."""
-        return replace(self, frames=())
+        return self._replace(frames=())
 
     def __str__(self) -> str:
         """Write the path relative to the base URL, every UID percent-encoded."""
@@ -124,8 +121,7 @@ def _is_plain(uid: str) -> bool:
     return uid.isascii() and uid.replace(".", "").isdigit()
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """A resource in one representation.
 
     Of bulk data, `address` is what a BulkDataURI says: a path below the base URL, or a URL; without

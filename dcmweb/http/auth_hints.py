@@ -15,9 +15,9 @@ _BY_SCHEME = {
     "negotiate": "get a ticket, as with kinit, and give --auth with a package that brings Kerberos",
 }
 # Azure's DICOM service names its token server, or the resource that a token must be for.
-_AZURE = re.compile(
-    r"azurehealthcareapis|login\.(?:microsoftonline\.(?:com|us)|windows\.net)|login\.chinacloudapi",
-    re.IGNORECASE,
+_AZURE = (
+    r"(?i)azurehealthcareapis|login\.(?:microsoftonline\.(?:com|us)|windows\.net)|"
+    r"login\.chinacloudapi"
 )
 _FOR_AZURE = "give --auth azure, which needs the package azure-identity: "
 _WRONG_USER = "the user name or the password is wrong: check --user and the password"
@@ -33,30 +33,21 @@ _AWS = "aws4-"
 # The names that AWS gives to refusals, and what its services say instead of them.
 _AWS_REFUSALS = (
     (
-        re.compile(r"ExpiredToken|security token .{0,40}expired", re.IGNORECASE),
+        r"ExpiredToken|security token .{0,40}expired",
         "the session of the AWS credentials has expired: get others, as with aws sso login",
     ),
     (
-        re.compile(
-            r"RequestTimeTooSkewed|RequestExpired|Signature (expired|not yet current)",
-            re.IGNORECASE,
-        ),
+        r"RequestTimeTooSkewed|RequestExpired|Signature (expired|not yet current)",
         "the clock of this machine and that of the server differ: set the clock",
     ),
     (
-        re.compile(
-            r"SignatureDoesNotMatch|InvalidSignature|request signature we calculated|"
-            r"Credential should be scoped",
-            re.IGNORECASE,
-        ),
+        r"SignatureDoesNotMatch|InvalidSignature|request signature we calculated|"
+        r"Credential should be scoped",
         "the signature is not what AWS expects: check the secret access key, and --aws-region",
     ),
     (
-        re.compile(
-            r"UnrecognizedClient|InvalidClientTokenId|InvalidAccessKeyId|security token .{0,40}"
-            r"invalid",
-            re.IGNORECASE,
-        ),
+        r"UnrecognizedClient|InvalidClientTokenId|InvalidAccessKeyId|security token .{0,40}"
+        r"invalid",
         "AWS does not know the access key, or its session token is missing: check the credentials",
     ),
 )
@@ -98,7 +89,7 @@ def after_403(headers: Mapping[str, str], sent: str) -> str:
 
 
 def _missing(headers: Mapping[str, str], asked: str) -> str:
-    if _AZURE.search(headers.get("www-authenticate", "")):
+    if re.search(_AZURE, headers.get("www-authenticate", "")):
         from dcmweb.extras import how_to_install
 
         return f"{_FOR_AZURE}{how_to_install('azure')}"
@@ -116,7 +107,9 @@ def _aws_hint(headers: Mapping[str, str], message: str, sent: str) -> str:
     if not sent.lower().startswith(_AWS):
         return ""
     said = f"{headers.get('x-amzn-errortype', '')} {message}"
-    found = next((text for pattern, text in _AWS_REFUSALS if pattern.search(said)), "")
+    found = next(
+        (text for pattern, text in _AWS_REFUSALS if re.search(pattern, said, re.IGNORECASE)), ""
+    )
     skew = clock_skew(headers)
     if found and abs(skew) >= _SKEW:
         return f"{found}; {skew_words(skew)}"

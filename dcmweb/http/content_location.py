@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urljoin, urlsplit
 
-_UIDS = re.compile(r"/(studies|series|instances)/([^/]+)")
+_UIDS = r"/(studies|series|instances)/([^/]+)"
 
 
 def names_another(url: str, content_location: str) -> str:
@@ -22,7 +22,7 @@ def names_another(url: str, content_location: str) -> str:
         return ""
     if (asked.scheme, asked.netloc.lower()) != (named.scheme, named.netloc.lower()):
         return ""
-    wanted, found = dict(_UIDS.findall(asked.path)), dict(_UIDS.findall(named.path))
+    wanted, found = dict(re.findall(_UIDS, asked.path)), dict(re.findall(_UIDS, named.path))
     for level in wanted.keys() & found.keys():
         if unquote(wanted[level]) != unquote(found[level]):
             return named.path

@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 
 from requests.cookies import RequestsCookieJar
 
-_PORT = re.compile(r":[0-9]*$")
-
 
 class _Policy(DefaultCookiePolicy):
     """Binds each cookie to the host that set it, even if it says that it is for a whole domain."""
@@ -24,7 +22,9 @@ class _Policy(DefaultCookiePolicy):
         """Take a cookie for the host that it came from alone (RFC 6265 section 5.3)."""
         if not super().set_ok(cookie, request):
             return False
-        host = _PORT.sub("", urlsplit(request.get_full_url()).netloc.rpartition("@")[2]).lower()
+        host = re.sub(
+            ":[0-9]*$", "", urlsplit(request.get_full_url()).netloc.rpartition("@")[2]
+        ).lower()
         cookie.domain = host if "." in host else f"{host}.local"  # as http.cookiejar names it
         cookie.domain_specified = cookie.domain_initial_dot = False
         return True

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import email.utils
 import http.client
-import json
 import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -29,18 +27,16 @@ from dcmweb.errors import (
     Unreachable,
     UsageError,
 )
-from dcmweb.http import auth_hints, proxies, tls_errors
+from dcmweb.http import auth_hints, proxy_errors, tls_errors
 from dcmweb.http.framing import FramingError
 from dcmweb.http.lowest_speed import LOWEST_SPEED, TooSlow
 from dcmweb.http.proxies import Proxy
 from dcmweb.http.redaction import without_query, without_values
-from dcmweb.http.tls_errors import Situation
+from dcmweb.http.server_words import server_words
+from dcmweb.http.tls import Situation
 
 RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
 LONGEST_RETRY_AFTER = 24 * 3600.0  # seconds
-LONGEST_WORDS = 500
-_CUT_WORD = re.compile(r"[\w.~+/=%-]+$", re.ASCII)  # may be half a token (RFC 6750 section 2.1)
-LONGEST_BODY = 64 * 1024  # of a body, in which words are looked for
 
 _CHECK_ROOT = "check that BASE_URL is the service's root"
 _HINTS = {
@@ -54,23 +50,6 @@ _HINTS = {
 }
 # What a status means instead for a request that is not a GET: it has no parameters and no --type.
 _OTHER_HINTS = {400: _CHECK_ROOT, 406: ""}
-
-_WARNING = re.compile(r'[0-9]{3} [^\s"]+ "((?:[^"\\]|\\.)*)"')
-_XML_MESSAGE = re.compile(
-    r"<(?:\w+:)?(?:message|detail|title|reason|description|error|text|faultstring)\b[^<>]*>"
-    r"([^<]*[^<\s][^<]*)</",
-    re.IGNORECASE,
-)
-_JSON_MESSAGES = (
-    "message",
-    "Message",
-    "Details",
-    "errorMessage",
-    "error_description",
-    "error",
-    "title",
-    "detail",
-)
 
 
 def from_status(  # noqa: PLR0913 - what is known of an exchange
@@ -102,7 +81,7 @@ def from_status(  # noqa: PLR0913 - what is known of an exchange
     if hint := auth_hints.refused(status, headers, message, sent, advice):
         return AuthError(message, hint)
     if status == 407:
-        return proxies.refused(None, said)
+        return proxy_errors.refused(None, said)
     if status == 403:
         return AuthError(message, auth_hints.after_403(headers, sent), fatal=False)
     if status in (404, 410):
@@ -122,8 +101,7 @@ def from_status(  # noqa: PLR0913 - what is known of an exchange
     )
 
 
-@dataclass(frozen=True)
-class _Translation:
+class _Translation(NamedTuple):
     """Maps a library's exception to ours: by its class, or that of one it was made from."""
 
     causes: tuple[type[BaseException], ...]
@@ -227,7 +205,7 @@ def from_exception(
         "reason": without_values(_plain(causes[-1])),
     }
     tls = tls or Situation()
-    special = proxies.explain(causes, known["host"], proxy, tls.trusted)
+    special = proxy_errors.explain(causes, known["host"], proxy, tls.trusted)
     if special := special or tls_errors.explain(causes, known["host"], tls):
         return special
     found = next(
@@ -243,87 +221,6 @@ def from_exception(
     if asked.startswith("http:") and isinstance(causes[-1], http.client.RemoteDisconnected):
         hint = "does BASE_URL begin with https://?"  # as HAProxy 2.6 does at a port of TLS
     return found.error(found.message.format(timeout=timeout, **known), hint)
-
-
-def server_words(headers: Mapping[str, str], body: bytes, hide: Callable[[str], str] = str) -> str:
-    """Find what the server says in words: in JSON, XML, HTML or plain text, or a Warning header.
-
-    `hide` takes secrets out, before the words are cut: no pattern finds half a secret. They are
-    cut between two words, for those whose secrets are taken out later.
-    """
-    warning = "; ".join(warnings(headers))
-    text = body[:LONGEST_BODY].decode("utf-8", "replace").strip()
-    words = ""
-    if text[:1] in ("{", "["):
-        words = _json_words(text)
-    elif text[:1] == "<" and not looks_like_html(body):
-        words = _xml_words(text)
-    elif text[:1] == "<":
-        title = re.search(r"<title[^<>]*>([^<]*)</title>", text, re.IGNORECASE)
-        words = f"an HTML page, {title[1].strip()!r}" if title else "an HTML page"
-    elif b"\0" not in body:  # as in what is not text
-        words = text.splitlines()[0] if text else ""
-    if "&" in words:
-        import html  # slow to import, and rarely needed
-
-        words = html.unescape(words)
-    both = dict.fromkeys(filter(None, (words, warning)))
-    said = " ".join(hide("; ".join(both)).split())
-    return said if len(said) <= LONGEST_WORDS else _CUT_WORD.sub("", said[:LONGEST_WORDS]).rstrip()
-
-
-def warnings(headers: Mapping[str, str]) -> list[str]:
-    """Read the texts of Warning header fields, without code and agent (RFC 7234 section 5.5).
-
-    Servers leave out the quotes, and fields that came several times are joined by commas.
-    """
-    value = headers.get("warning", "").strip()
-    quoted = [_unquoted(text) for text in _WARNING.findall(value)]
-    texts = quoted or [re.sub(r"^[0-9]{3} \S+ ", "", value).strip('"')]
-    return list(dict.fromkeys(text for text in map(str.strip, texts) if text))
-
-
-def _unquoted(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text)
-
-
-def looks_like_html(body: bytes) -> bool:
-    """Return True if a body is a web page: a login form, the error page of a proxy."""
-    start = body[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
-
-
-def _xml_words(text: str) -> str:
-    """Find words in XML, not in the values of a data set that are UIDs and names.
-
-    A store response has them in its values; others have an element of their own, as Amazon's
-    `<Message>` or RFC 9457's `<detail>`.
-    """
-    if "<Value" in text:
-        values = re.findall(r"<Value[^<>]*>([^<]*)</Value>", text)
-        return " ".join(value for value in values if re.search("[A-Za-z] ", value))
-    named = _XML_MESSAGE.findall(text)
-    if not named:
-        outside = re.sub(r"<[!?][^<>]*>", "", text)
-        named = [outside] if len(outside) <= LONGEST_WORDS else []
-    plain = (" ".join(re.sub(r"<[^<>]*>", " ", one).split()) for one in named)
-    return ": ".join(dict.fromkeys(filter(None, plain)))
-
-
-def _json_words(text: str) -> str:
-    """Look where Google, Orthanc, dcm4chee, Azure and RFC 9457 put their messages."""
-    try:
-        said: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return ""
-    if isinstance(said, list) and said:
-        said = said[0]
-    if not isinstance(said, dict):
-        return said if isinstance(said, str) else ""
-    if isinstance(said.get("error"), dict):
-        said = said["error"]
-    found = [said[name] for name in _JSON_MESSAGES if isinstance(said.get(name), str)]
-    return ": ".join(dict.fromkeys(filter(None, found)))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -11,7 +11,7 @@ from dcmweb.http.redaction import Redaction, without_values
 
 log = logging.getLogger(__name__)
 
-_SECRET = re.compile(r"auth|cookie|token|secret|api-?key|password", re.IGNORECASE)
+_SECRETS = r"(?i)auth|cookie|token|secret|api-?key|password"
 
 
 def named(method: str, url: str) -> str:
@@ -21,6 +21,8 @@ def named(method: str, url: str) -> str:
 
 def log_answer(method: str, url: str, size: int, status: int, seconds: float) -> None:
     """Log an exchange in one line: what was sent, what was answered, after how long."""
+    if not log.isEnabledFor(logging.INFO):
+        return
     sent = f", {plural(size, 'byte')}" if size else ""
     log.info("%s%s: %d after %.3f s", named(method, url), sent, status, seconds)
 
@@ -40,4 +42,4 @@ def _lines(
     for name, value in fields:
         text = value.decode("latin-1") if isinstance(value, bytes) else value
         shown = without_values(redaction.hide(text, url))
-        yield f"{name}: {'[redacted]' if _SECRET.search(name) else shown}"
+        yield f"{name}: {'[redacted]' if re.search(_SECRETS, name) else shown}"

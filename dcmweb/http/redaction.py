@@ -21,21 +21,18 @@ from dcmweb.errors import DcmwebError
 HIDDEN = "..."
 
 # Parameters whose values say nothing about a patient; those of all others are hidden.
-_HARMLESS = re.compile(
-    r"limit|offset|includefield|fuzzymatching|accept|charset|quality|viewport|window|(Study|Series|SOP)InstanceUID"
-    r"|0020000[DE]|00080018|Modality|ModalitiesInStudy|SOPClassUID",
-    re.IGNORECASE,
+_HARMLESS = (
+    r"(?i)limit|offset|includefield|fuzzymatching|accept|charset|quality|viewport|window|(Study|Series|SOP)InstanceUID"
+    r"|0020000[DE]|00080018|Modality|ModalitiesInStudy|SOPClassUID"
 )
 # A parameter in text: in the address of a redirect, in a Link header, in an error of a server.
-_PARAMETER = re.compile(r"([?&;])([^=?&;\s\"'<>]{1,200})=([^&;\s\"'<>]+)")
+_PARAMETER = r"([?&;])([^=?&;\s\"'<>]{1,200})=([^&;\s\"'<>]+)"
 # What divides a value into parts that a server may repeat one by one (PS3.5 section 6.2.1).
-_DIVIDERS = re.compile(r"[*?^=\\,]+")
+_DIVIDERS = r"[*?^=\\,]+"
 _SHORT = 4  # characters; what is shorter is hidden where it is a whole word
 # What is secret in an Authorization field, whatever its scheme: all that follows the scheme, or the
 # parameter that proves it (RFC 9110 section 11.4, RFC 7616, Signature Version 4).
-_PROOF = re.compile(
-    r"^[\w-]+ +([^\s,]{4,})$|\b(?:response|signature)=\"?([^\s,\"]{16,})", re.IGNORECASE
-)
+_PROOF = r"(?i)^[\w-]+ +([^\s,]{4,})$|\b(?:response|signature)=\"?([^\s,\"]{16,})"
 _MOST_SENT = 64  # Authorization fields that are remembered: one for each worker
 
 _E = TypeVar("_E", bound=DcmwebError)
@@ -43,7 +40,7 @@ _E = TypeVar("_E", bound=DcmwebError)
 
 def is_harmless(key: str) -> bool:
     """Return True if the value of a parameter says nothing about a patient."""
-    return bool(_HARMLESS.fullmatch(key))
+    return bool(re.fullmatch(_HARMLESS, key))
 
 
 def without_query(url: str) -> str:
@@ -60,9 +57,10 @@ def without_query(url: str) -> str:
 def without_values(text: str) -> str:
     """Hide the values of parameters in a text with URLs, but not those that name no patient."""
     text = re.sub(r"(://)[^/?#\s]*@", r"\1", text)
-    return _PARAMETER.sub(
+    return re.sub(
+        _PARAMETER,
         lambda found: (
-            found[0] if _HARMLESS.fullmatch(found[2]) else f"{found[1]}{found[2]}={HIDDEN}"
+            found[0] if re.fullmatch(_HARMLESS, found[2]) else f"{found[1]}{found[2]}={HIDDEN}"
         ),
         text,
     )
@@ -95,7 +93,7 @@ class Redaction:
             return
         field = authorization
         text = field.decode("latin-1") if isinstance(field, bytes) else field
-        if found := _PROOF.search(text):
+        if found := re.search(_PROOF, text):
             proof = found[1] or found[2]
             with self._lock:
                 if proof not in self._sent:
@@ -134,9 +132,9 @@ def _values_of(query: str) -> re.Pattern[str] | None:
     written: set[str] = set()
     pairs = [pair.partition("=") for pair in query.split("&")]
     for key, _, raw in pairs:
-        if raw and not _HARMLESS.fullmatch(unquote(key)):
+        if raw and not is_harmless(unquote(key)):
             for value in {unquote(raw), unquote_plus(raw)}:
-                parts = [part for part in _DIVIDERS.split(value) if len(part) > 1]
+                parts = [part for part in re.split(_DIVIDERS, value) if len(part) > 1]
                 for text in [value, value.strip("*?"), *parts]:
                     written.update(_ways_to_write(text))
             written.add(raw)

@@ -21,11 +21,12 @@ from dcmweb.errors import (
     ProtocolError,
     Truncated,
 )
-from dcmweb.http import content_coding, error_mapping, media_types
+from dcmweb.http import content_coding, media_types
 from dcmweb.http.exchange_log import named
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import Part, read_parts
 from dcmweb.http.redaction import Redaction, without_query
+from dcmweb.http.server_words import looks_like_html
 
 LONGEST_ANSWER = 512 * 1024 * 1024  # of answers that are held in memory: JSON, XML, errors
 # Bytes of an answer that is held in memory and that were compressed, or so many times what came.
@@ -36,7 +37,7 @@ _EPILOGUE = 64 * 1024
 # In the 400 with which Orthanc 1.10 answers a search at the root of its own API.
 _ORTHANC_API = 'Missing "since" argument'
 # The address of a search, where that of a resource was given as the root.
-_BELOW_RESOURCE = re.compile(r"/(studies|series|instances)(/[0-9.]+)?/studies$")
+_BELOW_RESOURCE = r"/(studies|series|instances)(/[0-9.]+)?/studies$"
 
 # Success whose answer has no content (RFC 9110 sections 15.3.5 and 15.3.6): nothing was found.
 NO_CONTENT = (204, 205)
@@ -264,7 +265,9 @@ class Response:
         except (NetworkError, ProtocolError):
             body = b""
         self._exchanges.note_error(body)
-        error = self._refusal(body) or error_mapping.from_status(
+        from dcmweb.http.error_mapping import from_status  # only what fails needs its words
+
+        error = self._refusal(body) or from_status(
             self.status,
             self.headers,
             body,
@@ -280,7 +283,7 @@ class Response:
         error.may_be_wrong_root = self.request.method != "DELETE" and (
             self.status in (404, 405)
             or _ORTHANC_API in error.message
-            or _BELOW_RESOURCE.search(self.url) is not None
+            or re.search(_BELOW_RESOURCE, self.url) is not None
         )
         return self._exchanges.redaction.redact(error, str(self.request.url))
 
@@ -319,7 +322,7 @@ class Response:
 
 def not_dicomweb(response: Response, body: bytes) -> ProtocolError:
     """Make the error for an answer that is something else than DICOMweb, a login page perhaps."""
-    if error_mapping.looks_like_html(body) or response.media_type.name == "text/html":
+    if looks_like_html(body) or response.media_type.name == "text/html":
         error = ProtocolError(
             f"{response.url} answers with a web page, not with DICOMweb",
             "is BASE_URL the root of the DICOMweb service, or does it want a login first?",

@@ -12,7 +12,7 @@ import requests
 import urllib3
 
 from dcmweb.errors import DcmwebError, Interrupted, ProtocolError, WrongAnswer
-from dcmweb.http import auth, error_mapping, exchange_log, proxies, tls_errors
+from dcmweb.http import auth, exchange_log
 from dcmweb.http.adapter import Connected, Connections
 from dcmweb.http.content_location import names_another
 from dcmweb.http.media_types import DICOM_JSON
@@ -255,9 +255,15 @@ class Session:
         response = Response(answer, prepared, self, credentials.advice)
         self._check_identity(response, url)
         if is_success(response.status):  # errors contain the warnings of other answers
-            for text in error_mapping.warnings(response.headers):
-                self._on_warning(without_values(self.redaction.hide(text, url)))
+            self._pass_on_warnings(response, url)
         return response
+
+    def _pass_on_warnings(self, response: Response, url: str) -> None:
+        if "Warning" in response.headers:
+            from dcmweb.http.server_words import warnings
+
+            for text in warnings(response.headers):
+                self._on_warning(without_values(self.redaction.hide(text, url)))
 
     def _check_identity(self, response: Response, url: str) -> None:
         """Raise WrongAnswer if the answer says that it is of another resource."""
@@ -300,6 +306,8 @@ class Session:
             error, (OSError, urllib3.exceptions.HTTPError)
         ):
             raise error
+        from dcmweb.http import error_mapping  # only what fails needs its words
+
         asked = error_mapping.asked_url(error, url)
         found = error_mapping.from_exception(
             error,
@@ -317,9 +325,11 @@ class Session:
 
         That is what a proxy says of itself, or a server of the client certificate or of TLS.
         """
+        from dcmweb.http import proxy_errors, tls_errors
+
         proxy, host = self._transport.proxies.of(url), urlsplit(url).netloc
         if status == 407:
-            return proxies.refused(proxy)
+            return proxy_errors.refused(proxy)
         if said := tls_errors.of_page(status, body):
             situation = self._transport.situation(url)
             return tls_errors.client_certificate_error(host, said, situation)
@@ -327,9 +337,11 @@ class Session:
             return None
         if tls_errors.wants_tls(status, body):
             return tls_errors.no_plain_http(host)
-        return proxies.own_answer(proxy, status, headers, host)
+        return proxy_errors.own_answer(proxy, status, headers, host)
 
     def doubt(self, error: DcmwebError, status: int, url: str) -> None:
         """Add to the error of an answer that a proxy on the way may have made it."""
         if url.startswith("http:"):  # within TLS, it is the server's
-            proxies.doubt(error, status, self._transport.proxies.of(url))
+            from dcmweb.http.proxy_errors import doubt
+
+            doubt(error, status, self._transport.proxies.of(url))

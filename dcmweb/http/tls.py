@@ -6,11 +6,10 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from dcmweb.errors import UsageError
-from dcmweb.http.tls_errors import Socket
 from dcmweb.settings import Settings
 
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -22,6 +21,7 @@ _SYSTEM_FILES = (  # where OpenSSL, as it comes with some builds of Python, does
     "/etc/ssl/cert.pem",  # Alpine, FreeBSD
 )
 _HAS_OWN_STORE = sys.platform in ("darwin", "win32")  # one that OpenSSL does not read
+SYSTEM = "the system's certificates"
 Origin = tuple[str, str | None, int | None]
 
 
@@ -32,12 +32,33 @@ def origin(url: str) -> Origin:
     return parts.scheme, parts.hostname, parts.port or default.get(parts.scheme)
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(NamedTuple):
     """Which certificates are trusted: `name` says where they are from, `load` loads them."""
 
     name: str
     load: Callable[[ssl.SSLContext], None]
+
+
+class Situation(NamedTuple):
+    """What a client trusts and presents, for the words of errors."""
+
+    trusted: str = SYSTEM
+    certificate: str = ""  # the file of the client certificate that was presented
+
+
+class Socket(ssl.SSLSocket):
+    """A socket that notes in errors of its handshake whether the server had answered before.
+
+    A server of TLS 1.2 that ends it after its hello wants a certificate; before, another TLS.
+    """
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands."""
+        try:
+            super().do_handshake(block)
+        except ssl.SSLError as error:
+            error.had_server_hello = self.cipher() is not None  # type: ignore[attr-defined]
+            raise
 
 
 class Tls:
@@ -121,9 +142,6 @@ class Tls:
             if not is_own and trust.name != SYSTEM:
                 _trust_system(context)
         return context
-
-
-SYSTEM = "the system's certificates"
 
 
 def trust_of(ca_bundle: str) -> Trust:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from dcmweb.errors import AuthError, DcmwebError, Unreachable
+from dcmweb.http.tls import SYSTEM, Situation
 
 _UNKNOWN_ISSUER = (
     "its issuer is not among {trusted}",
@@ -100,14 +100,6 @@ _PLAIN_HTTP = (
 )
 
 
-@dataclass(frozen=True)
-class Situation:
-    """What a client trusts and presents, for the words of errors."""
-
-    trusted: str = "the system's certificates"
-    certificate: str = ""  # the file of the client certificate that was presented
-
-
 def explain(causes: list[BaseException], host: str, situation: Situation) -> DcmwebError | None:
     """Make the error of an exception of TLS; None if it needs no words of its own.
 
@@ -128,7 +120,7 @@ def not_trusted(error: ssl.SSLCertVerificationError, what: str, trusted: str) ->
         code, ("{said}", "give the CA with --ca-bundle, or check the host name")
     )
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    is_system = trusted == Situation.trusted
+    is_system = trusted == SYSTEM
     give = "give the certificate of the CA with --ca-bundle" if is_system else _ADD
     known = {"trusted": trusted, "give": give, "now": now, "said": said.rstrip(".") or str(error)}
     return Unreachable(
@@ -188,18 +180,3 @@ def wants_tls(status: int, body: bytes) -> bool:
 def no_plain_http(host: str) -> Unreachable:
     """Make the error of a server that answers in TLS only."""
     return Unreachable(f"{host} wants https", "write https:// in BASE_URL", retryable=False)
-
-
-class Socket(ssl.SSLSocket):
-    """A socket that notes in errors of its handshake whether the server had answered before.
-
-    A server of TLS 1.2 that ends it after its hello wants a certificate; before, another TLS.
-    """
-
-    def do_handshake(self, block: bool = False) -> None:
-        """Shake hands."""
-        try:
-            super().do_handshake(block)
-        except ssl.SSLError as error:
-            error.had_server_hello = self.cipher() is not None  # type: ignore[attr-defined]
-            raise

@@ -16,8 +16,7 @@ from dcmweb.http.cookies import Cookies
 from dcmweb.http.proxies import Proxies
 from dcmweb.http.rate_limit import RateLimit
 from dcmweb.http.redaction import Redaction
-from dcmweb.http.tls import Tls, origin
-from dcmweb.http.tls_errors import Situation
+from dcmweb.http.tls import Situation, Tls, origin
 from dcmweb.settings import Settings
 from dcmweb.settings.proxy_url import without_login
 from dcmweb.settings.servers import Recognition

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, Union
@@ -20,6 +19,7 @@ from dcmweb.dicom.resources import (
 )
 from dcmweb.errors import LocalError, UsageError
 from dcmweb.settings import Credentials
+from dcmweb.transfer.outcomes import Outcome
 
 if TYPE_CHECKING:
     from dcmweb.transactions.search.parameters import Pair
@@ -166,11 +166,15 @@ def _pairs_of(key: object, value: object) -> Iterator[Pair]:
         yield key, one.strftime("%Y%m%d") if type(one) is date else str(one)
 
 
+# Which can be iterated over, but are one thing each: the parts of a Resource are not paths.
+_SINGLE = (str, bytes, bytearray, Resource, Target, Outcome)
+
+
 def _each(given: object, alone: tuple[type, ...], what: str) -> Iterable[Any]:
     """Return what is given as something to iterate over, be it one of them alone."""
     if isinstance(given, alone):
         return [given]
-    if isinstance(given, (str, bytes, bytearray)) or not isinstance(given, Iterable):
+    if isinstance(given, _SINGLE) or not isinstance(given, Iterable):
         raise UsageError(f"{type(given).__name__} is not the type of {what}")
     return given
 
@@ -214,5 +218,5 @@ def _target(given: object, roots: Sequence[str]) -> Target:
 def _as_metadata(target: Target | str) -> Target | str:
     is_plain = isinstance(target, Target) and target.representation is Representation.STORED
     if is_plain and isinstance(target, Target):
-        return replace(target, representation=Representation.METADATA)
+        return target._replace(representation=Representation.METADATA)
     return target

@@ -219,7 +219,7 @@ class Distribution:
             if unit.items and name == unit.target and not outcome.status.is_good:
                 refused = outcome.reason
                 continue
-            yield replace(outcome, item=name) if name != outcome.item else outcome
+            yield outcome._replace(item=name) if name != outcome.item else outcome
         if is_interrupted(done) and not self._stop.is_set():
             return list(unit.only(tuple(left)).after_loss(was_running=False)) if left else []
         yield from self._left(unit, done, left, refused)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -75,7 +75,6 @@ class StoreCalls(ClientBase):
 
         The run raises NothingMatched if no files are found.
         """
-        from dcmweb.transactions.store.count_ahead import count_files
         from dcmweb.transactions.store.options import IfExists, StoreOptions
         from dcmweb.transactions.store.run import files_of, store
 
@@ -96,6 +95,11 @@ class StoreCalls(ClientBase):
         def plain(context: RunContext, is_done: IsDone) -> Outcomes:
             return store(context, masks, files, is_done, options)
 
+        def count(context: RunContext) -> Iterator[tuple[int, int] | None]:
+            from dcmweb.transactions.store.count_ahead import count_files  # of long runs only
+
+            return count_files(context, masks, read_listed_again(listed), options)
+
         begin: Begin = plain
         if on:
             from dcmweb.library.on import On, store_on
@@ -108,7 +112,7 @@ class StoreCalls(ClientBase):
             begin,
             Status.PLANNED if dry_run else Status.STORED,
             self._manifest("store", manifest, writes=not dry_run, shard=shard),
-            lambda context: count_files(context, masks, read_listed_again(listed), options),
+            count,
         )
 
     def store_metadata(

@@ -39,18 +39,25 @@ _WITHOUT_USER = frozenset(AuthScheme) - {
 }
 
 
-@dataclass(frozen=True)
 class Secret:
     """Where a secret comes from: it is given, in a file, or printed by a command.
 
     Where it is none of these, it is in the environment variable `variable`.
     """
 
-    name: str
-    value: str = field(default="", repr=False)
-    file: str = ""
-    command: str = ""
-    variables: str = VARIABLES
+    def __init__(
+        self,
+        name: str,
+        value: str = "",
+        file: str = "",
+        command: str = "",
+        variables: str = VARIABLES,
+    ) -> None:
+        self.name = name
+        self.value = value  # no repr has it
+        self.file = file
+        self.command = command
+        self.variables = variables
 
     @property
     def variable(self) -> str:

@@ -7,9 +7,9 @@ profiles and the documentation are made from this table.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from dcmweb.settings.credentials import VARIABLES, VARIABLES_OF_DESTINATION, AuthScheme
 from dcmweb.settings.servers import NAMES, StowForm
@@ -53,8 +53,7 @@ class Group(Enum):
     OTHER = "Other"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(NamedTuple):
     """One option, by its long name without dashes; `short` is its other name, if it has one.
 
     `field` is that of Settings or Credentials; without one, the value is for the command line.
@@ -378,15 +377,17 @@ def to_destination(text: str) -> str:
     return re.sub(rf"{VARIABLES}(?!TO_)", VARIABLES_OF_DESTINATION, options)
 
 
-DESTINATION_OPTIONS = tuple(
-    replace(
-        option,
-        name=f"{TO}{option.name}",
-        short="",
-        group=Group.DESTINATION,
-        help=f"Destination: {to_destination(option.help[0].lower() + option.help[1:])}",
-        commands=("copy",),
+@cache
+def options_of_destination() -> tuple[Option, ...]:
+    """Return the options of the server that is copied to; few commands need them."""
+    return tuple(
+        option._replace(
+            name=f"{TO}{option.name}",
+            short="",
+            group=Group.DESTINATION,
+            help=f"Destination: {to_destination(option.help[0].lower() + option.help[1:])}",
+            commands=("copy",),
+        )
+        for option in OPTIONS
+        if option.group is Group.CREDENTIALS or option.name in _OF_EACH_SERVER
     )
-    for option in OPTIONS
-    if option.group is Group.CREDENTIALS or option.name in _OF_EACH_SERVER
-)

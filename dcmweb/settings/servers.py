@@ -7,8 +7,8 @@ A wrong guess costs a request or two, never an instance.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class StowForm(str, Enum):
@@ -28,8 +28,7 @@ class Deletion(Enum):
     NONE = "not by DICOMweb"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Server:
+class Server(NamedTuple):
     """What is known of one kind of server.
 
     `address` and `product` are patterns of BASE_URL and of the Server header field, `error_mark`
@@ -44,6 +43,7 @@ class Server:
     name: str
     title: str
     address: str = ""
+    address_has: str = ""  # text that all such addresses have; a pattern is slow to compile
     product: str = ""
     error_mark: str = ""
     stow: StowForm = StowForm.MULTIPART
@@ -72,6 +72,7 @@ GOOGLE = Server(
     name="google",
     title="Google Cloud Healthcare",
     address=r"//healthcare\.googleapis\.com/",
+    address_has="//healthcare.",
     page=5000,
     deletion=Deletion.OPERATIONS,
     # A preview of v1beta1: docs.cloud.google.com/healthcare-api/docs/how-tos/dicom-update-patch
@@ -89,6 +90,7 @@ AZURE = Server(
     name="azure",
     title="Azure Health Data Services",
     address=r"\.dicom\.azurehealthcareapis\.com(:\d+)?/",
+    address_has=".dicom.azure",
     page=200,  # others are 400
     bytes=2_000_000_000,  # its documents say 2 GB in some places, 4 GB in others
     replaces=r"/v2(/|$)",
@@ -102,6 +104,7 @@ AWS = Server(
     name="aws",
     title="AWS HealthImaging",
     address=r"//dicom-medical-imaging(-fips)?\.[\w-]+\.amazonaws\.com/",
+    address_has="//dicom-medical-imaging",
     page=1000,
     bytes=1_000_000_000,
     single_instances=True,
@@ -118,6 +121,7 @@ ORTHANC = Server(
     name="orthanc",
     title="Orthanc",
     address=r"/dicom-web(/|$)",
+    address_has="/dicom-web",
     error_mark='"OrthancError"',
     deletion=Deletion.REST_API,
     replacement="POST, with OverwriteInstances; otherwise deleted and stored anew, with "
@@ -131,6 +135,7 @@ DCM4CHEE = Server(
     name="dcm4chee",
     title="dcm4chee-arc",
     address=r"/dcm4chee-arc/aets/[^/]+/rs(/|$)",
+    address_has="/dcm4chee-arc/",
     deletion=Deletion.REJECTION,
     base_url="https://HOST:8443/dcm4chee-arc/aets/DCM4CHEE/rs",
     credentials="`--auth oauth2 --token-url "
@@ -142,6 +147,7 @@ XNAT = Server(
     name="xnat",
     title="XNAT, with its DICOMweb plugin",
     address=r"/xapi/dicomweb(/|$)",
+    address_has="/xapi/dicomweb",
     page=1000,  # more is cut to this without a word
     deletion=Deletion.NONE,
     base_url="https://HOST/xapi/dicomweb/projects/PROJECT",
@@ -164,6 +170,7 @@ KHEOPS = Server(
     name="kheops",
     title="Kheops",
     address=r"//([\w-]+\.)*kheops\.[\w.]+/|/kheops/",
+    address_has="kheops",
     deletion=Deletion.NONE,
     base_url="https://HOST/api",
     credentials="`--token-file FILE`",
@@ -178,8 +185,9 @@ EXISTS = tuple(dict.fromkeys(words for server in SERVERS for words in server.exi
 
 def guess(base_url: str) -> Server:
     """Guess the kind of a server by its address, for a start."""
+    url = f"{base_url}/".lower()
     for server in SERVERS:
-        if server.address and re.search(server.address, f"{base_url}/", re.IGNORECASE):
+        if server.address_has and server.address_has in url and re.search(server.address, url):
             return server
     return OTHER
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 from dcmweb.errors import DcmwebError, ProtocolError, Refused
-from dcmweb.http import error_mapping
 from dcmweb.http.media_types import (
     BYTES_AS_STORED,
     DICOM,
@@ -26,6 +24,7 @@ from dcmweb.http.media_types import (
     parse,
 )
 from dcmweb.http.response import Response, is_success, not_dicomweb
+from dcmweb.http.server_words import looks_like_html, server_words
 from dcmweb.settings.servers import OTHER, Server
 from dcmweb.transactions.context import RunContext
 
@@ -34,7 +33,7 @@ Unsuitable = Callable[[Response], ProtocolError | None]
 
 REFUSALS = (400, 406, 415, 501)  # of a form; another one may be answered
 _ACCEPTED, _MANY_CAUSES = 202, 400
-_OF_FORMS = re.compile(r"accept|media.?type|content.?type|mime", re.IGNORECASE)
+_OF_FORMS = r"(?i)accept|media.?type|content.?type|mime"
 _START = 16 * 1024
 _SYNTAX = "transfer-syntax"
 ANY = "*/*"
@@ -66,7 +65,7 @@ def _is_as_stored(wanted: MediaType) -> bool:
 
 def _without_syntax(wanted: MediaType) -> MediaType:
     rest = {name: value for name, value in wanted.parameters.items() if name != _SYNTAX}
-    return replace(wanted, parameters=rest)
+    return wanted._replace(parameters=rest)
 
 
 def forms_of_streams(wanted: MediaType) -> Forms:
@@ -118,7 +117,7 @@ def forms_of_renditions(wanted: MediaType | None) -> Forms:
 
 def forms_of_zips(wanted: MediaType) -> Forms:
     """Return the forms to ask for a ZIP archive in; some servers refuse parameters here."""
-    as_stored = replace(wanted, parameters={_SYNTAX: "*", **wanted.parameters})
+    as_stored = wanted._replace(parameters={_SYNTAX: "*", **wanted.parameters})
     return tuple(dict.fromkeys([str(as_stored), str(wanted)]))
 
 
@@ -188,7 +187,7 @@ def ask_for_json(context: RunContext, path: str, *, is_query: bool = False) -> R
 def is_about_accept(context: RunContext, error: Refused) -> bool:
     """Return True if the words of a refusal are about media types, and no form has worked yet."""
     is_first = JSON_FORMS not in context.accepted
-    return is_first and error.status == _MANY_CAUSES and bool(_OF_FORMS.search(error.message))
+    return is_first and error.status == _MANY_CAUSES and bool(re.search(_OF_FORMS, error.message))
 
 
 def is_xml(response: Response) -> bool:
@@ -230,7 +229,7 @@ def wrong_kind(response: Response, wanted: str, start: bytes | None = None) -> P
     name = response.media_type.name
     body = response.read(_START) if start is None else start
     kind = _KINDS.get(name) or _KINDS.get(name.partition("/")[0], "")
-    if not kind or error_mapping.looks_like_html(body) or name == "text/html":
+    if not kind or looks_like_html(body) or name == "text/html":
         return not_dicomweb(response, body)
     address = response.url.partition("?")[0]
     return ProtocolError(f"{address} answers with {kind} ({name}), not with {wanted}{said(body)}")
@@ -244,5 +243,5 @@ def said(body: bytes) -> str:
         return ""
     if start[:1] not in ("{", "[") or start.lstrip("[ \t\r\n")[:1] != "{":
         return ""
-    words = error_mapping.server_words({}, start.encode("utf-8", "replace"))
+    words = server_words({}, start.encode("utf-8", "replace"))
     return f"; the server says: {words}" if words else ""

@@ -6,17 +6,20 @@ import copy
 import re
 from collections.abc import Callable
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
 from dcmweb.settings import Settings
 from dcmweb.settings.servers import Server
 from dcmweb.transfer.engine import Engine, RetryPolicy
-from dcmweb.transfer.shard import Shard
 from dcmweb.transfer.stop import Stop
 
+if TYPE_CHECKING:
+    from dcmweb.transfer.shard import Shard
+
 MOST_WARNINGS = 20  # of one server; it may have another one for each instance
-_ADDITIONAL = re.compile(r"\badditional results\b", re.IGNORECASE)
+_ADDITIONAL = r"(?i)\badditional results\b"
 
 
 class RunContext:
@@ -97,7 +100,7 @@ class RunContext:
 
         That there are additional results is not passed on: the search asks for them, or says so.
         """
-        if _ADDITIONAL.search(text):
+        if re.search(_ADDITIONAL, text):
             return
         with self._lock:
             is_known = text in self._warnings or len(self._warnings) > MOST_WARNINGS

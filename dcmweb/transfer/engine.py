@@ -13,10 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Lock, Thread, current_thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from dcmweb.errors import DcmwebError, Interrupted, Refused, Stalled
@@ -48,8 +47,7 @@ def _never(_error: DcmwebError) -> bool:
     return False
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How many retries to make, and for how long; delays have full jitter."""
 
     retries: int

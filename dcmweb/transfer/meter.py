@@ -6,16 +6,16 @@ import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from dcmweb.errors import DcmwebError, Refused, Stalled, Unreachable
 
 _LONGEST_REASON = 60  # characters
 
 
-@dataclass(frozen=True)
-class Phase:
+class Phase(NamedTuple):
     """A part of a run that counts its own things, rather than items that have an outcome.
 
     `name` says what is done, as "verifying"; `noun` what is counted, in the singular. `expected`
@@ -150,7 +150,7 @@ class Meter:
         """Count things of the current phase, if it counts any."""
         with self._lock:
             if self.phase is not None:
-                self.phase = replace(self.phase, done=self.phase.done + number)
+                self.phase = self.phase._replace(done=self.phase.done + number)
         self.touch()
 
     def touch(self) -> None:

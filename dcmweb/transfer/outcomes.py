@@ -10,9 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, Protocol
-
-from dcmweb.values import quickly_made
+from typing import Any, NamedTuple, Protocol
 
 
 class Status(str, Enum):
@@ -67,9 +65,7 @@ class Named(Protocol):
         """The SOP Instance UID."""
 
 
-@quickly_made
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The outcome of one item, such as a file to store or an instance to retrieve.
 
     `size` is in bytes; `place` is where it is now: a URL on the server, a path on this machine.

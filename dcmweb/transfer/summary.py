@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dcmweb.counted import plural
 from dcmweb.errors import ExitCode, ItemsFailed
@@ -16,24 +15,11 @@ if TYPE_CHECKING:
 NOT_BEGUN = "not begun"  # the end of a run that nobody has begun, or whose records failed before it
 
 
-class _Counted:
-    """What `counts` adds up to: the outcomes of items, by status."""
-
-    counts: Mapping[Status, int]
-
-    @property
-    def items(self) -> int:
-        """The number of items that have an outcome."""
-        return sum(self.counts.values())
-
-    @property
-    def failed(self) -> int:
-        """The number of items that failed, or whose outcome is unknown."""
-        return sum(count for status, count in self.counts.items() if not status.is_good)
+def _failed(counts: Mapping[Status, int]) -> int:
+    return sum(count for status, count in counts.items() if not status.is_good)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress(_Counted):
+class Progress(NamedTuple):
     """The progress of a run.
 
     `counts` are the items so far, by status. `bytes` have been moved, those of items under way
@@ -63,9 +49,18 @@ class Progress(_Counted):
     pause: Pause | None = None
     idle: float = 0.0
 
+    @property
+    def items(self) -> int:
+        """The number of items that have an outcome."""
+        return sum(self.counts.values())
 
-@dataclass(frozen=True, kw_only=True)
-class Summary(_Counted):
+    @property
+    def failed(self) -> int:
+        """The number of items that failed, or whose outcome is unknown."""
+        return _failed(self.counts)
+
+
+class Summary(NamedTuple):
     """The result of a run: `purpose` is the status that its items should have.
 
     `bytes` were moved in `seconds`, with at most `workers` requests at a time and `retries`.
@@ -82,6 +77,16 @@ class Summary(_Counted):
     retries: int
     failures: tuple[FailureGroup, ...] = ()
     end: str = ""
+
+    @property
+    def items(self) -> int:
+        """The number of items that have an outcome."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """The number of items that failed, or whose outcome is unknown."""
+        return _failed(self.counts)
 
     @property
     def is_begun(self) -> bool:

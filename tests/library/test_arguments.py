@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dcmweb import Client, Settings, Status, UsageError, Work, perform
+from dcmweb import Client, Outcome, Settings, Status, UsageError, Work, perform
+from dcmweb.dicom.resources import Resource
 from tests.conftest import make_series, write_files
 from tests.functional.archive import Archive
 from tests.functional.origin import Origin, serving
@@ -47,6 +48,13 @@ CALLS: dict[str, Callable[[Client, Any], object]] = {
 @pytest.mark.parametrize("call", sorted(set(CALLS) - {"limit", "listed"}))
 def test_what_is_of_another_type(call: str, given: object, client: Client) -> None:
     with pytest.raises(UsageError, match=r"type|pair"):
+        CALLS[call](client, given)
+
+
+@pytest.mark.parametrize("call", ["store", "retrieve", "metadata", "wait"])
+@pytest.mark.parametrize("given", [Resource("1.2", "3.4"), Outcome(Status.STORED, "a")])
+def test_the_parts_of_a_value_are_not_paths(call: str, given: object, client: Client) -> None:
+    with pytest.raises(UsageError, match="type"):
         CALLS[call](client, given)
 
 

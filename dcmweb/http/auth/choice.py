@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from dcmweb.errors import UsageError
@@ -208,7 +207,7 @@ def read_token(path: str) -> str:
     from dcmweb.http.auth.secrets import SecretReader
     from dcmweb.http.auth.token_text import token_in
 
-    secret = replace(Secret("token"), file=path)
+    secret = Secret("token", file=path)
     if not secret.is_given:
         return ""
     reader = SecretReader(secret)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-_AWS = re.compile(
+_AWS = (
     r"(?:[a-z0-9-]+\.)*(?:[a-z]+-)?medical-imaging(?:-fips)?\.([a-z0-9-]+)(?:\.vpce)?"
     r"\.amazonaws\.com(?:\.cn)?"
 )
@@ -22,7 +22,7 @@ def is_aws(url: str) -> bool:
 
 def aws_region(url: str) -> str:
     """Return the region in the host name of AWS HealthImaging; "" for other hosts."""
-    found = _AWS.fullmatch((urlsplit(url).hostname or "").lower())
+    found = re.fullmatch(_AWS, (urlsplit(url).hostname or "").lower())
     return found[1] if found else ""
 
 

@@ -29,6 +29,7 @@ from dcmweb.http.auth.base import Send
 from dcmweb.http.auth.token_text import expiry_in, expiry_of_jwt, is_token, value_in
 from dcmweb.http.auth.tokens import Token
 from dcmweb.http.redaction import HIDDEN, without_query
+from dcmweb.http.server_words import looks_like_html, server_words
 
 TRIES = 3
 FIRST_DELAY = 0.5  # seconds before the second attempt, doubled for the third
@@ -97,7 +98,7 @@ class TokenServer:
             return self._token(body, began)
         secrets = (basic, client[1] if client else form.get("client_secret", ""))
         body = _without(secrets, body.decode("utf-8", "replace")).encode()
-        words = error_mapping.server_words(headers, body)
+        words = server_words(headers, body)
         said = f"{self} answered {status}" + (f": {words}" if words else "")
         if status in error_mapping.RETRYABLE_STATUSES:
             after = error_mapping.retry_after(headers)
@@ -137,7 +138,7 @@ class TokenServer:
             found = None
         value = value_in({"": found, **found}) if isinstance(found, dict) else None
         if not isinstance(found, dict) or not value or not is_token(value):
-            what = "a web page" if error_mapping.looks_like_html(body) else "no token"
+            what = "a web page" if looks_like_html(body) else "no token"
             raise ProtocolError(
                 f"{self} answered with {what}", "check --token-url: it must be the token endpoint"
             )

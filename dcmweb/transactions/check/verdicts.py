@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from threading import Lock
 
 from dcmweb.dicom.content_digest import Agreement
@@ -39,7 +38,7 @@ class Report:
         """Make the outcome of a study of which both sides count as many instances."""
         self._by_count += 1
         equal = _outcome(study.resource, Status.EQUAL, study.here or 0)
-        return replace(equal, reason=_BY_COUNT)
+        return equal._replace(reason=_BY_COUNT)
 
     def lone(self, study: Study) -> Outcome:
         """Make the outcome of a study that one side alone lists."""
@@ -50,7 +49,7 @@ class Report:
     def failed(self, study: Study, reason: str) -> Outcome:
         """Make the outcome of a study that cannot be compared."""
         count = max(0, study.here or 0, study.there or 0)
-        return replace(_outcome(study.resource, Status.FAILED, count), reason=reason)
+        return _outcome(study.resource, Status.FAILED, count)._replace(reason=reason)
 
     def nothing_to_compare(self, study: Study) -> Outcome:
         """Make the outcome of a study that was named, and is not in the reference."""
@@ -77,7 +76,7 @@ class Report:
                 continue
             if resource.instance:
                 path = self._inventory.path(study, resource.series, resource.instance)
-                outcome = replace(outcome, place=path)
+                outcome = outcome._replace(place=path)
             yield outcome
 
     def _any_missing(self, study: Study) -> bool:
@@ -104,12 +103,12 @@ class Report:
             return self._lone_outcome(resource, where, count)
         if verdict in (FAILED, DIFFERENT):
             status = Status.FAILED if verdict == FAILED else Status.DIFFERENT
-            return replace(_outcome(resource, status, count), reason=reason)
+            return _outcome(resource, status, count)._replace(reason=reason)
         if verdict == DATA_SET:
             with self._lock:
                 self._by_data_set += count
             reason = Agreement.DATA_SET.value
-        return replace(_outcome(resource, Status.EQUAL, count), reason=reason)
+        return _outcome(resource, Status.EQUAL, count)._replace(reason=reason)
 
     def _lone_outcome(self, resource: Resource, where: str, count: int) -> Outcome:
         """Make the outcome of what one side alone has.
@@ -123,7 +122,7 @@ class Report:
             status, reason, other = Status.EXTRA, f"it is not {self._where}", Side.HERE
         if other in self.in_doubt:
             status, reason = Status.UNKNOWN, f"{reason}, but not all could be read there"
-        return replace(_outcome(resource, status, count), reason=reason)
+        return _outcome(resource, status, count)._replace(reason=reason)
 
     def notify(self, context: RunContext) -> None:
         """Say what the outcomes rest on, at the end of the run."""
@@ -139,4 +138,4 @@ class Report:
 
 
 def _outcome(resource: Resource, status: Status, count: int) -> Outcome:
-    return replace(Outcome.of(resource, status), instances=count)
+    return Outcome.of(resource, status)._replace(instances=count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.part10 import LocalInstance
@@ -77,7 +77,7 @@ class CopyReceiver:
         if self._is_done is not None and self._is_done(str(instance), ANY_SIZE, 0):
             return Outcome.of(instance, Status.DONE_BEFORE)
         if self._holdings is not None and self._holdings.has(instance):
-            return replace(Outcome.of(instance, Status.EXISTS), reason=_THERE)
+            return Outcome.of(instance, Status.EXISTS)._replace(reason=_THERE)
         return None
 
     def intake(self) -> CopyIntake:
@@ -229,7 +229,7 @@ class CopyIntake:
         for instance in [one for batch in self._waiting for one in batch.instances]:
             found = instance.identity.resource
             outcome = Outcome.of(found, Status.FAILED, instance.path, size=instance.size)
-            yield replace(outcome, reason=words, is_left_over=True)
+            yield outcome._replace(reason=words, is_left_over=True)
 
     def _end(self) -> None:
         """Wait for what is being sent, when nobody wants its outcomes, and forget all bytes."""
@@ -247,4 +247,4 @@ def _names(instance: LocalInstance) -> set[str]:
 def _with_note(outcome: Outcome, note: str) -> Outcome:
     if not note or not outcome.status.is_good:
         return outcome
-    return replace(outcome, reason="; ".join(filter(None, [outcome.reason, note])))
+    return outcome._replace(reason="; ".join(filter(None, [outcome.reason, note])))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from dcmweb.dicom.resources import Representation, Target, parse_named_target
 from dcmweb.errors import AuthError, DcmwebError, Interrupted, LocalError, UsageError
@@ -71,7 +70,7 @@ def _from_source(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
     for outcome in outcomes:
         is_of_source = outcome.status is Status.FAILED and not outcome.instance
         yield (
-            replace(outcome, reason=f"not retrieved: {outcome.reason}") if is_of_source else outcome
+            outcome._replace(reason=f"not retrieved: {outcome.reason}") if is_of_source else outcome
         )
 
 

@@ -20,8 +20,8 @@ from dcmweb.errors import (
     Unreachable,
     UsageError,
 )
-from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.response import not_dicomweb
+from dcmweb.http.server_words import looks_like_html
 from dcmweb.settings.servers import OTHER, Deletion
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.delete.operations import check_result, json_object

@@ -78,7 +78,7 @@ def _of_redirect(context: RunContext, error: DcmwebError) -> DcmwebError:
 
 
 def _not_dicomweb(context: RunContext, studies: Tried) -> ProtocolError:
-    from dcmweb.http.error_mapping import looks_like_html
+    from dcmweb.http.server_words import looks_like_html
 
     asked = f"{context.settings.base_url}/studies"
     if looks_like_html(studies.body) or studies.media_type == "text/html":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
 from dcmweb.counted import plural
@@ -72,7 +71,8 @@ def failed_study(context: RunContext, study: Resource, error: DcmwebError) -> Ou
     """Make the outcome of a study that is not listed. Raises what ends the run."""
     if isinstance(error, Interrupted) or context.engine.gives_up(error):
         raise error
-    return replace(Outcome.of(study, Status.FAILED), reason=f"it cannot be listed: {error.message}")
+    reason = f"it cannot be listed: {error.message}"
+    return Outcome.of(study, Status.FAILED)._replace(reason=reason)
 
 
 def instances_of(

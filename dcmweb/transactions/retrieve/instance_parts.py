@@ -19,10 +19,10 @@ from dcmweb.errors import (
     Truncated,
 )
 from dcmweb.folders import WrittenFile
-from dcmweb.http.error_mapping import looks_like_html
 from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
 from dcmweb.http.multipart import PIECE, Part, Piece
 from dcmweb.http.response import Response
+from dcmweb.http.server_words import looks_like_html
 from dcmweb.local.partial_files import writing_into
 from dcmweb.local.safe_names import distinguishing_suffix, folder_path, instance_path
 from dcmweb.transactions.accept import (

@@ -14,10 +14,10 @@ from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.json_variants import as_dataset
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import NothingMatched, ProtocolError, Truncated
-from dcmweb.http import error_mapping
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import PIECE, read_parts
 from dcmweb.http.response import Response
+from dcmweb.http.server_words import server_words
 from dcmweb.temporary import using_temporary_files
 from dcmweb.transactions.accept import (
     REFUSALS,
@@ -158,7 +158,7 @@ def _open(context: RunContext, path: str, *, wants_xml: bool) -> Response:
 def _missing_in(response: Response) -> str:
     if not response.is_partial:
         return ""
-    words = error_mapping.server_words(response.headers, b"", response.hide)
+    words = server_words(response.headers, b"", response.hide)
     missing = "the server says that it sent only a part of it (206)"
     return f"{missing}: {words}" if words else missing
 

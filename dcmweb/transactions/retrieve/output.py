@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from dcmweb.buckets.addresses import is_bucket, parse_address
@@ -210,4 +210,4 @@ def blocked(item: str, resource: Resource, error: LocalError) -> Outcome:
     """Make the outcome of an item whose file cannot be written. Raises what ends the run."""
     if error.fatal:
         raise error
-    return replace(Outcome.of(resource, Status.FAILED, item), reason=error.message)
+    return Outcome.of(resource, Status.FAILED, item)._replace(reason=error.message)

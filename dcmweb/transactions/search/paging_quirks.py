@@ -5,8 +5,8 @@ All of them are told the keys of the rows of each page, in order, and whether an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from dcmweb.settings.servers import SERVERS
 
@@ -27,8 +27,7 @@ def may_be_capped(size: int, limit: int) -> bool:
     return size >= limit or size % LIKELY_CAP == 0
 
 
-@dataclass(frozen=True)
-class RowKey:
+class RowKey(NamedTuple):
     """What tells rows apart: digests of the UIDs of a row, and of all that is in it."""
 
     uids: bytes
@@ -79,7 +78,6 @@ class RememberedRows:
         return fresh
 
 
-@dataclass
 class Position:
     """Where the next page begins.
 
@@ -87,12 +85,9 @@ class Position:
     A page that shares its first row with the end of the page before shows that none did.
     """
 
-    start: int
-    offset: int = field(init=False)
-    _shared: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.offset = self.start
+    def __init__(self, start: int) -> None:
+        self.start = self.offset = start
+        self._shared = 0
 
     @property
     def asked(self) -> int:
@@ -121,7 +116,6 @@ class Position:
         self._shared = int(shares and rows >= SHARED_BY)
 
 
-@dataclass
 class IgnoredOffset:
     """A server that sends the first page whatever the offset, as dcmjs-org/dicomweb-server does.
 
@@ -129,8 +123,9 @@ class IgnoredOffset:
     whoever asks must be sure: by a look at a page that is FAR_OFF.
     """
 
-    _first: bytes = b""
-    _again: int = 0
+    def __init__(self) -> None:
+        self._first = b""
+        self._again = 0
 
     def is_likely(self, keys: list[bytes], *, any_new: bool) -> bool:
         """Return True each time that the first page has come so many times in a row."""
@@ -142,16 +137,15 @@ class IgnoredOffset:
         return True
 
 
-@dataclass
 class RestlessEnd:
     """An end that moves on, as where a study comes in between any two requests.
 
     One row is always left over, so no page is ever empty; it is a row that came before.
     """
 
-    _last: bytes = b""
-    _largest: int = 0
-    _again: int = 0
+    def __init__(self) -> None:
+        self._last = b""
+        self._largest = self._again = 0
 
     def is_reached(self, keys: list[bytes], *, any_new: bool) -> bool:
         """Return True if the last pages were short, and all ended with the same row."""
@@ -162,12 +156,11 @@ class RestlessEnd:
         return self._again == LAST_PAGES_AGAIN
 
 
-@dataclass
 class Circle:
     """A server that begins anew behind the end, so that its results never end."""
 
-    _pages: int = 0
-    _rows: int = 0
+    def __init__(self) -> None:
+        self._pages = self._rows = 0
 
     def is_closed(self, keys: list[bytes], found: int, *, any_new: bool) -> bool:
         """Return True if so many pages, and more rows than were found, held nothing new."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from urllib.parse import unquote
 
 from dcmweb.dicom.dictionary import SIMILAR, attributes
 from dcmweb.errors import UsageError
-from dcmweb.transactions.search import date_ranges
 
 Pair = tuple[str, str]
 
@@ -80,9 +78,10 @@ _VR_OF_PARAMETER = {
 _KNOWN = frozenset([*_STANDARD, *_GOOGLE, *_DCM4CHEE])
 
 # A & begins another parameter where a name and = follow; elsewhere it belongs to the value.
-_SEPARATOR = re.compile(r"&(?=[A-Za-z$][A-Za-z0-9._]*!?(?:=|[<>])|[0-9A-Fa-f]{8}[=.<>]|&|$)")
-_NOT_ENCODABLE = re.compile("[\ud800-\udfff]")
-_KEY_AND_VALUE = re.compile(r"([^=<>]*)(>=|<=|[=<>])(.*)", re.DOTALL)
+_SEPARATOR = r"&(?=[A-Za-z$][A-Za-z0-9._]*!?(?:=|[<>])|[0-9A-Fa-f]{8}[=.<>]|&|$)"
+_NOT_ENCODABLE = "[\ud800-\udfff]"
+_KEY_AND_VALUE = r"(?s)([^=<>]*)(>=|<=|[=<>])(.*)"
+_COMPARISONS = ("<", ">")
 _WITH_RANGES = ("DA", "TM", "DT")
 
 
@@ -99,8 +98,8 @@ def parse_parameters(texts: Iterable[str]) -> list[Pair]:
     """
     pairs = []
     for number, text in enumerate(texts, start=1):
-        for item in filter(None, _SEPARATOR.split(text.strip().removeprefix("?"))):
-            match = _KEY_AND_VALUE.fullmatch(item)
+        for item in filter(None, re.split(_SEPARATOR, text.strip().removeprefix("?"))):
+            match = re.fullmatch(_KEY_AND_VALUE, item)
             key, sign, value = match.groups() if match else ("", "", "")
             if not key.strip():
                 raise UsageError(
@@ -116,9 +115,9 @@ def check_encoding(pairs: Iterable[Pair]) -> None:
     """Raise UsageError for keys and values that are not UTF-8, as in a script in Latin-1."""
     hint = "save the script as UTF-8, or set the terminal to it"
     for key, value in pairs:
-        if _NOT_ENCODABLE.search(key):
+        if re.search(_NOT_ENCODABLE, key):
             raise UsageError("a search key is not UTF-8", hint)
-        if _NOT_ENCODABLE.search(value):
+        if re.search(_NOT_ENCODABLE, value):
             raise UsageError(f"the value of {key} is not UTF-8", hint)
 
 
@@ -135,13 +134,17 @@ def checked_parameters(pairs: Iterable[Pair]) -> list[Pair]:
         if key.lower() == "includefield":
             _check_fields(value)
         if vr in _WITH_RANGES:
+            from dcmweb.transactions.search import date_ranges
+
             with _naming(key):
                 found.setdefault(key, []).append(date_ranges.translate(value, vr))
-        elif value.startswith(date_ranges.COMPARISONS) and vr:
+        elif value.startswith(_COMPARISONS) and vr:
             raise UsageError(f"{key} does not take a range", "dates and times do")
         order.append((key, value))
     merged = {}
     for key, values in found.items():
+        from dcmweb.transactions.search import date_ranges
+
         with _naming(key):
             merged[key] = iter(date_ranges.joined(values))
     return [
@@ -168,6 +171,8 @@ def _vr(key: str) -> str:
     try:
         return attributes(key)[-1].vr
     except UsageError as error:
+        from difflib import get_close_matches
+
         lower = {name.lower(): name for name in _KNOWN}
         if close := get_close_matches(key.lower(), lower, n=1, cutoff=SIMILAR):
             error.hint = f"did you mean {lower[close[0]]}?"

@@ -6,9 +6,8 @@ import logging
 import math
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dcmweb.counted import plural
 from dcmweb.dicom.part10 import LocalInstance
@@ -43,8 +42,7 @@ _LEFT_OPEN = "the answer does not name it, nor those of files that were sent by 
 FEW = 4  # instances that are not put into groups: each by itself takes as few requests
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """What goes in one request, and what was done with it before.
 
     It was in `splits` larger requests that failed, was sent `repeats` times as it is, and `tries`
@@ -100,7 +98,7 @@ class Delivery:
         """Send a load in one request; or put smaller ones into its place."""
         fitting = list(self._dialect.fitting(load.batch))
         if len(fitting) > 1:
-            self._put_first(replace(load, batch=batch) for batch in fitting)
+            self._put_first(load._replace(batch=batch) for batch in fitting)
             return
         if load.is_second and self._dialect.alone_is_vain:
             yield self._ledger.outcome(load.batch[0], Status.UNKNOWN, _LEFT_OPEN)
@@ -150,7 +148,7 @@ class Delivery:
             raise error
         for instance in bad:
             yield self._ledger.outcome(instance, Status.FAILED, error.message)
-        self._put_first([replace(load, batch=[one for one in load.batch if one not in bad])])
+        self._put_first([load._replace(batch=[one for one in load.batch if one not in bad])])
 
     # After an error.
 
@@ -178,7 +176,7 @@ class Delivery:
             raise error
         self._engine.pause(delay, error)
         one, rest = load.batch[:1], load.batch[1:]
-        self._put_first(replace(load, batch=batch, tries=load.tries + 1) for batch in (one, rest))
+        self._put_first(load._replace(batch=batch, tries=load.tries + 1) for batch in (one, rest))
 
     def _check_address(self, error: DcmwebError) -> None:
         """Raise the error if 404 was not about the size: the service is not at this address."""
@@ -195,7 +193,7 @@ class Delivery:
             self._engine.pause(delay, error)
             if load.size >= LARGE:
                 load = yield from self._without_found(load, error)
-            self._put_first([replace(load, repeats=1)])
+            self._put_first([load._replace(repeats=1)])
             return
         log.info("%d instances in one request: %s; in smaller ones", count, error.message)
         if rule.then is Then.SMALLER:
@@ -219,7 +217,7 @@ class Delivery:
                 yield self._ledger.found(instance, words)
             else:
                 rest.append(instance)
-        return replace(load, batch=rest)
+        return load._replace(batch=rest)
 
     def _in_the_end(self, instance: LocalInstance, error: DcmwebError) -> Iterator[Outcome]:
         """Yield the outcome of an instance that was sent by itself and failed for good."""
@@ -288,11 +286,11 @@ class Delivery:
                 yield self._ledger.outcome(instance, Status.FAILED, "; ".join(filter(None, said)))
         if busy:
             self._engine.pause(self._engine.delay(load.tries, NO_ROOM) or 0.0, NO_ROOM)
-            self._put_first([replace(load, batch=busy, tries=load.tries + 1)])
+            self._put_first([load._replace(batch=busy, tries=load.tries + 1)])
 
     def _unnamed(self, load: Load, answer: Answer, matched: Matched) -> Iterator[Outcome]:
         """Find out about instances that an answer does not name, which is not success."""
-        rest = replace(load, batch=matched.unnamed)
+        rest = load._replace(batch=matched.unnamed)
         if answer.status not in SUCCESS:
             if len(load.batch) > 1:
                 self._put_first(_split(rest))
@@ -347,7 +345,7 @@ class Delivery:
         if load.is_second:
             self._dialect.note_sent_alone(helped=not rest.batch)
         if not is_alone and not self._dialect.alone_is_vain:
-            self._put_first(replace(rest, batch=[one], is_second=True) for one in rest.batch)
+            self._put_first(rest._replace(batch=[one], is_second=True) for one in rest.batch)
             return
         words = f": {answer.words}" if answer.words else ""
         for instance in rest.batch:
@@ -371,4 +369,4 @@ def _split(load: Load) -> Iterator[Load]:
     batch = load.batch
     size = 1 if load.splits or len(batch) <= FEW else math.isqrt(len(batch) - 1) + 1
     for start in range(0, len(batch), size):
-        yield replace(load, batch=batch[start : start + size], splits=load.splits + 1)
+        yield load._replace(batch=batch[start : start + size], splits=load.splits + 1)

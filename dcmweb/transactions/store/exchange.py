@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from dcmweb.counted import plural
 from dcmweb.dicom.resources import Level
 from dcmweb.errors import DcmwebError, Refused, WrongAnswer
-from dcmweb.http import error_mapping
 from dcmweb.http.response import LONGEST_PROBLEM, Response
+from dcmweb.http.server_words import looks_like_html
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.store.dialect import Dialect
 from dcmweb.transactions.store.matching import Sent
@@ -50,7 +49,7 @@ class StoreExchange:
             own = self._sent.only_own(batch, answer.response)
             if own is None:
                 raise WrongAnswer("the answer names instances of other requests, and none of this")
-            answer = replace(answer, response=own)
+            answer = answer._replace(response=own)
             if body_format is BodyFormat.METADATA and answer.refuses_format:
                 raise Refused(answer.words, status=415)
         except DcmwebError:
@@ -63,10 +62,10 @@ class StoreExchange:
     def _not_found(self, response: Response, size: int) -> DcmwebError:
         """Make the error for 404: a wrong address, or a request that was too large."""
         body = response.read(LONGEST_PROBLEM)
-        error = error_mapping.from_status(
-            response.status, response.headers, body, hide=response.hide
-        )
-        if error_mapping.looks_like_html(body) and self._dialect.may_be_too_large(size):
+        from dcmweb.http.error_mapping import from_status
+
+        error = from_status(response.status, response.headers, body, hide=response.hide)
+        if looks_like_html(body) and self._dialect.may_be_too_large(size):
             request = f"a request of {plural(size, 'byte')}"
             words = f"{error.message}; {request} may be too large for the server"
             error = Refused(words, error.hint, status=response.status)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
@@ -94,13 +93,13 @@ class ExistingInstances:
                 yield outcome
             elif outcome.attempts > 1:  # it was not there before the first
                 ledger.settle(instance)
-                yield replace(outcome, status=Status.STORED, reason=_OWN)
+                yield outcome._replace(status=Status.STORED, reason=_OWN)
             elif self._rule is IfExists.SKIP or (self._is_again and self._rule is IfExists.FAIL):
                 ledger.settle(instance)
                 yield outcome
             elif self._rule is IfExists.FAIL:
                 ledger.settle(instance)
-                yield replace(outcome, status=Status.FAILED)
+                yield outcome._replace(status=Status.FAILED)
             else:
                 there.append(instance)
 

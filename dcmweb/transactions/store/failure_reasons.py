@@ -6,8 +6,8 @@ of Google Cloud Healthcare and Azure Health Data Services.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from dcmweb.errors import DcmwebError
 from dcmweb.settings.servers import says_exists
@@ -25,8 +25,7 @@ class Verdict(Enum):
 NO_ROOM = DcmwebError("the server is out of resources")
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):
     """A range of codes, what they say, and what follows."""
 
     first: int

@@ -24,10 +24,10 @@ from dcmweb.transactions.store.finding import find_files, find_listed_files, why
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transfer.outcomes import IsDone, Outcome, Status, nothing_is_done
-from dcmweb.transfer.shard import Shard
 
 if TYPE_CHECKING:
     from dcmweb.transactions.store.selection import Selection
+    from dcmweb.transfer.shard import Shard
 
 HELD = 32 * 1024 * 1024  # bytes of files that are kept in memory until they are sent
 GUESSED = 512 * 1024  # bytes in a file whose size is not known before it is opened
@@ -79,13 +79,13 @@ def folder_of(path: str) -> str:
     return os.path.dirname(os.path.normpath(path)).replace(os.sep, "/")
 
 
-@dataclass
 class _Group:
     """Files of one job, and the bytes of those that are slow to read or cannot be read twice."""
 
-    spool: Spool
-    files: list[tuple[Found, bool]] = field(default_factory=list)  # with: may have been done before
-    size: int = 0
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self.files: list[tuple[Found, bool]] = []  # with: may have been done before
+        self.size = 0
 
 
 class FilesOfJobs(Protocol):
@@ -215,15 +215,22 @@ class FileJobs:
         return Outcome.of(resource, Status.DONE_BEFORE, found.path, size=stamp.size)
 
 
-@dataclass(frozen=True)
 class _KeptFile:
     """A file that was passing, with its bytes kept; or the error that this ended with."""
 
-    path: str
-    known_stamp: Stamp | None
-    content: Content | None
-    error: LocalError | None = None
-    is_passing: bool = field(default=False, init=False)
+    is_passing = False
+
+    def __init__(
+        self,
+        path: str,
+        known_stamp: Stamp | None,
+        content: Content | None,
+        error: LocalError | None = None,
+    ) -> None:
+        self.path = path
+        self.known_stamp = known_stamp
+        self.content = content
+        self.error = error
 
     def stamp(self) -> Stamp | None:
         return self.known_stamp

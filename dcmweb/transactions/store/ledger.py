@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
@@ -104,7 +103,7 @@ class Ledger:
                 yield self._left_over(instance, Status.FAILED, f"not sent: {words}")
 
     def _left_over(self, instance: LocalInstance, status: Status, reason: str) -> Outcome:
-        return replace(self._outcome(instance, status, reason), is_left_over=True)
+        return self._outcome(instance, status, reason)._replace(is_left_over=True)
 
     def _outcome(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 
@@ -262,7 +262,7 @@ def _replaced(ledger: Ledger, instance: LocalInstance, attempt: _Attempt) -> Out
     if not isinstance(said, Stored):
         said = Stored(instance.identity.resource.instance)
     outcome = ledger.stored(instance, said)
-    return replace(outcome, reason="; ".join(filter(None, [_REPLACED, outcome.reason])))
+    return outcome._replace(reason="; ".join(filter(None, [_REPLACED, outcome.reason])))
 
 
 def _why(attempt: _Attempt) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from dcmweb.errors import (
     DcmwebError,
@@ -65,8 +65,7 @@ class Situation(Enum):
     HOPELESS = "401, 403, 404, 405, 410, 501, 3xx; a web page as success; no connection"
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """A line of the table: what is done in a situation.
 
     `together` is for a request of several files, `alone` for one of a single file. Where the

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dcmweb.errors import ProtocolError, Truncated
-from dcmweb.http.error_mapping import looks_like_html, server_words
 from dcmweb.http.response import Response, not_dicomweb
+from dcmweb.http.server_words import looks_like_html, server_words
 from dcmweb.transactions.store import response_module
 from dcmweb.transactions.store.response_module import StoreResponse
 
@@ -17,8 +17,7 @@ TELLING = (*SUCCESS, 400, 409)
 _ABOUT_FORM = re.compile(r"media.?type|content.?type|mime|dicom\+json", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A server's answer to a store request that says something of the instances, or should."""
 
     status: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from dcmweb.dicom import json_model
@@ -23,7 +24,6 @@ from dcmweb.dicom.tags import (
     RETRIEVE_URL,
     WARNING_REASON,
 )
-from dcmweb.values import quickly_made
 
 # Where servers explain a failure in words: Google in XML and in JSON, Azure.
 _DETAILS = (GOOGLE_ERROR_XML, GOOGLE_ERROR_JSON, ERROR_COMMENT)
@@ -31,9 +31,7 @@ _OF_STORED = frozenset([REFERENCED_SOP_CLASS_UID, REFERENCED_SOP_INSTANCE_UID, R
 _WITH_WORDS = frozenset([*_DETAILS, FAILED_ATTRIBUTES_SEQUENCE])
 
 
-@quickly_made
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """An instance the server says it has stored."""
 
     sop_instance: str
@@ -55,7 +53,7 @@ class Stored:
         if not self.detail and "?" not in self.retrieve_url:
             return self
         url = _hidden_query(self.retrieve_url, hide)
-        return replace(self, detail=hide(self.detail), retrieve_url=url)
+        return self._replace(detail=hide(self.detail), retrieve_url=url)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from dcmweb.transactions.store.file_jobs import FileJobs, Files, batches
 from dcmweb.transactions.store.options import StoreOptions
 from dcmweb.transactions.store.sender import Planner, Sender
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
-from dcmweb.transfer.shard import Shard
 
 if TYPE_CHECKING:
     from dcmweb.transactions.store.metadata_instance import Metadata, MetadataInstance
@@ -53,8 +52,12 @@ def files_of(
     notify: Callable[[str], None],
 ) -> Files:
     """Return what finds the files of a run."""
-    shard = Shard.parse(options.shard)
-    return Files(masks, listed, options.on_error, shard, options.selection, notify)
+    files = Files(masks, listed, options.on_error, None, options.selection, notify)
+    if options.shard:
+        from dcmweb.transfer.shard import Shard
+
+        files.shard = Shard.parse(options.shard)
+    return files
 
 
 def store_metadata(

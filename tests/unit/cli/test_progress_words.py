@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,7 +23,7 @@ HALF = Progress(
     done_bytes=1_300_000_000,
 )
 KNOWN = Estimate(0.065, 720.0, 36_000_000.0)
-BUSY = replace(HALF, pause=Pause(8.2, "server busy (503)"), retries=3)
+BUSY = HALF._replace(pause=Pause(8.2, "server busy (503)"), retries=3)
 
 
 def shown(progress: Progress, estimate: Estimate, width: int) -> str:
@@ -52,7 +52,7 @@ def test_what_matters_most_goes_first(width: int, words: str) -> None:
 
 
 def test_all_of_it_goes_into_a_wide_terminal() -> None:
-    text = shown(replace(BUSY, later="verifying"), KNOWN, 199)
+    text = shown(BUSY._replace(later="verifying"), KNOWN, 199)
     assert text == (
         f"Storing   6% |{'=' * 40}| 1,234 of 20,000 files, 1.2 GiB of 18.6 GiB, 34.3 MiB/s, "
         "12 min left, then verifying, waiting 8 s: server busy (503), 3 retries"
@@ -80,20 +80,20 @@ def test_a_pause_is_said_before_anything_else(width: int, words: str) -> None:
         ({"pause": Pause(9.0, "\x1b[31mred")}, "waiting 9 s: \\x1b[31mred"),
     ],
 )
-def test_what_a_run_waits_for_is_said(changes: dict[str, object], words: str) -> None:
-    text = shown(replace(HALF, **changes), KNOWN, 199)  # type: ignore[arg-type]
+def test_what_a_run_waits_for_is_said(changes: dict[str, Any], words: str) -> None:
+    text = shown(HALF._replace(**changes), KNOWN, 199)
     assert words in text
     assert ("waiting" in text or "no data" in text) == bool(words)
 
 
 def test_a_silent_server_has_no_time_left() -> None:
-    assert "left" not in shown(replace(HALF, idle=12.0), KNOWN, 199)
+    assert "left" not in shown(HALF._replace(idle=12.0), KNOWN, 199)
 
 
 @pytest.mark.parametrize("left", [0.0, 0.4, 0.99])
 def test_it_is_never_said_that_no_time_is_left(left: float) -> None:
-    later = replace(HALF, later="verifying")
-    for progress in (HALF, later, replace(HALF, phase=Phase("verifying", "instance", 1, 2))):
+    later = HALF._replace(later="verifying")
+    for progress in (HALF, later, HALF._replace(phase=Phase("verifying", "instance", 1, 2))):
         text = shown(progress, Estimate(0.999, left), 199)
         assert "left" not in text
         assert " 99% " in text
@@ -112,18 +112,18 @@ def test_items_without_bytes() -> None:
 
 
 def test_a_phase_counts_its_own_things() -> None:
-    progress = replace(HALF, phase=Phase("verifying", "instance", 30, 40))
+    progress = HALF._replace(phase=Phase("verifying", "instance", 30, 40))
     found = line(STORING, progress, Estimate(0.75), 99)
     assert (found.left, found.right) == ("Verifying  75% ", " 30 of 40 instances")
 
 
 def test_a_line_of_a_log() -> None:
     assert heartbeat(
-        STORING, replace(BUSY, counts={Status.STORED: 7, Status.FAILED: 2}), KNOWN
+        STORING, BUSY._replace(counts={Status.STORED: 7, Status.FAILED: 2}), KNOWN
     ) == (
         "So far: 6% 9 of 20,000 files, 1.2 GiB of 18.6 GiB, 34.3 MiB/s, 12 min left, "
         "waiting 8 s: server busy (503), 2 failed, 3 retries"
     )
-    progress = replace(HALF, phase=Phase("listing studies", "study", 30), later="comparing")
+    progress = HALF._replace(phase=Phase("listing studies", "study", 30), later="comparing")
     words = heartbeat(STORING, progress, Estimate())
     assert words == "So far: listing studies: 30 studies, then comparing"

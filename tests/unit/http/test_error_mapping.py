@@ -33,11 +33,9 @@ from dcmweb.http.error_mapping import (
     LONGEST_RETRY_AFTER,
     from_exception,
     from_status,
-    looks_like_html,
-    server_words,
-    warnings,
 )
 from dcmweb.http.framing import FramingError
+from dcmweb.http.server_words import looks_like_html, server_words, warnings
 
 URL = "https://server.example:8443/dicomweb/studies"
 

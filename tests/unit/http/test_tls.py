@@ -19,8 +19,7 @@ from dcmweb.http.client_certificate import needs_password
 from dcmweb.http.error_mapping import from_exception
 from dcmweb.http.proxies import Proxies
 from dcmweb.http.routes import RoutedAdapter
-from dcmweb.http.tls import Tls
-from dcmweb.http.tls_errors import Situation
+from dcmweb.http.tls import Situation, Tls
 from dcmweb.http.transport import Transport
 from dcmweb.settings import Credentials, Settings
 from tests.functional.certificates import Files, as_pkcs12, context_of, encrypted, issued
