@@ -50,6 +50,7 @@ KNOWN_IN = {
     "certifi": ["http"],
     "cryptography": ["http"],
     "truststore": ["http"],
+    "msgspec": ["dicom"],
     "pydicom": ["dicom", "archive"],
     "cheroot": ["archive"],
     "jinja2": ["archive"],

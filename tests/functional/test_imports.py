@@ -15,8 +15,8 @@ from tests.functional.origin import serving
 
 # What few runs need: other commands, odd answers, other credentials, TLS that goes wrong.
 _RARE = {
-    "azure", "botocore", "boto3", "google", "numpy", "obstore", "pydicom", "sqlite3", "tqdm",
-    "xml.etree.ElementTree", "requests_toolbelt",
+    "azure", "botocore", "boto3", "google", "msgspec", "numpy", "obstore", "pydicom", "sqlite3",
+    "tqdm", "xml.etree.ElementTree", "requests_toolbelt",
     "dcmweb.dicom.native_xml", "dcmweb.http.certificates", "dcmweb.http.client_certificate",
     "dcmweb.http.auth.fields", "dcmweb.http.auth.secrets", "dcmweb.http.auth.tokens",
     "dcmweb.library.profiles", "dcmweb.transactions.find_root",
