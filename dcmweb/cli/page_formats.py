@@ -15,8 +15,8 @@ from dcmweb.dicom.json_rows import TextRow, attribute_of, only_text
 from dcmweb.dicom.json_text import as_line, indented
 from dcmweb.dicom.readable import readable, readable_text
 
-_TOGETHER = 1000  # rows that are written in one step
-_MOST_CELLS = 10_000  # that are remembered
+_TOGETHER = 200  # rows that are written in one step
+_MOST_CELLS = 2000  # that are remembered
 
 Pages = Iterable[Sequence[Row]]
 
