@@ -21,14 +21,6 @@ class Source(Protocol):
         """Yield its bytes from the start; raises rather than yield fewer or more."""
 
 
-def uncounted(source: Source) -> Source:
-    """Return what a source that counts its bytes reads from; another source as it is.
-
-    What reads a body without sending it, such as a signature of it, is not progress.
-    """
-    return getattr(source, "source", source)
-
-
 class Stamp(NamedTuple):
     """What tells one state of a file from another: bytes, and time of change in nanoseconds.
 
@@ -87,7 +79,7 @@ class SourceFile(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Found:
     """A file that was found, or what stood in the way of one."""
 
@@ -96,6 +88,22 @@ class Found:
     error: OSError | None = None
     missing: bool = False  # the mask or name matched nothing
     file: SourceFile | None = field(default=None, compare=False)
+
+    def __init__(
+        self,
+        path: str,
+        named: bool = False,
+        error: OSError | None = None,
+        missing: bool = False,
+        file: SourceFile | None = None,
+    ) -> None:
+        """Set the fields directly: there is one of these for each file."""
+        values = self.__dict__
+        values["path"] = path
+        values["named"] = named
+        values["error"] = error
+        values["missing"] = missing
+        values["file"] = file
 
 
 class RandomReader(io.RawIOBase):

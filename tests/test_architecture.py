@@ -17,6 +17,7 @@ FLOORS = {
     "errors": 0,
     "sources": 0,
     "extras": 0,
+    "values": 0,
     "folders": 1,
     "locks": 1,
     "settings": 1,

@@ -47,6 +47,7 @@ class Console:
         self._display: Display | None = None
         self._is_line_begun = False  # on stdout, if that is a terminal
         self._lines: deque[str] = deque()  # that wait to be written; workers add to them
+        self._second = (-1, "")  # of the clock, and as it is written
         self._next_write: float | None = None  # when it is time to; None is at once
         self._summary: list[str] = []
         self._named: Counter[Status] = Counter()  # outcomes that went wrong, with a line each
@@ -138,8 +139,12 @@ class Console:
     def show(self, message: str) -> None:
         """Write a line with the time to stderr alone."""
         now = time.time()
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-        self._lines.append(f"{stamp},{int(now % 1 * 1000):03d} -- {visible(message)}\n")
+        second, stamp = self._second
+        if second != int(now):  # there are thousands of lines in a second
+            second = int(now)
+            stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+            self._second = second, stamp
+        self._lines.append(f"{stamp},{int((now - second) * 1000):03d} -- {visible(message)}\n")
         if self._next_write is None:
             self._write_lines()
 

@@ -29,7 +29,7 @@ class Bar:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make a bar; `may_draw` says whether the cursor is at the beginning of a line."""
-        self.every = REFRESH
+        self.every, self.counts_after = REFRESH, 0.0
         self._stream = stream
         self._may_draw = may_draw
         self._activity = activity
@@ -88,7 +88,7 @@ class Heartbeat:
         activity: Activity,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.every = min(_LOOK, HEARTBEAT)
+        self.every, self.counts_after = min(_LOOK, HEARTBEAT), HEARTBEAT / 2
         self._write = write
         self._activity = activity
         self._clock = clock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Event, RLock, Thread
@@ -17,6 +18,7 @@ class Display(Protocol):
     """A way to show the progress of a run."""
 
     every: float  # seconds between two calls of `show`
+    counts_after: float  # seconds until it is worth counting how much there is to do
 
     def show(self, progress: Progress) -> None:
         """Update the display if it is time to."""
@@ -41,7 +43,8 @@ class Watch:
     ) -> None:
         """Begin to watch.
 
-        If the run is not over in a moment, `on_patience` is called, and `begin` makes the displays.
+        If the run is not over in a moment, `begin` makes the displays. `on_patience` is called once
+        one of them can soon show how much there is to do.
         """
         self._begin = begin
         self._displays: Sequence[Display] = ()
@@ -63,10 +66,14 @@ class Watch:
     def _look(self) -> None:
         if self._is_over.wait(PATIENCE):
             return
-        self._on_patience()
         self._displays = self._begin()
         every = min(display.every for display in self._displays)
+        counts_at = time.monotonic() + min(display.counts_after for display in self._displays)
+        has_counted = False
         while not self._is_over.is_set():
+            if not has_counted and time.monotonic() >= counts_at:
+                has_counted = True
+                self._on_patience()
             with self._lock, suppress(OSError):  # a terminal that is gone ends no run
                 progress = self._progress()
                 for display in self._displays:

@@ -15,6 +15,7 @@ from dcmweb.sources import Content, Keeper, Source, Stamp
 
 PIECE = 256 * 1024
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | _NO_WAITING
 
 
 Chunk = bytes | Source
@@ -120,6 +121,27 @@ class LocalFile:
             return None
         return Stamp(status.st_size, status.st_mtime_ns)
 
+    def head(self, most: int) -> tuple[bytes, Stamp] | None:
+        """Return what the file begins with, and its state before that was read.
+
+        None if that does not go smoothly: `open` finds out why. It takes as few calls of the system
+        as can be, since it is done for each file.
+        """
+        try:
+            number = os.open(self.path, _READING)
+        except (OSError, ValueError):
+            return None
+        try:
+            status = os.fstat(number)
+            head = os.read(number, most) if stat.S_ISREG(status.st_mode) else b""
+        except OSError:
+            return None
+        finally:
+            os.close(number)
+        size = status.st_size
+        whole = size if size < most else most
+        return (head, Stamp(size, status.st_mtime_ns)) if head and len(head) == whole else None
+
     @contextmanager
     def open(self, _keeper: Keeper | None = None) -> Iterator[tuple[BinaryIO, Content]]:
         """Open the file. Raises LocalError if it cannot be read, NotDicom for a device, say."""
@@ -185,6 +207,15 @@ def _open_without_waiting(path: str, flags: int) -> int:
     A terminal is not taken as that of this process.
     """
     return os.open(path, flags | _NO_WAITING)
+
+
+def is_in_state(path: str, size: int, mtime_ns: int) -> bool:
+    """Return True if a file can be looked at, and did not change since."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return status.st_size == size and status.st_mtime_ns == mtime_ns
 
 
 def fingerprint(file: str | int) -> tuple[int, int]:

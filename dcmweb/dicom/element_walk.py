@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from dcmweb.dicom import tags
@@ -208,3 +208,8 @@ def _size(file: BinaryIO) -> int:
 def text(value: bytes) -> str:
     """Read a value of ASCII text, such as a UID, without its padding."""
     return value.decode("ascii", "replace").strip("\0 ")
+
+
+def texts(values: Iterable[bytes]) -> list[str]:
+    """Read such values at once."""
+    return [value.decode("ascii", "replace").strip("\0 ") for value in values]

@@ -44,12 +44,15 @@ def values(dataset: Row, tag: str) -> list[Any]:
 
 def first(dataset: Row, tag: str) -> Any:
     """Return the first value of an element, or None."""
-    return next(iter(values(dataset, tag)), None)
+    found = values(dataset, tag)
+    return found[0] if found else None
 
 
 def text(dataset: Row, tag: str) -> str:
     """Return the first value of an element as text without padding, "" if it has none."""
     value = first(dataset, tag)
+    if type(value) is str:
+        return value.strip("\0 ")
     return str(value).strip("\0 ") if isinstance(value, (str, int, float)) else ""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 _PREAMBLE = 132  # bytes, with the prefix
@@ -38,27 +38,37 @@ class KnownLayouts:
     """The layouts of the last files. Threads may use it at the same time."""
 
     def __init__(
-        self, walk: Walk, tags: frozenset[int], fixed: int, text: Callable[[bytes], str]
+        self,
+        walk: Walk,
+        tags: frozenset[int],
+        fixed: int,
+        texts: Callable[[Iterable[bytes]], list[str]],
     ) -> None:
         """Know nothing yet; `walk` reads a data set from behind its preamble, up to its UIDs.
 
         `tags` are those of the values that it reads and returns, `fixed` that of a value by which
-        it decides how to go on.
+        it decides how to go on. `texts` are the values as text.
         """
         self._walk = walk
         self._tags = tags
         self._fixed = fixed
-        self._text = text
+        self._texts = texts
         self._layouts: list[_Layout] = []
         self._misses = self._hits = self._learned = 0
+
+    @property
+    def are_known(self) -> bool:
+        """Whether there is any."""
+        return bool(self._layouts)
 
     def values(self, head: bytes) -> dict[int, str] | None:
         """Return the values in the head of a file; None if it is laid out like none before."""
         for layout in self._layouts:
             if match := layout.pattern.match(head):
                 self._hits += 1
-                found = dict(zip(layout.tags, map(self._text, match.groups()), strict=True))
-                return found | layout.fixed
+                found = dict(zip(layout.tags, self._texts(match.groups()), strict=True))
+                found.update(layout.fixed)
+                return found
         self._misses += 1
         return None
 
@@ -91,7 +101,7 @@ class KnownLayouts:
             else:
                 parts.append(re.escape(data))
                 if tag == self._fixed:
-                    fixed[tag] = self._text(data)
+                    fixed.update(zip([tag], self._texts([data]), strict=True))
             last, end = data, start + len(data)
         return _Layout(re.compile(b"".join(parts), re.DOTALL), tuple(tags), fixed)
 

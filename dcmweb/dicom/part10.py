@@ -5,18 +5,18 @@ pydicom reads files with an unusual layout.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import struct
 import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from dcmweb.dicom import json_model
-from dcmweb.dicom.byte_ranges import FileRange, LocalFile
+from dcmweb.dicom.by_pydicom import ignoring_errors, read_with_pydicom, text_of
+from dcmweb.dicom.byte_ranges import FileRange, LocalFile, is_in_state
 from dcmweb.dicom.element_walk import (
     DEFLATED,
     META_SOP_CLASS,
@@ -30,11 +30,11 @@ from dcmweb.dicom.element_walk import (
     read_meta,
     skip_preamble,
     text,
+    texts,
 )
-from dcmweb.dicom.inflation import for_pydicom
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.known_layouts import KnownLayouts
-from dcmweb.dicom.resources import Resource, is_usable_uid
+from dcmweb.dicom.resources import Resource, are_plain_uids, is_usable_uid
 from dcmweb.dicom.tags import (
     FLOAT_PIXEL_DATA,
     SERIES_INSTANCE_UID,
@@ -45,9 +45,7 @@ from dcmweb.dicom.tags import (
 )
 from dcmweb.errors import BrokenDicom, LocalError, MissingUid, NotDicom
 from dcmweb.sources import Content, Keeper, Source, SourceFile
-
-if TYPE_CHECKING:
-    import pydicom
+from dcmweb.values import quickly_made
 
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -62,6 +60,7 @@ _LONGEST_VALUE = 16 * 1024
 _PIECE = 256 * 1024
 
 
+@quickly_made
 @dataclass(frozen=True)
 class Identity:
     """The UIDs of an instance. File meta information may have another UID than the data set."""
@@ -85,6 +84,7 @@ class Identity:
 MetadataPart = tuple[dict[str, str], Source]
 
 
+@quickly_made
 @dataclass(frozen=True)
 class LocalInstance:
     """A DICOM file on the user's side; size in bytes, time of modification in nanoseconds.
@@ -130,10 +130,10 @@ class LocalInstance:
     def pieces(self) -> Iterator[bytes]:
         """Yield the file. Raises LocalError if it cannot be read, or changed since."""
         if self.content is None:
-            yield from self._whole.pieces()
-        else:
+            return self._whole.pieces()
+        if self.file is not None or not is_in_state(self.path, self.size, self.mtime_ns):
             self._whole.check()
-            yield self.content
+        return iter((self.content,))
 
     @property
     def _whole(self) -> Content:
@@ -151,6 +151,8 @@ def identify_file(
     """
     file = LocalFile(file) if isinstance(file, str) else file
     path = file.path
+    if isinstance(file, LocalFile) and (known := _identify_known(file, held)):
+        return known
     with file.open(keeper) as (stream, content):
         if content.size == 0:
             raise NotDicom("the file is empty", path=path)
@@ -158,6 +160,19 @@ def identify_file(
         identity = _identify(stream, head, path)
     held_content = head if len(head) == content.size <= held else None
     return LocalInstance(path, *content.stamp, identity, held_content, content)
+
+
+def _identify_known(file: LocalFile, held: int) -> LocalInstance | None:
+    """Identify the instance in a file that is laid out like others before; None for another one."""
+    read = file.head(HEAD) if _layouts.are_known else None
+    if read is None:
+        return None
+    head, (size, mtime_ns) = read
+    identity = _known(head, file.path)
+    if identity is None:
+        return None
+    content = head if len(head) == size <= held else None
+    return LocalInstance(file.path, size, mtime_ns, identity, content)
 
 
 def may_be_dicom(head: bytes) -> bool:
@@ -179,13 +194,8 @@ def identify(file: BinaryIO, path: str = "", head: bytes = b"") -> Identity:
 
 def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
     """Identify an instance by the head of a file, or by the whole file if that is not enough."""
-    values = _layouts.values(head)
-    if (
-        values
-        and values.keys() >= _WANTED
-        and values.get(META_SOP_CLASS) != MEDIA_STORAGE_DIRECTORY
-    ):
-        return _identity(values, values, path, bare=False)
+    if known := _known(head, path):
+        return known
     start = io.BytesIO(head)
     preamble = skip_preamble(start)
     if not preamble and not _may_be_bare(start):
@@ -210,6 +220,16 @@ def _identify(file: BinaryIO, head: bytes, path: str) -> Identity:
     return _identity(found, meta, path, bare=not preamble)
 
 
+def _known(head: bytes, path: str) -> Identity | None:
+    """Identify an instance by the head of a file, if it is laid out like others before."""
+    values = _layouts.values(head)
+    if not values or not values.keys() >= _WANTED:
+        return None
+    if values.get(META_SOP_CLASS) == MEDIA_STORAGE_DIRECTORY:
+        return None
+    return _identity(values, values, path, bare=False)
+
+
 def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str], str]:
     """Read the UIDs of the file meta information and of the data set, as far as they can be read.
 
@@ -226,7 +246,7 @@ def _uids(file: BinaryIO) -> tuple[dict[int, str], dict[int, str], str]:
     return meta, {tag: text(value) for tag, value in values.items()}, damage
 
 
-_layouts = KnownLayouts(_uids, _WANTED | {META_SOP_CLASS, META_SOP_INSTANCE}, META_SYNTAX, text)
+_layouts = KnownLayouts(_uids, _WANTED | {META_SOP_CLASS, META_SOP_INSTANCE}, META_SYNTAX, texts)
 
 
 def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: bool) -> Identity:
@@ -234,14 +254,14 @@ def _identity(found: dict[int, str], meta: dict[int, str], path: str, *, bare: b
     if not instance:
         raise MissingUid("it has no SOP Instance UID (0008,0018)", path=path)
     uids = (found.get(_STUDY, ""), found.get(_SERIES, ""), instance)
-    if not all(is_usable_uid(uid) or not uid for uid in uids):
+    if not are_plain_uids(*uids) and not all(is_usable_uid(uid) or not uid for uid in uids):
         raise BrokenDicom("its UIDs are malformed", path=path)
     return Identity(
-        sop_class=found.get(_SOP_CLASS, ""),
-        resource=Resource(*uids),
-        meta_sop_instance=meta.get(META_SOP_INSTANCE, ""),
-        transfer_syntax=meta.get(META_SYNTAX, ""),
-        bare=bare,
+        found.get(_SOP_CLASS, ""),
+        Resource(*uids),
+        meta.get(META_SOP_INSTANCE, ""),
+        meta.get(META_SYNTAX, ""),
+        bare,
     )
 
 
@@ -343,9 +363,9 @@ def _may_be_bare(file: BinaryIO) -> bool:
 
 def _ask_pydicom(file: BinaryIO) -> dict[int, str]:
     """Let pydicom find the UIDs if the layout is unusual; none if it cannot read the file."""
-    with _ignoring_pydicom_errors():
-        dataset = _read_with_pydicom(file, sorted(_WANTED))
-        return {tag: _text_of(dataset, tag) for tag in _WANTED if tag in dataset}
+    with ignoring_errors():
+        dataset = read_with_pydicom(file, sorted(_WANTED))
+        return {tag: text_of(dataset, tag) for tag in _WANTED if tag in dataset}
     return {}
 
 
@@ -354,46 +374,9 @@ def attributes(file: BinaryIO, tags: Collection[str]) -> json_model.Dataset:
     found: json_model.Dataset = {}
     if not tags:
         return found
-    with suppress(BrokenDicom), _ignoring_pydicom_errors():
-        dataset = _read_with_pydicom(
-            file, [int(tag, 16) for tag in (*tags, SPECIFIC_CHARACTER_SET)]
-        )
+    with suppress(BrokenDicom), ignoring_errors():
+        dataset = read_with_pydicom(file, [int(tag, 16) for tag in (*tags, SPECIFIC_CHARACTER_SET)])
         for tag in tags:
             with suppress(Exception):
                 found[tag] = dataset[int(tag, 16)].to_json_dict(None, 0)
     return found
-
-
-def _read_with_pydicom(file: BinaryIO, tags: list[int]) -> pydicom.Dataset:
-    import pydicom
-
-    with for_pydicom(file) as plain:
-        return pydicom.dcmread(plain, force=True, stop_before_pixels=True, specific_tags=tags)
-
-
-@contextmanager
-def _ignoring_pydicom_errors() -> Iterator[None]:
-    """Ignore the warnings and errors of pydicom: on noise, it can raise anything.
-
-    Errors of the file system pass: a file that cannot be read may well be DICOM.
-    """
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in (
-                None,
-                errno.EINVAL,
-            ):  # EINVAL: pydicom sought a place before the file
-                raise
-        except BrokenDicom:  # which is what inflating it came to
-            raise
-        except Exception:
-            return  # the caller names what is then missing
-
-
-def _text_of(dataset: pydicom.Dataset, tag: int) -> str:
-    return str(dataset[tag].value or "").strip("\0 ")

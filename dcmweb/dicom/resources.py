@@ -9,10 +9,12 @@ from enum import Enum
 from urllib.parse import quote, unquote
 
 from dcmweb.errors import UsageError
+from dcmweb.values import quickly_made
 
 MOST_FRAMES = 100_000  # in one range: a guard against a slip of the finger
 LONGEST_UID = 128  # twice what PS3.5 allows: real data has longer ones than it should
 
+_PLAIN_UIDS = re.compile(r"[0-9][0-9.]{0,63}/[0-9][0-9.]{0,63}/[0-9][0-9.]{0,63}")
 _SHAPE = "studies[/UID[/series/UID[/instances/UID[/frames/N,N]]]]"
 _TARGET_SHAPE = f"{_SHAPE}, and /metadata, /rendered, /thumbnail or /bulkdata after it"
 _SEARCH_SHAPE = (
@@ -48,6 +50,7 @@ class Representation(str, Enum):
 _BULKDATA_SEGMENTS = (Representation.BULKDATA.value, "bulk", "pixeldata")
 
 
+@quickly_made
 @dataclass(frozen=True)
 class Resource:
     """A study, series, instance or list of frames; with nothing set, the whole store."""
@@ -152,6 +155,11 @@ def is_usable_uid(uid: object) -> bool:
         and uid.isprintable()
         and uid.strip(".") != ""
     )
+
+
+def are_plain_uids(study: str, series: str, instance: str) -> bool:
+    """Return True if three UIDs are of digits and dots, as nearly all are, and so are usable."""
+    return _PLAIN_UIDS.fullmatch(f"{study}/{series}/{instance}") is not None
 
 
 def parse_resource(text: str) -> Resource:

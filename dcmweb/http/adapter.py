@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock, local
 from typing import Any
@@ -20,6 +20,7 @@ from urllib3.exceptions import ConnectTimeoutError
 
 from dcmweb.http.framing import FramedResponse
 from dcmweb.http.lowest_speed import Pace, send_all
+from dcmweb.http.multipart import Body
 from dcmweb.http.proxies import Proxies
 from dcmweb.http.routes import RoutedAdapter
 from dcmweb.http.tls import Tls
@@ -223,6 +224,30 @@ class _Lending:
         super()._put_conn(conn)  # type: ignore[misc]
 
 
+class _Gathered:
+    """A body as lists of pieces, each to be sent at once."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[list[bytes]]:
+        return self._body.gathered()
+
+
+def _send_all(sock: socket.socket, pieces: list[bytes], pace: Pace) -> None:
+    """Send pieces without joining them: small files would be copied once more for that."""
+    left: Sequence[bytes | memoryview] = pieces
+    while left:
+        sent = pace.move(sock.sendmsg, left) or 0
+        at = 0
+        while at < len(left) and sent >= len(left[at]):
+            sent -= len(left[at])
+            at += 1
+        left = left[at:]
+        if sent:
+            left = [memoryview(left[0])[sent:], *left[1:]]
+
+
 class _Lent:
     """What our connections add to urllib3's."""
 
@@ -252,11 +277,21 @@ class _Lent:
             if self.borrower is not None:
                 self.borrower.add(self.sock)
 
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Send a request; of a body of ours, many pieces at once."""
+        body = _Gathered(body) if isinstance(body, Body) else body
+        return super().request(method, url, body, *args, **kwargs)  # type: ignore[misc]
+
     def send(self, data: Any) -> None:
         """Send; where the server ended TLS meanwhile, let what it said before be read.
 
         It may have answered early, or said that it wants a client certificate (TLS 1.3).
         """
+        if type(data) is list:
+            if type(self.sock) is socket.socket and hasattr(self.sock, "sendmsg"):
+                _send_all(self.sock, data, self.pace)
+                return
+            data = b"".join(data)  # for TLS, a proxy that speaks SOCKS, Windows
         try:
             if self.sock is None:
                 self.connect()

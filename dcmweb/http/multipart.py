@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from dcmweb.errors import DcmwebError, NothingMatched, ProtocolError, Truncated
 from dcmweb.http.media_types import MediaType, multipart, parse
-from dcmweb.sources import Source, uncounted
+from dcmweb.sources import Source
 
 PIECE = 256 * 1024
+MOST_TOGETHER = 512  # pieces that are sent in one call; of more, systems may refuse the rest
 LONGEST_HEADERS = 64 * 1024
 LONGEST_HELD = 256 * 1024 * 1024  # of a part that is held in memory
 _LONGEST_LINE = 200  # of a delimiter with white space behind it
@@ -28,6 +29,11 @@ _FIRST_LINE = re.compile(
 
 Read = Callable[[int], bytes]
 Piece = bytes | memoryview
+Count = Callable[[int], object]
+
+
+def _not_counted(_size: int) -> None:
+    pass
 
 
 class Body:
@@ -36,59 +42,83 @@ class Body:
     So that every attempt to send it sends all of it.
     """
 
-    def __init__(self, chunks: Sequence[bytes | Source], content_type: str) -> None:
+    def __init__(
+        self, chunks: Sequence[bytes | Source], content_type: str, count: Count = _not_counted
+    ) -> None:
+        """Make a body; `count` is told of the bytes of sources as they are sent."""
         self.content_type = content_type
+        self.count = count
         self._chunks = chunks
         self._length = sum(c.size if not isinstance(c, bytes) else len(c) for c in chunks)
 
     @classmethod
-    def single(cls, source: Source, media_type: str) -> Body:
+    def single(cls, source: Source, media_type: str, count: Count = _not_counted) -> Body:
         """Make a body of one source as it is."""
-        return cls([source], media_type)
+        return cls([source], media_type, count)
 
     @classmethod
-    def related(cls, sources: Sequence[Source], media_type: str) -> Body:
+    def related(
+        cls, sources: Sequence[Source], media_type: str, count: Count = _not_counted
+    ) -> Body:
         """Make a `multipart/related` body with one part of the type for each source."""
-        return cls.parts([({"Content-Type": media_type}, source) for source in sources], media_type)
+        headers = {"Content-Type": media_type}
+        return cls.parts([(headers, source) for source in sources], media_type, count)
 
     @classmethod
     def parts(
-        cls, parts: Iterable[tuple[Mapping[str, str], bytes | Source]], root_type: str
+        cls,
+        parts: Iterable[tuple[Mapping[str, str], bytes | Source]],
+        root_type: str,
+        count: Count = _not_counted,
     ) -> Body:
         """Make a `multipart/related` body of parts, each with its header fields."""
         boundary = secrets.token_hex(16)
+        last: Mapping[str, str] | None = None  # header fields; nearly all parts have the same
         chunks: list[bytes | Source] = []
         for headers, content in parts:
-            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-            head = f"--{boundary}\r\n{lines}\r\n".encode("ascii")
-            chunks += [b"\r\n" + head if chunks else head, content]
+            if headers is not last:
+                lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                head = f"\r\n--{boundary}\r\n{lines}\r\n".encode("ascii")
+                last = headers
+            chunks += (head if chunks else head[2:], content)
         chunks.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
-        return cls(chunks, multipart(root_type, boundary=boundary))
+        return cls(chunks, multipart(root_type, boundary=boundary), count)
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body; small pieces are joined, so that few are sent."""
-        return _joined(self._chunks)
+        return map(b"".join, self.gathered())
+
+    def gathered(self) -> Iterator[list[bytes]]:
+        """Yield the body as lists of pieces, each to be sent at once without joining them."""
+        return _gathered(self._chunks, self.count)
 
     def pieces_uncounted(self) -> Iterator[bytes]:
-        """Yield the same, without progress, for what reads the body before it is sent."""
-        return _joined([one if isinstance(one, bytes) else uncounted(one) for one in self._chunks])
+        """Yield the body without progress, for what reads it before it is sent."""
+        return map(b"".join, _gathered(self._chunks, _not_counted))
 
 
-def _joined(chunks: Iterable[bytes | Source]) -> Iterator[bytes]:
+def _gathered(chunks: Iterable[bytes | Source], count: Count) -> Iterator[list[bytes]]:
     waiting: list[bytes] = []
-    size = 0
+    size = own = 0  # bytes that wait; those of them that are between sources
     for chunk in chunks:
+        is_own = isinstance(chunk, bytes)
         for piece in (chunk,) if isinstance(chunk, bytes) else chunk.pieces():
             waiting.append(piece)
             size += len(piece)
+            if is_own:
+                own += len(piece)
             if size >= PIECE:
-                yield b"".join(waiting)
-                waiting, size = [], 0
+                count(size - own)
+                yield waiting
+                waiting, size, own = [], 0, 0
+            elif len(waiting) >= MOST_TOGETHER:
+                waiting = [b"".join(waiting)]
     if waiting:
-        yield b"".join(waiting)
+        count(size - own)
+        yield waiting
 
 
 def write_parts(

@@ -70,14 +70,18 @@ class _SlowedBody(Body):
     """A body whose pieces wait for their turn."""
 
     def __init__(self, body: Body, limit: RateLimit, sleep: Sleep) -> None:
-        super().__init__(body._chunks, body.content_type)
+        super().__init__(body._chunks, body.content_type, body.count)
         self._limit, self._sleep = limit, sleep
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body in small pieces, each when it may be sent."""
         size = self._limit.piece or len(self)
-        for piece in super().__iter__():
+        for piece in map(b"".join, super().gathered()):
             for start in range(0, len(piece), size):
                 part = piece[start : start + size]
                 self._limit.moved(len(part), self._sleep)
                 yield part
+
+    def gathered(self) -> Iterator[list[bytes]]:
+        """Yield the same pieces, each by itself."""
+        return ([piece] for piece in self)

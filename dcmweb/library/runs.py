@@ -17,6 +17,7 @@ from dcmweb.library.ahead import Ahead
 from dcmweb.transfer.engine import Engine
 from dcmweb.transfer.meter import Meter
 from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, Tally, nothing_is_done
+from dcmweb.transfer.recording import recorded
 from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
 
 if TYPE_CHECKING:
@@ -194,10 +195,11 @@ class Account:
                 if manifest is not None:
                     stack.callback(manifest.close)
                     stack.push(partial(self._note_end, manifest))
-                outcomes = begin(manifest.is_done if manifest else nothing_is_done)
+                knows_any = manifest is not None and manifest.knows_any
+                outcomes = begin(manifest.is_done if manifest and knows_any else nothing_is_done)
                 stack.callback(_close, outcomes)
                 if manifest is not None:
-                    outcomes = manifest.recorded(outcomes, engine.stop)
+                    outcomes = recorded(outcomes, manifest, engine)
                 for outcome in outcomes:
                     self._tally.add(outcome)
                     engine.meter.touch()

@@ -39,6 +39,8 @@ _HOPELESS = (*_FULL, errno.EROFS, errno.EIO)
 
 def is_internal(name: str) -> bool:
     """Return True if a file or folder belongs to dcmweb itself: a partial file, an index."""
+    if not name.startswith("."):  # as nearly all names
+        return False
     return name == OWN_FOLDER or (name.startswith(PARTIAL_PREFIX) and name.endswith(PARTIAL_SUFFIX))
 
 

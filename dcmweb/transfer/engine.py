@@ -10,6 +10,7 @@ import atexit
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class Engine:
         self.workers = workers
         self.stop = stop
         self.meter = Meter()
+        self.waiting: deque[Any] = deque()  # results that have come, and were not taken yet
         self.concurrency = ConcurrencyLimit(workers, adapts=adapts, moved=lambda: self.meter.bytes)
         self.policy = policy
         self._tick = tick
@@ -176,7 +178,10 @@ class Engine:
         self.stop.is_watched = True  # before any worker starts
         crew: _Crew[T] = _Crew(jobs, self.workers, self.concurrency, self.stop)
         try:
-            yield from crew.results(self._tick)
+            for results in crew.results(self._tick):
+                self.waiting = waiting = deque(results)
+                while waiting:
+                    yield waiting.popleft()
             self._raise_if_never_connected()
         finally:
             self.stop.is_watched = False
@@ -293,8 +298,8 @@ class _Crew(Generic[T]):
                 self._results.put(results, timeout=TICK)
                 return
 
-    def results(self, tick: Callable[[], None]) -> Iterator[T]:
-        """Yield results until all workers have ended, or their time after a stop is over."""
+    def results(self, tick: Callable[[], None]) -> Iterator[list[T]]:
+        """Yield results, in groups, until all workers have ended or their time is over."""
         error: BaseException | None = None
         results: list[T] | _End = []
         while self._working and not self._is_over():
@@ -304,7 +309,7 @@ class _Crew(Generic[T]):
                 tick()
                 continue
             if not isinstance(results, _End):
-                yield from results
+                yield results
                 continue
             self._working -= 1
             error = error or results.error
@@ -321,13 +326,13 @@ class _Crew(Generic[T]):
         finally:
             del error, results
 
-    def _left_over(self) -> Iterator[T]:
+    def _left_over(self) -> Iterator[list[T]]:
         """Yield results that came too late for the loop."""
         with suppress(Empty):
             while True:
                 results = self._results.get_nowait()
                 if not isinstance(results, _End):
-                    yield from results
+                    yield results
 
     def _is_over(self) -> bool:
         """Return True if the workers' time after a stop is over; pass a signal on to them."""

@@ -19,15 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from json.encoder import encode_basestring_ascii as quoted
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from dcmweb.errors import DcmwebError, LocalError, UsageError
+from dcmweb.errors import LocalError, UsageError
 from dcmweb.locks import Locking, try_lock
 from dcmweb.temporary import using_temporary_database
-from dcmweb.transfer.manifest_lines import Line, read_line
+from dcmweb.transfer.manifest_lines import Line, Row, read_line, read_lines, write_line
 from dcmweb.transfer.marks import Marks
-from dcmweb.transfer.outcomes import ANY_SIZE, Event, Outcome, Outcomes, Status, as_event
-from dcmweb.transfer.stop import Stop
+from dcmweb.transfer.outcomes import ANY_SIZE, Event, Outcome, Status
 
 VERSION = 1
 _HEADER = "manifest"
@@ -35,10 +34,18 @@ _LONGEST_HEADER = 64 * 1024
 _END = "end"
 RESOLVED = "resolved"
 COMPLETE = "complete"
-_FAILED, _DONE = "failed", "done"  # what failed in an earlier run; what this one has done of it
+_DONE = 1  # in place of the kind of what failed in an earlier run, and is now done with others
+_BLOCK = 256 * 1024  # bytes of lines that are read together
+_INSERT = "INSERT OR REPLACE INTO known VALUES (?2, CAST(?3 AS INTEGER), CAST(?4 AS INTEGER), ?1)"
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
 _GOOD = frozenset(status.name.lower() for status in Status if status.is_final)
 _BAD = frozenset(status.name.lower() for status in Status if not status.is_good)
+_IS_BAD = f"kind IN ({', '.join(map(repr, sorted(_BAD)))})"
+_NEWER = f"UPDATE known SET kind = '' WHERE item = ? AND (kind = ? OR {_IS_BAD})"  # noqa: S608
+_FAILED_AT_OR_BELOW = (
+    f"SELECT item FROM known WHERE {_IS_BAD}"  # noqa: S608 - our own words
+    " AND (item IN (?, ?) OR (item >= ? AND item < ?))"
+)
 # What a failure can be of that was met at or below a resource, without the name of an instance.
 _WHOLE = re.compile(r"(/?series/[^/]+)?(/?\?)?")
 
@@ -81,10 +88,12 @@ class Manifest:
             **({"shard": shard} if shard else {}),
         }
         self._lock = Lock()
+        self.knows_any = False  # of the items of earlier runs
+        self._knows_bad = False
         self._known = sqlite3.connect("", check_same_thread=False)
         self._known.execute("PRAGMA journal_mode = OFF")
         self._known.execute(
-            "CREATE TABLE known (item TEXT PRIMARY KEY, size, mtime_ns, good, state) WITHOUT ROWID"
+            "CREATE TABLE known (item TEXT PRIMARY KEY, size, mtime_ns, kind) WITHOUT ROWID"
         )
         with ExitStack() as unless_open:
             unless_open.callback(self._known.close)
@@ -138,19 +147,16 @@ class Manifest:
             return
         self._check_binding(header[1])
         end_of_whole = header[0]
-
-        def rows() -> Iterator[tuple[str, Any, Any, bool, str]]:
-            nonlocal end_of_whole
-            for number, line in enumerate(file, start=2):
-                if not line.endswith(b"\n"):
-                    return
-                kind, item, size, mtime_ns = read_line(line) or _parsed(line, number, file.name)
-                end_of_whole += len(line)
-                if kind != _END:
-                    yield item, size, mtime_ns, kind in _GOOD, _FAILED if kind in _BAD else ""
-
+        number = 2
+        file.seek(end_of_whole)
         with self._known:
-            self._known.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)", rows())
+            while lines := _lines_together(file):
+                rows = read_lines(lines) or _rows(lines, number, file.name)
+                self._known.executemany(_INSERT, rows)
+                self.knows_any = self.knows_any or bool(rows)
+                self._knows_bad = self._knows_bad or not _BAD.isdisjoint([row[0] for row in rows])
+                number += lines.count(b"\n")
+                end_of_whole += len(lines)
         if self._writes:
             file.truncate(end_of_whole)
 
@@ -170,45 +176,29 @@ class Manifest:
 
         A size of ANY_SIZE is not compared, as that of an instance that a server lists.
         """
+        key = _key(self._name(item))
         with self._lock:
             row = self._known.execute(
-                "SELECT good AND ? IN (size, ?) AND mtime_ns = ? FROM known WHERE item = ?",
-                (size, size if size == ANY_SIZE else None, mtime_ns, _key(self._name(item))),
+                "SELECT kind, size, mtime_ns FROM known WHERE item = ?", (key,)
             ).fetchone()
-        return bool(row and row[0])
+        if row is None or row[0] not in _GOOD:
+            return False
+        return row[2] == mtime_ns and size in (row[1], ANY_SIZE)
 
-    def record(self, outcome: Outcome) -> None:
-        """Append the outcome of an item. Raises LocalError if it cannot be written."""
-        if not self._writes or outcome.status is Status.DONE_BEFORE:
+    def record(self, *outcomes: Outcome) -> None:
+        """Append the outcomes of items. Raises LocalError if they cannot be written."""
+        news = [one for one in outcomes if one.status is not Status.DONE_BEFORE]
+        if not self._writes or not news:
             return
-        item = self._name(outcome.item)
+        items = [self._name(one.item) for one in news]
+        marks = self._marks.members()
+        lines = [write_line(one, item, marks) for one, item in zip(news, items, strict=True)]
         with self._writing():
-            _write(self._file, self._marks.on({**as_event(outcome), "item": item}))
-        with self._lock:  # it has a newer line than that of the earlier run
-            change = "UPDATE known SET state = '' WHERE item = ? AND state != ''"
-            self._known.execute(change, (_key(item),))
-
-    def recorded(self, outcomes: Iterator[Outcome], stop: Stop) -> Outcomes:
-        """Record outcomes, and yield each.
-
-        Where one cannot be recorded, the run stops; the outcomes of what was sent by then still
-        come before the error is raised.
-        """
-        lost: LocalError | None = None
-        try:
-            for outcome in outcomes:
-                try:
-                    if lost is None:
-                        self.record(outcome)
-                except LocalError as error:
-                    lost = error
-                    stop.set()
-                yield outcome
-        except DcmwebError:
-            if lost is None:
-                raise
-        if lost is not None:
-            raise lost
+            self._file.write("".join(lines).encode("ascii"))
+            self._file.flush()
+        if self._knows_bad:  # these items have newer lines than those of an earlier run
+            with self._lock:
+                self._known.executemany(_NEWER, [(_key(item), _DONE) for item in items])
 
     def was_done(self, item: str) -> None:
         """Note that a target, or a resource below one, was done as a whole, as far as that goes.
@@ -221,14 +211,10 @@ class Manifest:
                 first, last = _key(f"{item}/")[:-1], _key(f"{item}0")[:-1]  # 0 comes after /
             else:  # the whole store, which may no longer have what failed
                 first = last = _key("?")
-            found = self._known.execute(
-                "SELECT item FROM known"
-                " WHERE state = ? AND (item IN (?, ?) OR (item >= ? AND item < ?))",
-                (_FAILED, _key(item), first, first, last),
-            )
+            found = self._known.execute(_FAILED_AT_OR_BELOW, (_key(item), first, first, last))
             for (key,) in found.fetchall():
                 if _WHOLE.fullmatch(json.loads(key)[len(item) :]):
-                    change = "UPDATE known SET state = ? WHERE item = ?"
+                    change = "UPDATE known SET kind = ? WHERE item = ?"
                     self._known.execute(change, (_DONE, key))
 
     def end(self, how: str, exit_code: int) -> None:
@@ -241,7 +227,7 @@ class Manifest:
                 _write(self._file, self._marks.on(event))
 
     def _resolve(self) -> None:
-        query = "SELECT item FROM known WHERE state = ? ORDER BY item"
+        query = "SELECT item FROM known WHERE kind = ? ORDER BY item"
         for (key,) in self._known.execute(query, (_DONE,)):
             _write(self._file, self._marks.on({"type": RESOLVED, "item": json.loads(key)}))
 
@@ -336,6 +322,25 @@ def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, Event]]:
             return
         end += len(line)
         yield end, _event(line, number, file.name)
+
+
+def _lines_together(file: BinaryIO) -> bytes:
+    """Read some whole lines; none at the end. A last line that is cut off is left out."""
+    lines = file.read(_BLOCK)
+    if not lines.endswith(b"\n"):
+        lines += file.readline()
+    return lines[: lines.rfind(b"\n") + 1]
+
+
+def _rows(lines: bytes, first: int, name: str) -> list[Row]:
+    """Read lines of which some are written in another way; that of the end of a run is left out."""
+    found = []
+    for number, line in enumerate(lines.split(b"\n")[:-1], start=first):
+        one = read_line(line + b"\n") or _parsed(line, number, name)
+        if one.kind != _END:
+            kind = one.kind if one.kind in _GOOD or one.kind in _BAD else ""
+            found.append((kind, one.item, str(int(one.size)), str(int(one.mtime_ns))))
+    return found
 
 
 def _event(line: bytes, number: int, name: str) -> Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from json.encoder import encode_basestring_ascii as quoted
 
 from dcmweb.transfer.outcomes import Event
 
@@ -33,6 +34,10 @@ class Marks:
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._written = second, text
         return f"{text}.{int((now - second) * 1000):03d}Z"
+
+    def members(self) -> str:
+        """Return both as members of an object in JSON."""
+        return f'"time": "{self.now()}", "run": {quoted(self.run)}'
 
     def on(self, event: Event) -> Event:
         """Return an event with both."""

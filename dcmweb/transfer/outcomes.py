@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
+from dcmweb.values import quickly_made
+
 
 class Status(str, Enum):
     """The outcome of an item in a word; with one that is not `is_good`, the exit code is not 0."""
@@ -65,6 +67,7 @@ class Named(Protocol):
         """The SOP Instance UID."""
 
 
+@quickly_made
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of one item, such as a file to store or an instance to retrieve.

@@ -38,6 +38,7 @@ _HINTS = {
     "user": "give --auth basic as well",
     "password": "give --user as well",
     "token": "give --auth bearer as well",
+    "token-url": "give --auth oauth2 as well",
     "client": "give --token-url as well",
     "scope": "it is for OAuth2 (give --token-url as well), Google and Azure",
     "auth": "it is for OAuth2 (give --token-url as well), and for schemes of other packages",
@@ -58,6 +59,8 @@ def unused(given: Credentials, scheme: AuthScheme | str) -> list[str]:
     if not isinstance(scheme, AuthScheme):
         return []
     used = _USED[scheme] | _OF_ALL | (_OF_CERTIFICATE if given.cert else frozenset())
+    if scheme is AuthScheme.BEARER and not (given.token or given.token_file or given.token_command):
+        used |= _USED[AuthScheme.OAUTH2]  # which a variable with a token stands in for
     return [
         one.name
         for one in fields(given)
@@ -77,5 +80,5 @@ def refuse_unused(given: Credentials, scheme: AuthScheme | str) -> None:
                 "leave out one of them",
             )
         beside = _CHOSEN_BY.get(AuthScheme(scheme), f"with credentials of {scheme}")
-        hint = _HINTS.get(option.partition("-")[0], "leave it out")
+        hint = _HINTS.get(option) or _HINTS.get(option.partition("-")[0], "leave it out")
         raise UsageError(f"--{option} is of no use {beside}", hint)

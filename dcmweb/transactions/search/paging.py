@@ -270,7 +270,7 @@ class Pages:
         """Return True if there is no row behind those that came, though the server says no number.
 
         A page as long as the last one is asked for, which would end with the next row: the server
-        has sent so many at a time, so that it leaves out that row only if there is none.
+        has sent pages of that size, so that it leaves out that row only if there is none.
         """
         if rows < 2:
             return True  # no server sends its results one by one

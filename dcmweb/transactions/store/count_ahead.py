@@ -27,7 +27,7 @@ def count_files(
     if listed is None or any(map(_is_elsewhere, masks)):
         yield None
         return
-    for found in chain(find(masks), _listed(listed)):
+    for found in chain(find(masks, in_order=False), _listed(listed)):
         if found is None or context.stop.is_set():
             yield None
             return

@@ -35,7 +35,7 @@ class StoreExchange:
 
     def post(self, batch: Batch, body_format: BodyFormat) -> Answer:
         """Send instances in one request. Raises DcmwebError if it failed as a whole."""
-        body, counted = body_of(batch, body_format, self._context.engine.meter)
+        body, sent = body_of(batch, body_format, self._context.engine.meter)
         session, path = self._context.session, Level.STUDIES.value
         self._sent.note(batch)
         accept = self._dialect.accept
@@ -47,17 +47,16 @@ class StoreExchange:
                     raise self._not_found(response, len(body))
                 response.check(*TELLING)
                 answer = read_answer(response)
-            if self._sent.is_about_others(batch, answer.response):
+            own = self._sent.only_own(batch, answer.response)
+            if own is None:
                 raise WrongAnswer("the answer names instances of other requests, and none of this")
-            answer = replace(answer, response=self._sent.without_others(batch, answer.response))
+            answer = replace(answer, response=own)
             if body_format is BodyFormat.METADATA and answer.refuses_format:
                 raise Refused(answer.words, status=415)
         except DcmwebError:
-            for source in counted:
-                source.take_back()
+            sent.take_back()
             raise
-        for source in counted:
-            source.arrive()
+        sent.arrive()
         self._dialect.note_taken(body_format, len(body))
         return answer
 

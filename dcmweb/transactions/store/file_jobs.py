@@ -11,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dcmweb.dicom import part10
+from dcmweb.dicom.byte_ranges import LocalFile
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.errors import LocalError, NotDicom, NothingMatched
 from dcmweb.local.masks import why_nothing
@@ -22,7 +23,7 @@ from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.store.finding import find_files, find_listed_files, why_not_dicom
 from dcmweb.transactions.store.request_body import Batch
 from dcmweb.transactions.store.sender import Planner, Sender
-from dcmweb.transfer.outcomes import IsDone, Outcome, Status
+from dcmweb.transfer.outcomes import IsDone, Outcome, Status, nothing_is_done
 from dcmweb.transfer.shard import Shard
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 HELD = 32 * 1024 * 1024  # bytes of files that are kept in memory until they are sent
 GUESSED = 512 * 1024  # bytes in a file whose size is not known before it is opened
+UNSEEN = 15  # files after one that was looked at, and that are guessed to be as large
 
 
 @dataclass
@@ -123,14 +125,22 @@ class FileJobs:
         self._sender = sender
         self._identifies_all = identifies_all
         self._on_begun = on_begun
+        self._unseen = UNSEEN if is_done is nothing_is_done else 0
         self._batch_count = settings.batch_count
         self._held = HELD // (settings.batch_count * settings.workers)
         self._in_memory = HELD // (4 * settings.workers)  # some groups wait for each worker
 
     def __iter__(self) -> Iterator[Job]:
         group, done = self._new_group(), list[Outcome]()
+        size = unseen = 0
         for found in self._files:
-            size, is_open, outcome = self._done_before(found)
+            is_open, outcome = False, None
+            is_local = type(found.file) is LocalFile
+            if unseen and is_local:
+                unseen -= 1  # taken to be as large as the last one
+            else:
+                size, is_open, outcome = self._done_before(found)
+                unseen = self._unseen if is_local else 0
             if outcome is not None:
                 done.append(outcome)
             else:
@@ -171,19 +181,26 @@ class FileJobs:
     def _do(self, group: _Group) -> Iterator[Outcome]:
         """Identify files and send those that are DICOM."""
         try:
-            instances = []
-            for found, is_open in group.files:
-                self._on_begun(found.path)
-                one = identified(found, self._held, group.spool, self._files.on_error)
-                one = self._before(found, one) or one if is_open else one
-                if isinstance(one, Outcome):
-                    yield one
-                else:
-                    instances.append(one)
-            for batch in batches(instances, self._sender):
+            others: list[Outcome] = []
+            for batch in batches(self._instances(group, others), self._sender):
+                yield from others
+                others.clear()
                 yield from self._sender.deliver(batch)
+            yield from others
         finally:
             group.spool.close()
+
+    def _instances(self, group: _Group, others: list[Outcome]) -> Iterator[LocalInstance]:
+        """Identify files; add the outcomes of those that need not be sent to the others."""
+        held, on_error = self._held, self._files.on_error
+        for found, is_open in group.files:
+            self._on_begun(found.path)
+            one = identified(found, held, group.spool, on_error)
+            one = self._before(found, one) or one if is_open else one
+            if isinstance(one, Outcome):
+                others.append(one)
+            else:
+                yield one
 
     def _before(self, found: Found, one: LocalInstance | Outcome) -> Outcome | None:
         """Make the outcome of a file that was opened, if it needs nothing more."""
@@ -240,15 +257,16 @@ def batches(instances: Iterable[LocalInstance], sender: Sender | Planner) -> Ite
     batch: Batch = []
     size, names = 0, set[str]()
     for instance in instances:
-        own = {instance.identity.resource.instance, instance.path}
-        full = size + instance.size > sender.batch_bytes or len(batch) >= sender.batch_count
+        uid, path = instance.identity.resource.instance, instance.path
+        is_full = size + instance.size > sender.batch_bytes or len(batch) >= sender.batch_count
         # An answer names instances by UID: two of the same could not be told apart.
-        if batch and (full or own & names):
+        if batch and (is_full or uid in names or path in names):
             yield batch
             batch, size, names = [], 0, set()
         batch.append(instance)
         size += instance.size
-        names |= own
+        names.add(uid)
+        names.add(path)
     if batch:
         yield batch
 

@@ -7,6 +7,7 @@ a folder it is a file like any other: beside an archive there often lies what wa
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from dcmweb.local.archive_names import INSIDE, is_archive_name, split_member
 from dcmweb.local.masks import find, find_listed
 from dcmweb.sources import Found
 
+_ODD = re.compile(r"/\.{0,2}(/|\Z)|" + re.escape(INSIDE))  # what an absolute path may need changed
 _MEMBERS_AT_ONCE = 1000  # of an archive, that are looked for in one pass
 
 
@@ -86,6 +88,8 @@ def why_not_dicom(found: Found, words: str) -> str:
 
 def record_name(path: str) -> str:
     """Name a file in records, so that its name is the same wherever a run is started."""
+    if path.startswith("/") and os.sep == "/" and not _ODD.search(path):
+        return path
     if is_bucket(path):
         return path
     archive, member = split_member(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
@@ -22,37 +22,45 @@ class Sent:
     """
 
     def __init__(self) -> None:
-        self._names: OrderedDict[str, None] = OrderedDict()
+        self._requests: deque[set[str]] = deque()  # the names of each
+        self._last: dict[str, set[str]] = {}  # of each name, the last request with it
         self._lock = Lock()
 
     def note(self, batch: Batch) -> None:
         """Remember the instances of a request."""
+        names = _own_names(batch)
         with self._lock:
-            for name in _own_names(batch):
-                self._names[name] = None
-                self._names.move_to_end(name)
-            while len(self._names) > REMEMBERED:
-                self._names.popitem(last=False)
+            self._requests.append(names)
+            self._last.update(dict.fromkeys(names, names))
+            while len(self._last) > REMEMBERED and len(self._requests) > 1:
+                first = self._requests.popleft()
+                for name in first:
+                    if self._last[name] is first:
+                        del self._last[name]
 
-    def is_about_others(self, batch: Batch, response: StoreResponse) -> bool:
-        """Return True if an answer names instances of other requests, and none of this one."""
-        plain = {_plain(name) for name in _own_names(batch)}
+    def only_own(self, batch: Batch, response: StoreResponse) -> StoreResponse | None:
+        """Return what an answer says of instances that are not those of other requests.
+
+        None if it names instances of other requests, and none of this one.
+        """
         told = {*response.stored, *response.failed}
-        return bool(self._others(batch, told)) and not any(_plain(uid) in plain for uid in told)
-
-    def without_others(self, batch: Batch, response: StoreResponse) -> StoreResponse:
-        """Leave out what an answer says of instances of other requests."""
-        others = self._others(batch, {*response.stored, *response.failed})
+        own = _own_names(batch)
+        others = self._others(told - own)
         if not others:
             return response
+        plain = set(map(_plain, own))
+        if not any(_plain(uid) in plain for uid in told):
+            return None
         stored = {uid: one for uid, one in response.stored.items() if uid not in others}
         failed = {uid: one for uid, one in response.failed.items() if uid not in others}
         return replace(response, stored=stored, failed=failed)
 
-    def _others(self, batch: Batch, told: set[str]) -> set[str]:
-        strange = told - _own_names(batch)
+    def _others(self, strange: set[str]) -> set[str]:
+        """Return those of some names that were sent in any request."""
+        if not strange:
+            return strange
         with self._lock:
-            return {uid for uid in strange if uid in self._names}
+            return {uid for uid in strange if uid in self._last}
 
 
 @dataclass
@@ -96,7 +104,10 @@ def match(batch: Batch, response: StoreResponse) -> Matched:
 
 
 def _own_names(batch: Batch) -> set[str]:
-    return {name for instance in batch for name in instance.identity.names}
+    names = {one.identity.resource.instance for one in batch}
+    names.update([one.identity.meta_sop_instance for one in batch])
+    names.discard("")
+    return names
 
 
 def _match_by_plain_uids(found: Matched, strangers: list[Stored] | list[NotStored]) -> None:
@@ -122,7 +133,10 @@ def _names(batch: Batch) -> dict[str, tuple[str, ...]]:
     The UID in the file meta information can differ from that of the data set, and some servers go
     by it. But another instance may really have it.
     """
-    calls = Counter(name for instance in batch for name in instance.identity.names)
+    identities = [instance.identity for instance in batch]
+    if all(one.meta_sop_instance in ("", one.resource.instance) for one in identities):
+        return {one.resource.instance: (one.resource.instance,) for one in identities}
+    calls = Counter(name for one in identities for name in one.names)
     names = {}
     for instance in batch:
         own = instance.identity.resource.instance

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import chain
 
 from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.http.media_types import DICOM, DICOM_JSON
@@ -25,24 +26,16 @@ class BodyFormat(Enum):
 
 
 @dataclass
-class Counted:
-    """A source that counts the bytes read from it, until the count is taken back."""
+class SentBytes:
+    """Counts the bytes of instances that were sent in a request, until that is taken back."""
 
-    source: Source
     meter: Meter
     _counted: int = 0
 
-    @property
-    def size(self) -> int:
-        """Bytes it will yield."""
-        return self.source.size
-
-    def pieces(self) -> Iterator[bytes]:
-        """Yield its bytes; errors as of the source."""
-        for piece in self.source.pieces():
-            self._counted += len(piece)
-            self.meter.send(len(piece))
-            yield piece
+    def add(self, size: int) -> None:
+        """Count bytes that are sent now."""
+        self._counted += size
+        self.meter.send(size)
 
     def arrive(self) -> None:
         """Note that there is an answer for what was sent."""
@@ -60,23 +53,23 @@ def can_be_metadata(batch: Batch) -> bool:
     return all(one.as_metadata() is not None for one in batch)
 
 
-def body_of(batch: Batch, body_format: BodyFormat, meter: Meter) -> tuple[Body, list[Counted]]:
-    """Make a body of instances, and give what in it is counted."""
+def body_of(batch: Batch, body_format: BodyFormat, meter: Meter) -> tuple[Body, SentBytes]:
+    """Make a body of instances, and give what counts the bytes of them that are sent."""
+    sent = SentBytes(meter)
     if body_format is BodyFormat.METADATA:
-        return _metadata_body(batch, meter)
-    counted = [Counted(one.as_source(), meter) for one in batch]
+        return _metadata_body(batch, sent), sent
+    sources = [one.as_source() for one in batch]
     if body_format is BodyFormat.SINGLE:
-        return Body.single(counted[0], DICOM), counted
-    return Body.related(counted, DICOM), counted
+        return Body.single(sources[0], DICOM, sent.add), sent
+    return Body.related(sources, DICOM, sent.add), sent
 
 
-def _metadata_body(batch: Batch, meter: Meter) -> tuple[Body, list[Counted]]:
+def _metadata_body(batch: Batch, sent: SentBytes) -> Body:
     """Put the data sets into an array, and the bulk data behind it (PS3.18 section 10.5.1.4)."""
     forms = [form for one in batch if (form := one.as_metadata()) is not None]
     root = json.dumps([dataset for dataset, _ in forms], ensure_ascii=False).encode()
-    bulk = [(headers, Counted(frame, meter)) for _, parts in forms for headers, frame in parts]
     parts: list[tuple[Mapping[str, str], bytes | Source]] = [
         ({"Content-Type": DICOM_JSON}, root),
-        *bulk,
+        *chain.from_iterable(bulk for _, bulk in forms),
     ]
-    return Body.parts(parts, DICOM_JSON), [counted for _, counted in bulk]
+    return Body.parts(parts, DICOM_JSON, sent.add)

@@ -17,17 +17,21 @@ from dcmweb.dicom.tags import (
     GOOGLE_ERROR_JSON,
     GOOGLE_ERROR_XML,
     OTHER_FAILURES_SEQUENCE,
+    REFERENCED_SOP_CLASS_UID,
     REFERENCED_SOP_INSTANCE_UID,
     REFERENCED_SOP_SEQUENCE,
     RETRIEVE_URL,
     WARNING_REASON,
 )
+from dcmweb.values import quickly_made
 
 # Where servers explain a failure in words: Google in XML and in JSON, Azure.
 _DETAILS = (GOOGLE_ERROR_XML, GOOGLE_ERROR_JSON, ERROR_COMMENT)
+_OF_STORED = frozenset([REFERENCED_SOP_CLASS_UID, REFERENCED_SOP_INSTANCE_UID, RETRIEVE_URL])
 _WITH_WORDS = frozenset([*_DETAILS, FAILED_ATTRIBUTES_SEQUENCE])
 
 
+@quickly_made
 @dataclass(frozen=True)
 class Stored:
     """An instance the server says it has stored."""
@@ -126,6 +130,9 @@ def _parse_xml(content: bytes) -> list[Dataset]:
 
 
 def _stored(item: Dataset) -> Stored:
+    if item.keys() <= _OF_STORED:  # as nearly all items are: no warning, no words
+        uid = json_model.text(item, REFERENCED_SOP_INSTANCE_UID)
+        return Stored(uid, json_model.text(item, RETRIEVE_URL) if RETRIEVE_URL in item else "")
     return Stored(
         sop_instance=json_model.text(item, REFERENCED_SOP_INSTANCE_UID),
         retrieve_url=json_model.text(item, RETRIEVE_URL),

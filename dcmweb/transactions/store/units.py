@@ -17,7 +17,7 @@ from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.store.file_jobs import GUESSED, FileJobs, Files, identified
 from dcmweb.transactions.store.finding import given_files, record_name
 from dcmweb.transactions.store.sender import Sender
-from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status
+from dcmweb.transfer.outcomes import IsDone, Outcome, Outcomes, Status, nothing_is_done
 from dcmweb.transfer.unit import MOST_BYTES, Growing, Unit
 
 _IN_MEMORY = 1024 * 1024
@@ -129,10 +129,6 @@ def store_unit(
 
     `on_begun` is told of each before anything is sent of it.
     """
-
-    def nothing_is_done(_item: str, _size: int, _mtime_ns: int) -> bool:
-        return False
-
     files = _GivenFiles(unit.names or unit.items, unit.named)
     jobs = FileJobs(
         context, files, nothing_is_done, sender, identifies_all=False, on_begun=on_begun

@@ -51,6 +51,7 @@ def test_the_bar_is_cleared_before_data_are_written_to_a_terminal(is_terminal: b
 
     class Bar:
         every = 0.1
+        counts_after = 0.0
 
         def show(self, progress: object) -> None: ...
 

@@ -68,6 +68,7 @@ class Seen:
     """A display that takes down what it is shown."""
 
     every = 0.01
+    counts_after = 0.0
 
     def __init__(self) -> None:
         self.shown: list[Progress] = []
@@ -97,6 +98,21 @@ def test_a_run_is_looked_at_until_it_is_over_even_if_the_terminal_is_gone(
     shown = len(seen.shown)
     time.sleep(0.05)
     assert len(seen.shown) == shown
+
+
+def test_nothing_is_counted_before_a_display_can_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    late, soon, counted = Seen(), Seen(), Event()
+    late.counts_after = LONG
+    watch = Watch(lambda: [late], lambda: HALF, RLock(), on_patience=counted.set)
+    assert late.was_shown.wait(LONG)
+    watch.close()
+    assert not counted.is_set()
+    watch = Watch(lambda: [soon, late], lambda: HALF, RLock(), on_patience=counted.set)
+    assert soon.was_shown.wait(LONG)
+    watch.close()
+    assert counted.is_set()
+    assert Heartbeat(print, STORING).counts_after > 0
 
 
 def test_a_short_run_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dcmweb.dicom import part10
-from dcmweb.dicom.element_walk import META_SOP_CLASS, META_SOP_INSTANCE, META_SYNTAX, text
+from dcmweb.dicom.element_walk import META_SOP_CLASS, META_SOP_INSTANCE, META_SYNTAX, texts
 from dcmweb.dicom.known_layouts import KnownLayouts
 from dcmweb.errors import LocalError
 from tests.conftest import make_instance
@@ -26,7 +26,7 @@ def layouts() -> KnownLayouts:
         part10._uids,
         part10._WANTED | {META_SOP_CLASS, META_SOP_INSTANCE},
         META_SYNTAX,
-        text,
+        texts,
     )
 
 

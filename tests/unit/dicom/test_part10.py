@@ -608,7 +608,7 @@ def test_a_disk_that_fails_does_not_pass_for_a_malformed_file(
 
     path = tmp_path / "odd.dcm"
     path.write_bytes(bytes(128) + b"DICM" + b"\x08\x00\x16\x00??" + bytes(20))
-    monkeypatch.setattr(part10, "_read_with_pydicom", fail)
+    monkeypatch.setattr(part10, "read_with_pydicom", fail)
     with pytest.raises(LocalError) as caught:
         identify_file(str(path))
     assert type(caught.value) is error

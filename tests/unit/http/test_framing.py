@@ -317,3 +317,41 @@ def test_a_large_body_is_read_as_it_was_sent() -> None:
     assert body(OK + b"Content-Length: %d\r\n\r\n" % len(data) + data, size=200_000) == data
     chunks = b"".join(b"%x\r\n%s\r\n" % (900, data[i : i + 900]) for i in range(0, 900_000, 900))
     assert body(CHUNKED + chunks + b"0\r\n\r\n", size=framing.PIECE) == data[:900_000]
+
+
+def test_nothing_is_read_after_a_failure_though_it_looks_well_formed() -> None:
+    wire = CHUNKED + b"5\r\nhello\r\nzz\r\n3\r\nabc\r\n0\r\n\r\n"
+    with closing(answered(wire, stays=True)) as response:
+        assert response.read(5) == b"hello"
+        for _ in range(3):
+            with pytest.raises(FramingError):
+                response.read(5)
+        assert not response.is_reusable
+
+
+def test_a_head_is_read_once() -> None:
+    with closing(answered(OK + HELLO)) as response:
+        response.begin()
+        assert response.read(-1) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("head", "length"),
+    [
+        (OK + b"\r\n", None),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", None),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", None),
+        (OK + HELLO, "5"),
+    ],
+)
+def test_the_length_that_is_said_is_that_of_the_body(head: bytes, length: str | None) -> None:
+    with closing(answered(head)) as response:
+        assert response.headers.get("Content-Length") == length
+
+
+@pytest.mark.parametrize("options", [b"close", b"keep-alive, close", b"Close"])
+def test_a_connection_that_the_server_closes_is_not_used_again(options: bytes) -> None:
+    wire = OK + b"Connection: " + options + b"\r\n" + HELLO
+    with closing(answered(wire, stays=True)) as response:
+        assert response.read() == b"hello"
+        assert not response.is_reusable

@@ -106,7 +106,7 @@ def test_hostile_values_stay_within_one_name(value: str) -> None:
     assert first.isprintable()
     assert not any(char in first for char in "/\\\u2215\uff0f")
     assert unicodedata.category(first[0]) not in ("Mn", "Mc")
-    assert len(first.encode()) <= LONGEST_NAME + 13
+    assert len(first.encode()) <= LONGEST_NAME + 13 < 255
 
 
 @pytest.mark.parametrize(
@@ -150,3 +150,26 @@ def test_uids_that_share_a_name_with_others_do_not_tell_instances_apart() -> Non
     assert Layout("{StudyInstanceUID}/{SeriesInstanceUID}/i{SOPInstanceUID}").tells_all_apart
     assert not Layout("{StudyInstanceUID}/{SeriesInstanceUID}.{SOPInstanceUID}").tells_all_apart
     assert not Layout("{StudyInstanceUID}{PatientID}/{SeriesInstanceUID}").tells_all_apart
+
+
+def test_a_layout_that_is_not_text_is_refused() -> None:
+    with pytest.raises(UsageError, match="not UTF-8"):
+        Layout("a\udcff/{SOPInstanceUID}")
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("a:b/{SOPInstanceUID}", "allows no :"),
+        ("{PatientID}?/x", "allows no"),
+        ("a./{SOPInstanceUID}", "drops the dot"),
+        ("{PatientID} /{SOPInstanceUID}", "drops the dot or space"),
+    ],
+)
+def test_a_layout_that_windows_would_change_is_refused_there(
+    monkeypatch: pytest.MonkeyPatch, template: str, words: str
+) -> None:
+    Layout(template)
+    monkeypatch.setattr("dcmweb.local.windows.IS_WINDOWS", True)
+    with pytest.raises(UsageError, match=words):
+        Layout(template)

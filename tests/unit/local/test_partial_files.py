@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,8 +28,10 @@ from dcmweb.local.partial_files import (
     PARTIAL_SUFFIX,
     PartialFile,
     WholeFile,
+    check_space,
     make_folder,
     partial_file,
+    sync_folder,
 )
 from dcmweb.local.safe_names import instance_path, safe_name, uid_name
 from dcmweb.locks import Locking, try_lock
@@ -487,6 +490,62 @@ def test_a_file_has_no_name_if_its_writes_fail_at_a_close(
         move(partial)
     assert caught.value.fatal
     assert tree(tmp_path) == {}
+
+
+def test_a_file_for_which_there_is_no_space_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_space(str(tmp_path), 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5))
+    check_space(str(tmp_path), 5)
+    with pytest.raises(LocalError, match="6 bytes are to come") as caught:
+        check_space(str(tmp_path), 6)
+    assert caught.value.fatal
+    assert "free some space" in caught.value.hint
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="links take rights there")
+@pytest.mark.parametrize("replaces", [True, False])
+def test_a_link_in_place_of_a_folder_is_followed_inside_only(
+    tmp_path: Path, replaces: bool
+) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    (out / "real").mkdir(parents=True)
+    elsewhere.mkdir()
+    (out / "inside").symlink_to(out / "real")
+    (out / "study").symlink_to(elsewhere)
+    with partial_file(str(out)) as partial:
+        partial.move_to("inside/x", replaces=replaces)
+    for path in ("study/x", "inside/../study/x"):
+        with pytest.raises(LocalError, match="leads out"), partial_file(str(out)) as partial:
+            partial.move_to(path, replaces=replaces)
+    assert names(elsewhere) == set()
+    assert (out / "real" / "x").is_file()
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="Windows has no such links, and tries again")
+@pytest.mark.parametrize(
+    ("call", "code", "replaces"),
+    [("link", errno.EIO, False), ("link", errno.EROFS, False), ("replace", errno.EACCES, True)],
+)
+def test_a_name_that_cannot_be_given_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int, replaces: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(LocalError, match=os.strerror(code)), partial_file(str(tmp_path)) as partial:
+        partial.move_to("x", replaces=replaces)
+    assert not names(tmp_path)
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="Windows does so by itself")
+def test_names_in_a_folder_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino))
+    sync_folder(str(tmp_path))
+    assert synced == [tmp_path.stat().st_ino]
 
 
 def test_a_file_from_memory_appears_with_all_its_bytes(tmp_path: Path) -> None:

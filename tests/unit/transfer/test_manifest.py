@@ -7,13 +7,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dcmweb.errors import LocalError, UsageError
-from dcmweb.transfer.manifest import Manifest, is_manifest, last_events
+from dcmweb.transfer import manifest as module
+from dcmweb.transfer.manifest import Manifest, is_manifest, last_events, read_events
 from dcmweb.transfer.outcomes import Outcome, Status
+from dcmweb.transfer.recording import recorded
 from dcmweb.transfer.stop import Stop
 
 URL = "http://server.example/dicomweb"
@@ -106,7 +111,10 @@ def test_a_manifest_of_another_server_or_command_is_refused(
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b'{"type": "stored"}\n', b"[]\n", b"study,series\n1,2\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b'{"type": "stored"}\n', b"[]\n", b"study,series\n1,2\n", b"one line without an end"],
+)
 def test_a_file_that_is_no_manifest_is_left_as_it_is(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UsageError, match="not a manifest"):
@@ -166,13 +174,14 @@ def test_what_was_sent_is_named_though_it_cannot_be_recorded(
     with opened(path) as manifest:
         record = manifest.record
 
-        def full(one: Outcome) -> None:
-            record(one)
-            if one.item == "b":
+        def full(*those: Outcome) -> None:
+            record(*those)
+            if any(one.item == "b" for one in those):
                 raise LocalError("no space", fatal=True)
 
         monkeypatch.setattr(manifest, "record", full)
-        arrived = manifest.recorded(arriving(), stop)
+        engine: Any = SimpleNamespace(waiting=(), stop=stop)
+        arrived = recorded(arriving(), manifest, engine)
         seen = [(next(arrived).item, stop.is_set()) for _ in range(3)]
         with pytest.raises(LocalError, match="no space"):
             next(arrived)
@@ -184,8 +193,9 @@ def test_an_error_of_the_run_is_not_one_of_the_manifest(path: Path) -> None:
         yield outcome(Status.STORED)
         raise UsageError("something else")
 
+    engine: Any = SimpleNamespace(waiting=(), stop=Stop())
     with opened(path) as manifest, pytest.raises(UsageError, match="something else"):
-        list(manifest.recorded(broken(), Stop()))
+        list(recorded(broken(), manifest, engine))
 
 
 def test_names_that_are_no_text_are_remembered(path: Path) -> None:
@@ -282,3 +292,129 @@ def test_only_a_run_that_comes_to_its_end_resolves(path: Path, how: str) -> None
         manifest.was_done("studies/1")
         manifest.end(how, 1)
     assert "resolved" not in path.read_text()
+
+
+ODD_LINES = [
+    '{"type": "stored", "item": "a", "size": 7, "mtime_ns": 5}',
+    '{"type": "failed", "item": "a", "reason": "no"}',
+    '{"item": "b", "type": "stored", "size": "7", "mtime_ns": "5"}',
+    '{"type":"stored","item":"c","size":7,"mtime_ns":5}',
+    '{"type": "stored", "item": "\\u00e9", "size": 7, "mtime_ns": 5}',
+    '{"type": "done", "item": "b", "size": 7, "mtime_ns": 5}',
+    '{"type": "\\ud800", "item": "c"}',
+    '{"type": "end", "end": "complete", "exit_code": 0}',
+    '{"type": "resolved", "item": "b"}',
+]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(ODD_LINES), max_size=12), st.integers(1, 400), st.booleans())
+def test_lines_in_blocks_say_what_a_parser_says(
+    path: Path, chosen: list[str], block: int, is_cut: bool
+) -> None:
+    path.unlink(missing_ok=True)
+    with opened(path):
+        pass
+    with path.open("a") as file:
+        file.write("\n".join(chosen) + "\n" * (bool(chosen) and not is_cut))
+    last: dict[str, dict[str, Any]] = {}
+    for event in map(json.loads, chosen[:-1] if is_cut else chosen):
+        if event["type"] != "end":
+            last[event["item"]] = event
+    good = {status.name.lower() for status in Status if status.is_final}
+    expected = {
+        item
+        for item, event in last.items()
+        if event["type"] in good and (int(event["size"]), int(event["mtime_ns"])) == (7, 5)
+    }
+    module._BLOCK, kept = block, module._BLOCK
+    try:
+        with opened(path) as manifest:
+            assert {
+                item for item in ("a", "b", "c", "é") if manifest.is_done(item, 7, 5)
+            } == expected
+            assert manifest.knows_any == bool(last)
+            manifest.end("complete", 0)
+    finally:
+        module._BLOCK = kept
+    assert lines(path)[-1]["end"] == "complete"
+    assert sum(event["type"] == "resolved" for event in lines(path)) == sum(
+        json.loads(line)["type"] == "resolved" for line in (chosen[:-1] if is_cut else chosen)
+    )
+
+
+def test_a_line_that_is_none_is_named_by_its_number(path: Path) -> None:
+    with opened(path) as manifest:
+        for number in range(50):
+            manifest.record(outcome(Status.STORED, str(number)))
+    text = path.read_text().splitlines()
+    path.write_text("\n".join([*text[:30], "[]", *text[30:]]) + "\n")
+    with pytest.raises(UsageError, match="see line 31"):
+        Manifest(str(path), URL, "store")
+
+
+def test_outcomes_that_came_together_are_lines_of_their_own(path: Path) -> None:
+    with opened(path) as manifest:
+        assert not manifest.knows_any
+        manifest.record(outcome(Status.STORED), outcome(Status.DONE_BEFORE, "b"))
+        manifest.record()
+        manifest.record(outcome(Status.DONE_BEFORE, "c"))
+        manifest.record(outcome(Status.FAILED, "d"), outcome(Status.STORED, "e"))
+        assert [event.get("item") for event in lines(path)[1:]] == ["a", "d", "e"]
+    with opened(path) as manifest:
+        assert manifest.knows_any
+        assert [item for item in "abcde" if manifest.is_done(item, 7, 5)] == ["a", "e"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_what_is_not_a_file_is_no_manifest(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path):
+        with pytest.raises(UsageError, match="not a manifest"):
+            Manifest(str(place), URL, "store")
+    descriptor = os.open(pipe, os.O_RDWR)  # so that a reader does not wait
+    try:
+        os.write(descriptor, b'{"type": "manifest"}\n')
+        assert not is_manifest(str(pipe))
+    finally:
+        os.close(descriptor)
+
+
+def test_a_run_that_writes_nothing_leaves_no_manifest(path: Path) -> None:
+    manifest = Manifest(str(path), URL, "store", writes=False)
+    manifest.record(outcome(Status.STORED))
+    manifest.close()
+    assert not path.exists()
+
+
+def test_a_run_that_writes_nothing_knows_what_was_done(path: Path) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+    before = path.read_bytes()
+    manifest = Manifest(str(path), URL, "store", writes=False)
+    assert manifest.is_done("a", 7, 5)
+    manifest.close()
+    assert path.read_bytes() == before
+
+
+def test_what_was_done_before_is_not_recorded_again(path: Path) -> None:
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.DONE_BEFORE))
+    assert len(lines(path)) == 1
+
+
+def test_a_manifest_is_on_the_disk_when_it_is_closed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino))
+    with opened(path):
+        pass
+    assert synced == [path.stat().st_ino]
+
+
+def test_events_are_read_of_manifests_only(path: Path) -> None:
+    path.write_bytes(b'{"type": "stored", "item": "x"}\n')
+    with pytest.raises(UsageError, match="not a manifest"):
+        list(read_events(str(path)))
