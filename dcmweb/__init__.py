@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dcmweb.http.auth import Authentication
     from dcmweb.http.auth.scheme_arguments import SchemeArguments
     from dcmweb.library.client import Client
-    from dcmweb.library.runs import Rows, Run, SearchRows, Transfer
+    from dcmweb.library.row_runs import Rows, SearchRows
+    from dcmweb.library.runs import Run, Transfer
     from dcmweb.library.work import Work, WorkDone, perform
     from dcmweb.settings import Credentials, Settings
     from dcmweb.transactions.ping.finding import Finding, Verdict
@@ -73,10 +74,10 @@ _HOMES = {
     "Finding": "dcmweb.transactions.ping.finding",
     "Outcome": "dcmweb.transfer.outcomes",
     "Progress": "dcmweb.transfer.summary",
-    "Rows": "dcmweb.library.runs",
+    "Rows": "dcmweb.library.row_runs",
     "Run": "dcmweb.library.runs",
     "SchemeArguments": "dcmweb.http.auth.scheme_arguments",
-    "SearchRows": "dcmweb.library.runs",
+    "SearchRows": "dcmweb.library.row_runs",
     "Settings": "dcmweb.settings",
     "Status": "dcmweb.transfer.outcomes",
     "Summary": "dcmweb.transfer.summary",

@@ -51,6 +51,7 @@ KNOWN_IN = {
     "certifi": ["http"],
     "cryptography": ["http"],
     "truststore": ["http"],
+    "msgspec": ["dicom"],
     "pydicom": ["dicom", "archive"],
     "cheroot": ["archive"],
     "jinja2": ["archive"],

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.dictionary import Attribute, attributes
-from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.json_model import Dataset, Row
 from dcmweb.dicom.resources import Level
 
 _STUDY = (
@@ -62,9 +62,9 @@ class Field(NamedTuple):
         """Its tags, joined by dots, for includefield."""
         return ".".join(attribute.tag for attribute in self.path)
 
-    def elements(self, dataset: Dataset) -> list[dict[str, Any]]:
+    def elements(self, dataset: Row) -> list[dict[str, Any]]:
         """Return its elements in a data set: one at most, or one from each item of sequences."""
-        datasets = [dataset]
+        datasets: list[Row] = [dataset]
         for attribute in self.path[:-1]:
             datasets = [item for one in datasets for item in json_model.items(one, attribute.tag)]
         tag = self.path[-1].tag

@@ -90,7 +90,7 @@ def as_csv(rows: Rows, fields: Sequence[Field]) -> Iterator[str]:
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    for line in _lines(rows, fields, _visible_but_lines):
+    for line in _lines(rows, fields, without_controls_but_lines):
         writer.writerow(line)
         yield buffer.getvalue()
         buffer.seek(0)
@@ -114,7 +114,7 @@ def _lines(
         yield [clean(readable(f.elements(row), names_uids=names_uids)) for f in fields]
 
 
-def _visible_but_lines(text: str) -> str:
+def without_controls_but_lines(text: str) -> str:
     """Make control characters visible, except line ends and tabs, which CSV quotes."""
     if text.isprintable():
         return text

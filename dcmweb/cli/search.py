@@ -13,6 +13,7 @@ from dcmweb.cli import formats
 from dcmweb.cli.activity import Activity
 from dcmweb.cli.command import Command
 from dcmweb.cli.options import Invocation, with_client
+from dcmweb.cli.page_formats import BY_PAGE
 from dcmweb.counted import plural
 from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.resources import parse_search
@@ -21,7 +22,7 @@ from dcmweb.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from dcmweb.cli.fields import Field
     from dcmweb.library.client import Client
-    from dcmweb.library.runs import SearchRows
+    from dcmweb.library.row_runs import SearchRows
 
 
 _SEARCHING = Activity("Searching", "result", moves_bytes=False)
@@ -105,9 +106,13 @@ def search(invocation: Invocation, client: Client, words: tuple[str, ...], **opt
         code: int = ExitCode.OK
     else:
         with invocation.console.watching(lambda: found.progress, _SEARCHING):
-            rows = list(found) if is_bounded else found
             code = _print(
-                invocation, found, rows, options["form"], fields, keywords=options["keywords"]
+                invocation,
+                found,
+                options["form"],
+                fields,
+                keywords=options["keywords"],
+                holds_all=is_bounded,
             )
     _explain_nothing(invocation, found, path, pairs, options["form"])
     if found.has_more:
@@ -208,13 +213,19 @@ def _show_table(
 def _print(
     invocation: Invocation,
     found: SearchRows,
-    rows: Iterable[Dataset],
     form: str,
     fields: list[Field],
     *,
     keywords: bool,
+    holds_all: bool,
 ) -> int:
-    """Print results in a form; return the exit code."""
+    """Print results in a form, once all are there if `holds_all`; return the exit code."""
+    is_whole = not fields and not keywords  # all that is in a row
+    if form in BY_PAGE and (is_whole or form in formats.WITH_COLUMNS):
+        pages = list(found.pages()) if holds_all else found.pages()
+        invocation.console.stream(BY_PAGE[form](pages, fields))
+        return ExitCode.OK
+    rows: Iterable[Dataset] = list(found) if holds_all else found
     if form == formats.UIDS:
         return _print_paths(invocation, found, rows)
     if form in formats.WITH_COLUMNS:

@@ -19,7 +19,7 @@ from dcmweb.transfer.summary import Summary
 if TYPE_CHECKING:
     from dcmweb.http.media_types import MediaType
     from dcmweb.library.client import Client
-    from dcmweb.library.runs import Rows
+    from dcmweb.library.row_runs import Rows
 
 # Options of use only where files are written, and only where pictures are.
 _OF_FILES = ("as_json", "manifest", "failed_to", "dry_run", "skip_existing", "layout")

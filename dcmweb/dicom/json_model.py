@@ -9,22 +9,24 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import IO, Any
 
+from dcmweb.dicom import json_fast
 from dcmweb.dicom.json_numbers import parse_float
 from dcmweb.errors import ProtocolError
 
 Dataset = dict[str, Any]
+Row = Mapping[str, Any]  # a data set of a search, which may be text
 
 # Levels of arrays and objects; those of 64 sequences within each other.
 DEEPEST = 200
 MOST_VALUES = 20_000_000  # of JSON that is held in memory
 _LONGEST_VALUE = 256 * 1024 * 1024  # characters of a data set in a stream
 _PIECE = 256 * 1024
-_ENCODING_SHOWS = 4  # bytes, by which the encoding is known
+_HELD = 8 * 1024 * 1024  # bytes of an answer that is read as a whole
 # NaN and Infinity, which some servers send although JSON has no such numbers, as PS3.18 section
 # F.2.3 writes them.
 _NO_NUMBERS = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
@@ -33,20 +35,20 @@ _NO_NUMBERS = {"NaN": "NaN", "Infinity": "inf", "-Infinity": "-inf"}
 _DECODER = json.JSONDecoder(parse_constant=_NO_NUMBERS.get, parse_float=parse_float)
 
 
-def values(dataset: Dataset, tag: str) -> list[Any]:
+def values(dataset: Row, tag: str) -> list[Any]:
     """Return the values of an element; none if it is absent, empty or malformed."""
     element = dataset.get(tag)
     found = element.get("Value") if isinstance(element, dict) else None
     return found if isinstance(found, list) else []
 
 
-def first(dataset: Dataset, tag: str) -> Any:
+def first(dataset: Row, tag: str) -> Any:
     """Return the first value of an element, or None."""
     found = values(dataset, tag)
     return found[0] if found else None
 
 
-def text(dataset: Dataset, tag: str) -> str:
+def text(dataset: Row, tag: str) -> str:
     """Return the first value of an element as text without padding, "" if it has none."""
     value = first(dataset, tag)
     if type(value) is str:
@@ -54,7 +56,7 @@ def text(dataset: Dataset, tag: str) -> str:
     return str(value).strip("\0 ") if isinstance(value, (str, int, float)) else ""
 
 
-def number(dataset: Dataset, tag: str) -> int | None:
+def number(dataset: Row, tag: str) -> int | None:
     """Return the first value of an element as an integer; some servers write IS and US as text."""
     value = first(dataset, tag)
     try:
@@ -74,7 +76,7 @@ def first_character(start: bytes) -> str:
     return start.decode(encoding, "ignore").lstrip("\ufeff \t\r\n")[:1]
 
 
-def items(dataset: Dataset, tag: str) -> Iterator[Dataset]:
+def items(dataset: Row, tag: str) -> Iterator[Dataset]:
     """Yield the items of a sequence."""
     return (item for item in values(dataset, tag) if isinstance(item, dict))
 
@@ -127,8 +129,10 @@ def parse_json(body: bytes, most: int = MOST_VALUES) -> list[Dataset]:
     """
     if weight(body) > most:
         raise ProtocolError("the answer is JSON with too many values")
+    parsed = json_fast.decoded(body) if json_fast.is_worth_it(len(body)) else None
     try:
-        parsed = _DECODER.decode(body.decode(json.detect_encoding(body)))
+        if parsed is None:
+            parsed = _DECODER.decode(body.decode(json.detect_encoding(body)))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"the answer is not JSON: {error}") from None
     datasets = [parsed] if isinstance(parsed, dict) else parsed
@@ -145,12 +149,20 @@ def read_json(file: IO[bytes]) -> Iterator[Dataset]:
     Raises ProtocolError if it is not DICOM JSON, even after some data sets.
     """
     start = b""
-    while len(start) < _ENCODING_SHOWS and (piece := file.read(_PIECE)):
+    most = min(_HELD, _LONGEST_VALUE)
+    while len(start) < most and (piece := file.read(_PIECE)):
         start += piece
+    datasets = 0
+    if len(start) < most:
+        for dataset in json_fast.elements(start):
+            if not isinstance(dataset, dict):
+                break  # to be told by json
+            yield dataset
+            datasets += 1
     encoding = json.detect_encoding(start)
     pieces = codecs.iterdecode(chain([start], iter(partial(file.read, _PIECE), b"")), encoding)
     try:
-        for dataset in _objects(pieces):
+        for dataset in islice(_objects(pieces), datasets, None):
             if not isinstance(dataset, dict):
                 raise ProtocolError("the answer is JSON, but not DICOM JSON")
             yield dataset

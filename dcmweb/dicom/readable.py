@@ -38,6 +38,12 @@ def readable(elements: Iterable[dict[str, Any]], *, names_uids: bool = False) ->
         return "..."  # sequences are nested too deeply to be written
 
 
+def readable_text(text: str, vr: str) -> str:
+    """Write the value of an element that is one text, as `readable` does."""
+    read = _READERS.get(vr)
+    return read(text) if read else text
+
+
 def displayable(text: str) -> str:
     r"""Write what would hide or reorder text on a page as `\x1b` or `\u202e`.
 
@@ -95,7 +101,10 @@ def _person_name(groups: dict[str, Any]) -> str:
 
 
 def _group(text: str) -> str:
-    family, given, middle, prefix, suffix = split_components(text.strip()).values()
+    text = text.strip()
+    if "^" not in text:  # nothing, or one component
+        return text
+    family, given, middle, prefix, suffix = split_components(text).values()
     named = " ".join(filter(None, [given, middle]))
     if not text.isascii() and not re.search("[A-Za-z]", text):  # written without a comma
         return " ".join(filter(None, [family, named, prefix, suffix]))

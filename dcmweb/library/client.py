@@ -26,7 +26,8 @@ from dcmweb.library.arguments import (
     read_targets,
 )
 from dcmweb.library.copy_calls import CopyCalls
-from dcmweb.library.runs import OnProgress, Rows, Run, SearchRows, Transfer
+from dcmweb.library.row_runs import Rows, SearchRows
+from dcmweb.library.runs import OnProgress, Run, Transfer
 from dcmweb.library.store_calls import StoreCalls, WhatOnError
 from dcmweb.settings import ADAPTIVE_WORKERS, AuthScheme, Credentials, Settings
 from dcmweb.transactions.on_error import OnError
@@ -149,8 +150,7 @@ class Client(StoreCalls, CopyCalls):
         from dcmweb.transactions.search.parameters import checked_parameters
         from dcmweb.transactions.search.run import Search
 
-        pairs = read_pairs(parameters)
-        names, rows = read_fields(fields), read_limit(limit)
+        pairs, names, rows = read_pairs(parameters), read_fields(fields), read_limit(limit)
         if not isinstance(path, str):
             raise UsageError(f"{type(path).__name__} is not the type of a path")
         context = self._context()
@@ -162,7 +162,7 @@ class Client(StoreCalls, CopyCalls):
             every=complete and rows is None,
             fields=[".".join(one.tag for one in attributes(name)) for name in names],
         )
-        begin = partial(noting_ignored_keys, search, pairs, context.notify)
+        begin = partial(noting_ignored_keys, search.by_page(), pairs, context.notify)
         return self._begun_later(SearchRows(search, begin, context.engine.meter, rows), context)
 
     def retrieve(

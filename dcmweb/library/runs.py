@@ -12,8 +12,6 @@ from threading import Lock, get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from dcmweb.dicom.json_model import Dataset
-from dcmweb.dicom.resources import Level
 from dcmweb.errors import DcmwebError, Interrupted, UsageError
 from dcmweb.library.ahead import Ahead
 from dcmweb.transfer.engine import Engine
@@ -23,7 +21,6 @@ from dcmweb.transfer.recording import recorded
 from dcmweb.transfer.summary import NOT_BEGUN, Progress, Summary
 
 if TYPE_CHECKING:
-    from dcmweb.transactions.search.run import Search
     from dcmweb.transfer.manifest import Manifest
 
 T = TypeVar("T")
@@ -264,7 +261,7 @@ class Account:
             phase=meter.phase,
             later=meter.later,
             pause=meter.pauses.next,
-            idle=_idle(meter),
+            idle=seconds_idle(meter),
         )
 
     @property
@@ -292,92 +289,9 @@ class Account:
         return time.monotonic() - self._began if self._began is not None else 0.0
 
 
-class _CountedRows(Run[T]):
-    """A run whose rows are counted as they come."""
-
-    def __init__(
-        self, name: str, begin: Callable[[], Iterator[T]], meter: Meter, most: int | None = None
-    ) -> None:
-        super().__init__(name, partial(_counted, begin, meter))
-        self._meter = meter
-        meter.begin("", "", most)
-        self._made = time.monotonic()
-
-    @property
-    def progress(self) -> Progress:
-        """How far the run has come, as a phase that counts rows; can be read from any thread."""
-        return Progress(
-            counts={},
-            retries=self._meter.retries,
-            seconds=time.monotonic() - self._made,
-            phase=self._meter.phase,
-            pause=self._meter.pauses.next,
-            idle=_idle(self._meter),
-        )
-
-
-def _counted(begin: Callable[[], Iterator[T]], meter: Meter) -> Iterator[T]:
-    meter.touch()
-    for row in begin():
-        meter.advance()
-        yield row
-
-
-def _idle(meter: Meter) -> float:
+def seconds_idle(meter: Meter) -> float:
+    """Return for how long nothing has come."""
     return max(0.0, time.monotonic() - meter.moved_at)
-
-
-class Rows(_CountedRows[T]):
-    """A run that yields rows: data sets of the DICOM JSON model (PS3.18 annex F), as dicts.
-
-    `failures` are the targets whose error was not raised, each with its outcome.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        begin: Callable[[], Iterator[T]],
-        failures: list[Outcome],
-        meter: Meter,
-    ) -> None:
-        super().__init__(name, begin, meter)
-        self.failures = failures
-
-
-class SearchRows(_CountedRows[Dataset]):
-    """The rows of a search: data sets of the DICOM JSON model (PS3.18 annex F), as dicts."""
-
-    def __init__(
-        self,
-        search: Search,
-        begin: Callable[[], Iterator[Dataset]],
-        meter: Meter,
-        most: int | None = None,
-    ) -> None:
-        super().__init__("search()", begin, meter, most)
-        self._search = search
-
-    @property
-    def level(self) -> Level:
-        """What the rows are of: studies, series or instances."""
-        return self._search.level
-
-    @property
-    def has_more(self) -> bool:
-        """Whether the server has further rows, after a search that did not want all of them."""
-        return self._search.more
-
-    @property
-    def found(self) -> int:
-        """How many rows have come, after the last of them."""
-        return self._search.found
-
-    def path_of(self, row: Dataset) -> str:
-        """Name the resource that a row is of, as `retrieve` and `delete` take it.
-
-        "" for a row without the UIDs that it takes.
-        """
-        return self._search.path_of(row)
 
 
 def _close(results: object) -> None:

@@ -17,8 +17,8 @@ from tests.functional.origin import serving
 # What few runs need: other commands, errors, odd answers, other credentials, TLS that goes wrong.
 _RARE = {
     "PIL", "asyncio", "azure", "boto3", "botocore", "cloup", "concurrent.futures", "cryptography",
-    "ctypes", "google", "multiprocessing", "numpy", "obstore", "platformdirs", "portalocker",
-    "pydicom", "requests_toolbelt", "sqlite3", "tomlkit", "tqdm", "truststore", "wcwidth",
+    "ctypes", "google", "msgspec", "multiprocessing", "numpy", "obstore", "platformdirs",
+    "portalocker", "pydicom", "requests_toolbelt", "sqlite3", "tomlkit", "tqdm", "truststore", "wcwidth",
     "werkzeug", "xml.etree.ElementTree",
     "dcmweb.archive", "dcmweb.buckets.connection", "dcmweb.cli.log_file", "dcmweb.cli.progress",
     "dcmweb.cli.run_log", "dcmweb.cli.run_report", "dcmweb.dicom.native_xml", "dcmweb.executors",

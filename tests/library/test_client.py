@@ -336,6 +336,23 @@ class TestSearch:
             assert len(list(client.search(limit=12))) == 12
             assert len(list(client.search("studies", "limit=3", complete=False))) == 3
 
+    def test_pages_have_the_same_rows(self) -> None:
+        archive = Archive(*(one for n in range(25) for one in make_series(1, f"1.{n}", f"1.{n}.1")))
+        archive.page = 10
+        with serving(archive) as origin, Client(origin.url) as client:
+            rows = list(client.search())
+            run = client.search()
+            pages = list(run.pages())
+            assert [row for page in pages for row in page] == rows
+            assert len(pages) > 1
+            assert (run.found, run.has_more) == (25, False)
+            assert run.progress.phase
+            assert run.progress.phase.done == 25
+            run = client.search()
+            next(run)
+            with pytest.raises(UsageError, match="one by one"):
+                run.pages()
+
     @pytest.mark.parametrize(
         "parameters",
         [

@@ -6,12 +6,13 @@ then), and answer with everything there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from dcmweb.dicom import json_model
 from dcmweb.dicom.dictionary import attributes
-from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.json_model import Row
 from dcmweb.errors import UsageError
 
 # VRs whose single values are compared for equality (PS3.4 section C.2.2.2.1).
@@ -28,7 +29,7 @@ class _Key:
     contradicted: int = 0
     matched: int = 0
 
-    def compare(self, row: Dataset) -> None:
+    def compare(self, row: Row) -> None:
         """Count whether a row has the value, has another one, or does not say."""
         found = [_comparable(one) for one in json_model.values(row, self.tag)]
         if self.value in found:
@@ -38,14 +39,14 @@ class _Key:
 
 
 def noting_ignored_keys(
-    rows: Iterable[Dataset], pairs: Iterable[tuple[str, str]], notify: Callable[[str], None]
-) -> Iterator[Dataset]:
-    """Yield the rows; at the end, say which keys no row has the value of."""
+    pages: Iterable[Sequence[Row]], pairs: Iterable[tuple[str, str]], notify: Callable[[str], None]
+) -> Iterator[Sequence[Row]]:
+    """Yield the rows of each page; at the end, say which keys no row has the value of."""
     keys = _single_values(list(pairs))
-    for row in rows:
-        for key in keys:
+    for rows in pages:
+        for row, key in product(rows, keys):
             key.compare(row)
-        yield row
+        yield rows
     for key in keys:
         if key.contradicted and not key.matched:
             notify(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import marshal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
+from typing import cast
 from urllib.parse import quote
 
 from dcmweb.counted import plural
 from dcmweb.dicom import json_model
-from dcmweb.dicom.json_model import Dataset
-from dcmweb.dicom.json_text import as_line
+from dcmweb.dicom.json_model import Dataset, Row
+from dcmweb.dicom.json_rows import RowReader, TextRow, only_text
+from dcmweb.dicom.json_text import compact
 from dcmweb.dicom.json_variants import as_datasets
 from dcmweb.dicom.resources import Level, Resource, is_usable_uid
 from dcmweb.dicom.tags import (
@@ -45,9 +45,14 @@ from dcmweb.transactions.search.paging_quirks import (
     may_be_capped,
 )
 
+_UIDS = {
+    Level.STUDIES: (STUDY_INSTANCE_UID,),
+    Level.SERIES: (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID),
+    Level.INSTANCES: (STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID),
+}
+_DIGEST = 15  # bytes, as many as take least memory
 # Not escaped: Orthanc 1.10 compares values undecoded, and many queries hold these characters.
 _UNESCAPED = "*,^-"
-_MARSHAL = 2  # the version that writes equal values in the same way
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,21 @@ class Query:
 class Page:
     """The rows of one answer; `more` is True if the server said that there are further results."""
 
-    rows: list[Dataset]
+    rows: Sequence[Row]
     more: bool = False
 
 
-def fetch_page(context: RunContext, target: str, *, keeps_empty: bool = False) -> Page:
+def fetch_page(
+    context: RunContext,
+    target: str,
+    *,
+    keeps_empty: bool = False,
+    reader: RowReader | None = None,
+) -> Page:
     """Get one page of results; an empty page for each way to say that nothing was found.
 
-    With `keeps_empty`, rows without attributes stay among others that have some.
+    With `keeps_empty`, rows without attributes stay among others that have some. Rows are data
+    sets, or text where `reader` leaves them so.
     """
 
     def get(path: str, *, is_query: bool = True) -> Page:
@@ -96,8 +108,10 @@ def fetch_page(context: RunContext, target: str, *, keeps_empty: bool = False) -
             if response.is_nothing:
                 return Page([])
             warned = "additional" in response.headers.get("Warning", "")
-            rows = _rows_of_xml(response) if is_xml(response) else _rows(response, keeps_empty)
-            return Page(rows, more=warned or response.is_partial)
+            more = warned or response.is_partial
+            if is_xml(response):
+                return Page(_rows_of_xml(response), more)
+            return Page(_rows(response, keeps_empty, reader), more)
 
     try:
         return context.engine.attempt(lambda: get(target))
@@ -111,8 +125,11 @@ def fetch_page(context: RunContext, target: str, *, keeps_empty: bool = False) -
         return context.engine.attempt(lambda: get(target))
 
 
-def _rows(response: Response, keeps_empty: bool) -> list[Dataset]:
+def _rows(response: Response, keeps_empty: bool, reader: RowReader | None) -> Sequence[Row]:
     body = response.content()
+    rows = reader.read(body) if reader else None
+    if rows is not None:
+        return rows
     start = json_model.first_character(body[:1024])
     if not start and not body.strip() and response.has_end:
         check_accepted(response, is_empty=True)
@@ -167,13 +184,19 @@ class Pages:
     limit: int | None = None  # of the first request; None is the page size of the settings
     is_thorough: bool = False
     once: bool = False
+    reader: RowReader | None = None  # leaves rows text where it can
     complete: bool = field(default=True, init=False)
     found: int = field(default=0, init=False)
     _last: tuple[bool, int] | None = field(default=None, init=False)  # page: `more`, and its size
     _end: int = field(default=0, init=False)  # behind the last row that came
 
     def __iter__(self) -> Iterator[Dataset]:
-        """Yield the rows, each once.
+        """Yield the rows, each once: data sets, as there is no reader."""
+        for rows in self.by_page():
+            yield from cast("Sequence[Dataset]", rows)
+
+    def by_page(self) -> Iterator[Sequence[Row]]:
+        """Yield the rows of each page that did not come before.
 
         The offset moves on by the number of rows that came, so nothing is lost where a server caps
         its pages. Only an empty page proves that the results have ended.
@@ -185,7 +208,7 @@ class Pages:
             page = self._next(position.asked)
             was_more = self._last is not None and self._last[0]
             self._last = page.more, len(page.rows)
-            whole_keys = [_key(row, self.query.level) for row in page.rows]
+            whole_keys = [_key(row, self.query.level, once=self.once) for row in page.rows]
             keys = [key.uids for key in whole_keys]
             any_new = any(key not in known for key in keys)
             if position.has_slipped(keys, known):
@@ -211,17 +234,17 @@ class Pages:
                 raise ProtocolError("the server's search results go round in a circle")
             room = None if self.wanted is None else self.wanted - self.found
             rows = [page.rows[index] for index in fresh[:room]]
-            del page
-            for row in rows:
-                self.found += 1
-                yield row
+            del page, whole_keys
+            self.found += len(rows)
+            if rows:
+                yield rows
             del rows
         self.complete = False
 
     def _comes_from(self, offset: int, key: bytes) -> bool:
         """Return True if the server sends a row first even from so far off."""
         rows = fetch_page(self.context, self.query.target(1, offset)).rows
-        return bool(rows) and _key(rows[0], self.query.level).uids == key
+        return bool(rows) and _key(rows[0], self.query.level, once=True).uids == key
 
     def _next(self, offset: int) -> Page:
         size = self.limit or self.context.page_size
@@ -229,7 +252,7 @@ class Pages:
             size = min(size, self.wanted - self.found)
         try:
             target = self.query.target(size, offset)
-            return fetch_page(self.context, target, keeps_empty=self.once)
+            return fetch_page(self.context, target, keeps_empty=self.once, reader=self.reader)
         except Refused as error:
             if error.status not in (400, 413) or error.retryable:
                 raise
@@ -265,13 +288,13 @@ class Pages:
             self.context.notify(f"the server ignores offset: only the first {first} can be had")
 
 
-def uid(row: Dataset, tag: str) -> str:
+def uid(row: Row, tag: str) -> str:
     """Return a UID of a row, "" if it is missing or cannot be one."""
     found = json_model.text(row, tag)
     return found if is_usable_uid(found) else ""
 
 
-def resource_of(row: Dataset, level: Level, parent: Resource) -> Resource | None:
+def resource_of(row: Row, level: Level, parent: Resource) -> Resource | None:
     """Return the resource that a row describes; UIDs that it lacks are those of its parent.
 
     None for a row without the UIDs that are needed, or with unusable ones.
@@ -288,43 +311,38 @@ def resource_of(row: Dataset, level: Level, parent: Resource) -> Resource | None
             return Resource(study, series, instance) if study and series and instance else None
 
 
-def _key(row: Dataset, level: Level) -> RowKey:
+def _key(row: Row, level: Level, *, once: bool) -> RowKey:
     """Make digests of the UIDs of a row, of the whole row if it has none, and of its content.
 
-    The Retrieve URL is left out, as some servers make a new one for each answer.
+    The Retrieve URL is left out, as some servers make a new one for each answer. With `once`, the
+    content does not matter.
     """
-    tags = [STUDY_INSTANCE_UID, SERIES_INSTANCE_UID, SOP_INSTANCE_UID]
-    depth = [Level.STUDIES, Level.SERIES, Level.INSTANCES].index(level)
-    own = json_model.text(row, tags[depth])
+    texts = [_text(row, tag) for tag in _UIDS[level]]
+    uids = "/".join(texts).encode("utf-8", "surrogatepass")
+    if once and texts[-1]:
+        return RowKey(_digest(uids), b"")
     content = _content(row)
-    uids = "/".join([*(json_model.text(row, tag) for tag in tags[:depth]), own])
-    named = uids.encode("utf-8", "surrogatepass")
-    return RowKey(_digest(named if own else content), _digest(b"%b %b" % (named, content)))
+    return RowKey(_digest(uids if texts[-1] else content), _digest(b"%b %b" % (uids, content)))
 
 
-def _content(row: Dataset) -> bytes:
+def _text(row: Row, tag: str) -> str:
+    """Return the first value of an element as `json_model.text` does."""
+    if type(row) is TextRow:
+        text = only_text(row.raw(tag)[1])
+        if text is not None:
+            return text.strip("\0 ")
+    return json_model.text(row, tag)
+
+
+def _content(row: Row) -> bytes:
     """Write what is in a row, in whatever order a server has its parts, for a digest."""
-    parts = [
-        (tag, element["vr"], element["Value"]) if _is_plain(element) else (tag, _in_order(element))
-        for tag, element in sorted(row.items())
-        if tag != RETRIEVE_URL
-    ]
-    try:
-        return marshal.dumps(parts, _MARSHAL)
-    except ValueError:  # too deep; or there are numbers with more digits than a float has
-        return as_line({tag: one for tag, one in row.items() if tag != RETRIEVE_URL}).encode()
-
-
-def _is_plain(element: Any) -> bool:
-    return type(element) is dict and len(element) == 2 and "vr" in element and "Value" in element
-
-
-def _in_order(element: Any) -> Any:
-    return sorted(element.items()) if isinstance(element, dict) else element
+    if type(row) is TextRow:
+        return row.without(RETRIEVE_URL)
+    return compact({tag: one for tag, one in row.items() if tag != RETRIEVE_URL})
 
 
 def _digest(data: bytes) -> bytes:
-    return blake2b(data, digest_size=16).digest()
+    return blake2b(data, digest_size=_DIGEST).digest()
 
 
 def _escape(text: str) -> str:

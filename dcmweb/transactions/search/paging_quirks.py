@@ -45,12 +45,13 @@ class RememberedRows:
 
     def __init__(self, *, once: bool = False) -> None:
         self._once = once
+        self._contents: dict[bytes, bytes] = {}  # of the last row with these UIDs
+        # How many of one page had a content, if these were several, or rows that share their UIDs.
         self._counts: dict[bytes, int] = {}
-        self._uids: dict[bytes, None] = {}
         self.any_share = False  # two rows that differ share their UIDs
 
     def __contains__(self, uids: bytes) -> bool:
-        return uids in self._uids
+        return uids in self._contents
 
     def note(self, keys: list[RowKey], *, shares_first: bool = False) -> list[int]:
         """Remember the rows of a page; return the places in it of those that are new.
@@ -59,23 +60,34 @@ class RememberedRows:
         """
         fresh = []
         here: dict[bytes, int] = {}
-        for index, key in enumerate(keys):
-            content = key.uids if self._once else key.content
-            here[content] = here.get(content, 0) + 1
-            is_known = key.uids in self._uids
+        for index, (uids, whole) in enumerate(keys):
+            content = uids if self._once else whole
+            number = here[content] = here.get(content, 0) + 1
+            is_known = uids in self._contents
             is_shared = shares_first and index == 0 and is_known
-            if here[content] > self._counts.get(content, 0) and not is_shared:
-                if not (self._once and here[content] > 1):
+            if number > self._count(uids, content) and not is_shared:
+                if not (self._once and number > 1):
                     fresh.append(index)
-                self.any_share |= is_known and here[content] == 1
-            self._uids.pop(key.uids, None)  # to be the last that is forgotten
-            self._uids[key.uids] = None
+                self.any_share |= is_known and number == 1
+            self._remember(uids, content)
         for content, number in here.items():
-            self._counts[content] = max(number, self._counts.pop(content, 0))
-        for remembered in (self._counts, self._uids):
+            if number > 1 or content in self._counts:
+                self._counts[content] = max(number, self._counts.pop(content, 0))
+        for remembered in (self._counts, self._contents):
             for one in list(islice(remembered, max(0, len(remembered) - ROWS_REMEMBERED))):
                 del remembered[one]
         return fresh
+
+    def _count(self, uids: bytes, content: bytes) -> int:
+        """Return how many rows of one page had a content, of the pages that came before."""
+        return self._counts.get(content) or int(self._contents.get(uids) == content)
+
+    def _remember(self, uids: bytes, content: bytes) -> None:
+        """Make a row the last that is forgotten."""
+        before = self._contents.pop(uids, content)
+        if before != content:
+            self._counts.setdefault(before, 1)
+        self._contents[uids] = content
 
 
 class Position:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from dcmweb.counted import plural
-from dcmweb.dicom.json_model import Dataset
+from dcmweb.dicom.json_model import Row
+from dcmweb.dicom.json_rows import RowReader
 from dcmweb.dicom.resources import parse_search
 from dcmweb.dicom.tags import (
     NUMBER_OF_SERIES_RELATED_INSTANCES,
@@ -59,21 +60,29 @@ class Search:
         self._is_whole = every or rows is not None
         self.more = False
         self.found = 0
+        self.reader: RowReader | None = None  # leaves rows text where it can
 
-    def __iter__(self) -> Iterator[Dataset]:
-        """Yield the rows found. Raises ProtocolError at the end if the server keeps some back."""
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows found, each by itself; errors as of `by_page`."""
+        return chain.from_iterable(self.by_page())
+
+    def by_page(self) -> Iterator[Sequence[Row]]:
+        """Yield the rows of each page that has new ones.
+
+        Raises ProtocolError at the end if the server keeps some rows back.
+        """
         if self._limit == 0:  # servers differ in what that means: let this one say
-            yield from fetch_page(self._context, self._query.target(0, self._query.offset)).rows
+            yield fetch_page(self._context, self._query.target(0, self._query.offset)).rows
             return
         pages = self._pages(self._query)
         try:
-            pages, rows = self._first_pages()
-            yield from rows
+            pages, found = self._first_pages()
+            yield from found
         except Refused as error:
             if error.status != 400 or pages.found or not self._fields:
                 raise
             pages = self._pages(self._query)
-            yield from pages
+            yield from pages.by_page()
             self._context.notify("the server refused to be asked for fields; these are its own")
         self.found = pages.found
         if pages.complete or self._limit is not None or self._has_enough(pages):
@@ -82,7 +91,7 @@ class Search:
             raise ProtocolError(f"the server gave {plural(pages.found, 'result')}, and has more")
         self.more = self._is_more(pages.found)
 
-    def _first_pages(self) -> tuple[Pages, Iterator[Dataset]]:
+    def _first_pages(self) -> tuple[Pages, Iterator[Sequence[Row]]]:
         """Begin to ask for pages: for counts only if the server does not give them by itself.
 
         Orthanc 1.10 counts by itself, but answers an includefield with the value in the file.
@@ -90,19 +99,22 @@ class Search:
         others = [tag for tag in self._fields if tag not in COUNTS]
         if len(others) < len(self._fields):
             pages = self._pages(self._query.including(*others))
-            rows = iter(pages)
-            first = next(rows, {})
-            if all(tag in first for tag in self._fields if tag in COUNTS) or not first:
-                return pages, chain([first] if first else (), rows)
+            found = pages.by_page()
+            first = next(found, [])
+            counts = [tag for tag in self._fields if tag in COUNTS]
+            if not first or all(tag in first[0] for tag in counts):
+                return pages, chain([first] if first else (), found)
         pages = self._pages(self._query.including(*self._fields))
-        return pages, iter(pages)
+        return pages, pages.by_page()
 
     def _pages(self, query: Query) -> Pages:
         if not self._is_whole:
             limit = self._limit
-            return Pages(self._context, query, wanted=limit or DEFAULT_LIMIT, limit=limit)
+            wanted = limit or DEFAULT_LIMIT
+            return Pages(self._context, query, wanted, limit, reader=self.reader)
         self._context.page_size = min(self._context.page_size, PAGE)
-        return Pages(self._context, query, wanted=self._rows, is_thorough=True)
+        most, reader = self._rows, self.reader
+        return Pages(self._context, query, most, is_thorough=True, reader=reader)
 
     def _has_enough(self, pages: Pages) -> bool:
         return self._rows is not None and pages.found >= self._rows
@@ -113,7 +125,7 @@ class Search:
             fetch_page(self._context, self._query.target(1, self._query.offset + found)).rows
         )
 
-    def path_of(self, row: Dataset) -> str:
+    def path_of(self, row: Row) -> str:
         """Name the resource that a row stands for, "" for one without the UIDs it takes."""
         resource = resource_of(row, self.level, self.resource)
         return str(resource) if resource else ""

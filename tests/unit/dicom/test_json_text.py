@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcmweb.dicom import json_fast
 from dcmweb.dicom.json_model import parse_json
 from dcmweb.dicom.json_numbers import Seen
-from dcmweb.dicom.json_text import as_line, indented
+from dcmweb.dicom.json_text import as_line, compact, indented
 from dcmweb.errors import ProtocolError
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -28,6 +29,18 @@ ODD = ["0.1234567890123456789", "1e400", "-1e400", "0.50", "1E2", "1.0", "123456
 def test_it_is_what_json_writes(dataset: dict[str, Any]) -> None:
     assert as_line(dataset) == json.dumps(dataset, sort_keys=True)
     assert f"[\n  {indented(dataset)}\n]" == json.dumps([dataset], indent=2, sort_keys=True)
+
+
+@settings(deadline=None)
+@given(_DATASETS)
+def test_it_is_what_json_writes_where_msgspec_does(dataset: dict[str, Any]) -> None:
+    before, json_fast._Seen.size = json_fast._Seen.size, json_fast.LARGE
+    try:
+        test_it_is_what_json_writes.hypothesis.inner_test(dataset)  # type: ignore[attr-defined]
+        tight = json.dumps(dataset, sort_keys=True, separators=(",", ":"))
+        assert compact(dataset) == tight.encode()
+    finally:
+        json_fast._Seen.size = before
 
 
 @settings(deadline=None)
