@@ -14,6 +14,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, TextIO
 
 from dcmweb.cli.left_over import LeftOver
+from dcmweb.cli.line_time import LineTime
 from dcmweb.cli.text import visible
 from dcmweb.cli.watch import Display, Watch
 from dcmweb.counted import plural, size
@@ -45,7 +46,7 @@ class Console:
         self._display: Display | None = None
         self._is_line_begun = False  # on stdout, if that is a terminal
         self._lines: deque[str] = deque()  # that wait to be written; workers add to them
-        self._second = (-1, "")  # of the clock, and as it is written
+        self._time = LineTime()
         self._next_write: float | None = None  # when it is time to; None is at once
         self._summary: list[str] = []
         self._named: Counter[Status] = Counter()  # outcomes that went wrong, with a line each
@@ -140,13 +141,7 @@ class Console:
 
     def show(self, message: str) -> None:
         """Write a line with the time to stderr alone."""
-        now = time.time()
-        second, stamp = self._second
-        if second != int(now):  # there are thousands of lines in a second
-            second = int(now)
-            stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-            self._second = second, stamp
-        self._lines.append(f"{stamp},{int((now - second) * 1000):03d} -- {visible(message)}\n")
+        self._lines.append(f"{self._time.now()} -- {visible(message)}\n")
         if self._next_write is None:
             self._write_lines()
 

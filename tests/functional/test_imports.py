@@ -18,8 +18,8 @@ from tests.functional.origin import serving
 _RARE = {
     "PIL", "asyncio", "azure", "boto3", "botocore", "cloup", "concurrent.futures", "cryptography",
     "ctypes", "google", "msgspec", "multiprocessing", "numpy", "obstore", "platformdirs",
-    "portalocker", "pydicom", "requests_toolbelt", "sqlite3", "tomlkit", "tqdm", "truststore", "wcwidth",
-    "werkzeug", "xml.etree.ElementTree",
+    "portalocker", "pydicom", "requests_toolbelt", "sqlite3", "tomlkit", "tqdm", "truststore",
+    "wcwidth", "werkzeug", "xml.etree.ElementTree",
     "dcmweb.archive", "dcmweb.buckets.connection", "dcmweb.cli.log_file", "dcmweb.cli.progress",
     "dcmweb.cli.run_log", "dcmweb.cli.run_report", "dcmweb.dicom.native_xml", "dcmweb.executors",
     "dcmweb.http.auth.fields", "dcmweb.http.auth.secrets", "dcmweb.http.auth.tokens",
