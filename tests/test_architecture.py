@@ -17,7 +17,6 @@ FLOORS = {
     "errors": 0,
     "sources": 0,
     "extras": 0,
-    "values": 0,
     "folders": 1,
     "locks": 1,
     "settings": 1,
