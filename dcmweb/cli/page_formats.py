@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from dcmweb.cli.fields import Field
 from dcmweb.cli.formats import without_controls_but_lines
 from dcmweb.cli.text import visible
 from dcmweb.dicom import json_fast
 from dcmweb.dicom.json_model import Row
-from dcmweb.dicom.json_rows import TextRow, attribute_of, only_text
+from dcmweb.dicom.json_rows import TextRow
 from dcmweb.dicom.json_text import as_line, indented
-from dcmweb.dicom.readable import readable, readable_text
+
+if TYPE_CHECKING:
+    from dcmweb.cli.fields import Field
 
 _TOGETHER = 200  # rows that are written in one step
-_MOST_CELLS = 2000  # that are remembered
 
 Pages = Iterable[Sequence[Row]]
+Writer = Callable[[Pages, "Sequence[Field]"], Iterator[str]]
 
 
 def as_json(pages: Pages, _fields: Sequence[Field]) -> Iterator[str]:
@@ -62,10 +63,14 @@ def _line(row: Row) -> str:
 
 def as_csv(pages: Pages, fields: Sequence[Field]) -> Iterator[str]:
     """Write comma-separated values, as `formats.as_csv` does."""
+    import csv
+
+    from dcmweb.cli.cells import Cells
+
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow([field.name for field in fields])
-    cells = _Cells(fields, without_controls_but_lines)
+    cells = Cells(fields, without_controls_but_lines)
     for rows in _few_at_a_time(pages):
         writer.writerows(map(cells.of, rows))
         yield buffer.getvalue()
@@ -76,49 +81,12 @@ def as_csv(pages: Pages, fields: Sequence[Field]) -> Iterator[str]:
 
 def as_tsv(pages: Pages, fields: Sequence[Field]) -> Iterator[str]:
     """Write tab-separated values, as `formats.as_tsv` does."""
+    from dcmweb.cli.cells import Cells
+
     yield "\t".join(field.name for field in fields) + "\n"
-    cells = _Cells(fields, visible)
+    cells = Cells(fields, visible)
     for rows in _few_at_a_time(pages):
         yield "".join(["\t".join(cells.of(row)) + "\n" for row in rows])
-
-
-class _Cells:
-    """Makes the cells of rows; those of many rows are the same."""
-
-    def __init__(self, fields: Sequence[Field], clean: Callable[[str], str]) -> None:
-        self._fields = fields
-        self._clean = clean
-        self._attributes = [attribute_of(field.path[0].tag) for field in fields]
-        self._are_flat = all(len(field.path) == 1 for field in fields)
-        self._known: dict[tuple[str, bytes], str] = {}
-
-    def of(self, row: Row) -> list[str]:
-        """Return the cells of a row."""
-        if type(row) is not TextRow or not self._are_flat:
-            return [self._clean(readable(field.elements(row))) for field in self._fields]
-        known, parts = self._known, row.parts
-        cells = []
-        for attribute in self._attributes:
-            part = getattr(parts, attribute, None)
-            if not part or not part.Value:
-                cells.append("")
-                continue
-            element = part.vr, bytes(part.Value)
-            cell = known.get(element)
-            cells.append(self._made(element) if cell is None else cell)
-        return cells
-
-    def _made(self, element: tuple[str, bytes]) -> str:
-        vr, value = element
-        text = only_text(value)
-        if text is None:
-            text = readable([{"vr": vr, "Value": json_fast.decoded(value)}])
-        else:
-            text = readable_text(text, vr)
-        if len(self._known) == _MOST_CELLS:
-            self._known.clear()
-        self._known[element] = cell = self._clean(text)
-        return cell
 
 
 def _few_at_a_time(pages: Pages) -> Iterator[Sequence[Row]]:
@@ -128,7 +96,7 @@ def _few_at_a_time(pages: Pages) -> Iterator[Sequence[Row]]:
             yield rows[start : start + _TOGETHER]
 
 
-BY_PAGE: Mapping[str, Callable[[Pages, Sequence[Field]], Iterator[str]]] = {
+BY_PAGE: Mapping[str, Writer] = {
     "json": as_json,
     "ndjson": as_ndjson,
     "csv": as_csv,

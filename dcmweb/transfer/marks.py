@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from json.encoder import encode_basestring_ascii as quoted
 
 from dcmweb.transfer.outcomes import Event
 
@@ -37,6 +36,8 @@ class Marks:
 
     def members(self) -> str:
         """Return both as members of an object in JSON."""
+        from json.encoder import encode_basestring_ascii as quoted
+
         return f'"time": "{self.now()}", "run": {quoted(self.run)}'
 
     def on(self, event: Event) -> Event:
