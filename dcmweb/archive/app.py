@@ -150,6 +150,8 @@ class Archive:
     def _with_first_piece(self, response: Response) -> Response:
         """Make the first piece of a body while an error can still be answered with a status."""
         pieces = iter(response.response)
+        if close := getattr(pieces, "close", None):
+            response.call_on_close(close)  # also where none are sent, as after HEAD
         first = next(pieces, b"")
         response.response = self._report_errors(chain([first], pieces))
         return response

@@ -21,9 +21,27 @@ _TOGETHER = 100  # data sets to a piece of a body
 _LARGEST_IN_MEMORY = 4 * 1024 * 1024
 
 
-def file_pieces(path: str) -> Iterator[bytes]:
-    """Yield the bytes of a file, which is opened at once; raise OSError if it is missing."""
-    return _pieces(open_regular(path, buffering=0))
+class FilePieces(Iterator[bytes]):
+    """The bytes of an open file, which is closed even if none are asked for, as after HEAD."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def __next__(self) -> bytes:
+        piece = self._file.read(PIECE)
+        if not piece:
+            self._file.close()
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        """Close the file; WSGI asks for that at the end of each answer (PEP 3333)."""
+        self._file.close()
+
+
+def file_pieces(path: str) -> FilePieces:
+    """Return the bytes of a file, which is opened at once; raise OSError if it is missing."""
+    return FilePieces(open_regular(path, buffering=0))
 
 
 def spooled(data: bytes) -> Iterator[bytes]:
@@ -33,12 +51,6 @@ def spooled(data: bytes) -> Iterator[bytes]:
         del data
         spool.seek(0)
         while piece := spool.read(PIECE):
-            yield piece
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while piece := file.read(PIECE):
             yield piece
 
 

@@ -127,14 +127,22 @@ def write_parts(
     """Yield a body of parts as they come, each with its header fields and the pieces of its body.
 
     An error in a part ends the body before its close delimiter, so that it does not pass for whole.
+    Pieces that can be closed are, even if none were taken.
     """
     before = b""
     for headers, pieces in parts:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        yield before + f"--{boundary}\r\n{lines}\r\n".encode()
-        yield from pieces
+        try:
+            yield before + f"--{boundary}\r\n{lines}\r\n".encode()
+            yield from pieces
+        finally:
+            getattr(pieces, "close", _nothing)()
         before = b"\r\n"
     yield before + f"--{boundary}--\r\n".encode()
+
+
+def _nothing() -> None:
+    pass
 
 
 class Part(NamedTuple):

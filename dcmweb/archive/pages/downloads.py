@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 from werkzeug.wrappers import Response
 
@@ -56,7 +57,7 @@ def _pieces(storage: Storage, entries: Iterable[Entry]) -> Iterator[bytes]:
                 continue  # it was deleted meanwhile
             info = zipfile.ZipInfo(instance_path(entry.resource, ".dcm"))
             info.file_size = entry.size  # whether it needs the fields of large files
-            with archive.open(info, "w") as member:
+            with closing(pieces), archive.open(info, "w") as member:
                 for piece in pieces:
                     member.write(piece)
                     yield sink.taken()
