@@ -39,6 +39,9 @@ class Peer:
 
     readinto = __call__
 
+    def close(self) -> None:
+        pass
+
 
 def count_until_too_slow(move: Callable[[], object]) -> int:
     for moves in range(10_000):

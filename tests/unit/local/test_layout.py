@@ -169,6 +169,7 @@ def test_a_layout_that_is_not_text_is_refused() -> None:
 def test_a_layout_that_windows_would_change_is_refused_there(
     monkeypatch: pytest.MonkeyPatch, template: str, words: str
 ) -> None:
+    monkeypatch.setattr("dcmweb.local.windows.IS_WINDOWS", False)
     Layout(template)
     monkeypatch.setattr("dcmweb.local.windows.IS_WINDOWS", True)
     with pytest.raises(UsageError, match=words):

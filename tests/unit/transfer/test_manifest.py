@@ -198,6 +198,7 @@ def test_an_error_of_the_run_is_not_one_of_the_manifest(path: Path) -> None:
         list(recorded(broken(), manifest, engine))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there, names are no bytes")
 def test_names_that_are_no_text_are_remembered(path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.dcm")
     with opened(path) as manifest:
