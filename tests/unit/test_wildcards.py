@@ -16,7 +16,7 @@ PIECES = ["a", "b", ".", "/", "*", "**", "**/", "?", "[ab]", "[!a]", "[.]", "A"]
 @pytest.mark.parametrize("flags", [re.DOTALL, re.DOTALL | re.IGNORECASE])
 def test_both_ways_of_matching_agree(flags: int, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(7)
-    for _ in range(20_000):
+    for _ in range(6_000):
         mask = "".join(chance.choices(PIECES, k=chance.randrange(1, 9)))
         path = "".join(chance.choices("aab./A", k=chance.randrange(10)))
         answers = set()
