@@ -85,7 +85,7 @@ class BucketFolder:
     def stamp(self, path: str) -> Stamp | None:
         """Return the size of an object, without a time; None if it is not there.
 
-        One listing also returns the objects beside it, which are remembered.
+        The objects beside it come with the same listing: remember them.
         """
         folder, _, name = self.key(path).rpartition("/")
         with self._lock:

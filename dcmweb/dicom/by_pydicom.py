@@ -35,10 +35,8 @@ def ignoring_errors() -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            if error.errno not in (
-                None,
-                errno.EINVAL,
-            ):  # EINVAL: pydicom sought a place before the file
+            # EINVAL: pydicom sought a place before the file.
+            if error.errno not in (None, errno.EINVAL):
                 raise
         except BrokenDicom:  # which is what inflating it came to
             raise

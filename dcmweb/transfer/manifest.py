@@ -333,7 +333,7 @@ def _lines_together(file: BinaryIO) -> bytes:
 
 
 def _rows(lines: bytes, first: int, name: str) -> list[Row]:
-    """Read lines of which some are written in another way; that of the end of a run is left out."""
+    """Read lines one by one. Leave out the line that ends a run."""
     found = []
     for number, line in enumerate(lines.split(b"\n")[:-1], start=first):
         one = read_line(line + b"\n") or _parsed(line, number, name)

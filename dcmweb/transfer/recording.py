@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def recorded(outcomes: Iterator[Outcome], manifest: Manifest, engine: Engine) -> Iterator[Outcome]:
     """Record outcomes before anybody sees them, those that came together at once; yield each.
 
-    Where some cannot be recorded, the run stops; the outcomes of what was sent by then still come
-    before the error is raised.
+    If the manifest cannot be written, the run stops. What was sent by then is still yielded, and
+    the error is raised after that.
     """
     end: BaseException | None = None
     lost: LocalError | None = None

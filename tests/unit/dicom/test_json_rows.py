@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -255,6 +256,7 @@ def much() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("much")
+@pytest.mark.skipif(find_spec("msgspec") is None, reason="msgspec is not installed")
 class TestUsualRows:
     def test_they_stay_text(self) -> None:
         (row,) = RowReader().read(json.dumps([USUAL], ensure_ascii=False).encode()) or []
