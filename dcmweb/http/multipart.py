@@ -330,13 +330,27 @@ class _Stream:
                         yield piece
                     return
                 continue
-            sure = len(self._buffer) - len(self._delimiter) + 1
+            sure = self._sure_end()
             if sure > self._used:
                 piece = memoryview(self._buffer)[self._used : sure]
                 self._used = sure
                 yield piece
             if not self._more():
                 raise Truncated("the answer breaks off before its close delimiter")
+
+    def _sure_end(self) -> int:
+        """Return the end of the bytes that are no beginning of a delimiter.
+
+        Mostly that is all of the buffer, and then no copy of it is joined with what comes.
+        """
+        length, end = len(self._delimiter), len(self._buffer)
+        first = max(self._used, end - length + 1)
+        if length > _LONGEST_LINE:  # then looking closer could take long
+            return first
+        place = self._buffer.find(b"\r", first)
+        while place >= 0 and not self._delimiter.startswith(self._buffer[place:]):
+            place = self._buffer.find(b"\r", place + 1)
+        return end if place < 0 else place
 
     def _line_ends(self, offset: int) -> bool:
         """Return True if a delimiter line ends here: with `--`, or white space and CRLF."""
