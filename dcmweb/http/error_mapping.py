@@ -215,12 +215,16 @@ def from_exception(
     )
     if proxy:
         known["host"] = f"{known['host']} (through {proxy.shown})"
-    if urlsplit(asked).netloc != urlsplit(url).netloc:
+    if _server(asked) != _server(url):
         known["host"] = f"{known['host']} (redirected from {urlsplit(url).hostname})"
     hint = found.hint
     if asked.startswith("http:") and isinstance(causes[-1], http.client.RemoteDisconnected):
         hint = "does BASE_URL begin with https://?"  # as HAProxy 2.6 does at a port of TLS
     return found.error(found.message.format(timeout=timeout, **known), hint)
+
+
+def _server(url: str) -> str:
+    return urlsplit(url).netloc.lower().rstrip(":")  # a port may be left empty (RFC 3986, 3.2.3)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -339,9 +339,9 @@ class _Stream:
                 raise Truncated("the answer breaks off before its close delimiter")
 
     def _sure_end(self) -> int:
-        """Return the end of the bytes that are no beginning of a delimiter.
+        """Return where a delimiter may begin of which more has to come; else the buffer's end.
 
-        Mostly that is all of the buffer, and then no copy of it is joined with what comes.
+        Mostly it is the end, and then no copy of the rest is joined with what comes.
         """
         length, end = len(self._delimiter), len(self._buffer)
         first = max(self._used, end - length + 1)

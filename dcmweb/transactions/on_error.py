@@ -27,7 +27,12 @@ class OnError(str, Enum):
     ) -> Iterator[Outcome]:
         """Do the job of a target, and treat its error by this rule."""
         if self is OnError.RAISE:
-            yield from job()
+            try:
+                yield from job()
+            except DcmwebError as error:
+                if error.leaves_open:  # then it has not just failed
+                    yield _outcome(item, error)
+                raise
             return
         try:
             yield from job()

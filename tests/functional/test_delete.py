@@ -418,6 +418,18 @@ def test_where_the_answer_got_lost_nobody_knows_whether_it_was_deleted(
     assert result.code == 1
 
 
+@pytest.mark.parametrize("lost", LOST)
+def test_one_resource_whose_answer_got_lost_is_counted_as_unknown(
+    dcmweb: Dcmweb, lost: Answer
+) -> None:
+    with serving(lambda _: lost) as origin:
+        result = dcmweb("--retries", "0", origin.url, "delete", STUDY, "--json")
+    events = [json.loads(line) for line in result.out.splitlines()]
+    assert [(e["type"], e.get("item")) for e in events[:-1]] == [("unknown", STUDY)]
+    assert "failed 0, unknown 1; " in result.err
+    assert result.code == events[-1]["exit_code"] > 1
+
+
 def test_what_was_never_sent_is_failed(dcmweb: Dcmweb) -> None:
     def handle(request: Request) -> Answer:
         return Answer(500 if request.path.endswith(STUDY) else 204)

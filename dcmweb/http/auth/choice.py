@@ -44,12 +44,16 @@ def resolve(settings: Settings) -> AuthScheme | str:
             return AuthScheme.NONE
     if given.scheme is not AuthScheme.AUTO:
         return given.scheme
-    if given.user:
-        return AuthScheme.BASIC
-    if given.secret("token").is_given:
-        return AuthScheme.BEARER
-    if given.token_url:
-        return AuthScheme.OAUTH2
+    by_what_is_given = (
+        (given.user, AuthScheme.BASIC),
+        (given.token or given.token_file or given.token_command, AuthScheme.BEARER),
+        (given.token_url, AuthScheme.OAUTH2),
+        # Last, as a variable may be set for other servers.
+        (given.secret("token").is_given, AuthScheme.BEARER),
+    )
+    for is_given, scheme in by_what_is_given:
+        if is_given:
+            return scheme
     return _by_host(settings)
 
 

@@ -59,8 +59,6 @@ def unused(given: Credentials, scheme: AuthScheme | str) -> list[str]:
     if not isinstance(scheme, AuthScheme):
         return []
     used = _USED[scheme] | _OF_ALL | (_OF_CERTIFICATE if given.cert else frozenset())
-    if scheme is AuthScheme.BEARER and not (given.token or given.token_file or given.token_command):
-        used |= _USED[AuthScheme.OAUTH2]  # which a variable with a token stands in for
     return [
         one.name
         for one in fields(given)

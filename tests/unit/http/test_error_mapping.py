@@ -406,6 +406,13 @@ def test_the_host_of_a_redirect_is_named_beside_the_one_that_redirects() -> None
     assert found.message == "inner.example (redirected from server.example) does not answer"
 
 
+@pytest.mark.parametrize("url", ["http://Server.Example:/dicomweb", "http://server.example/"])
+def test_another_spelling_of_the_host_is_not_a_redirect(url: str) -> None:
+    request = requests.Request("GET", "http://server.example/dicomweb/studies").prepare()
+    found = from_exception(requests.ConnectTimeout(request=request), url, 1)
+    assert found.message == "server.example does not answer"
+
+
 def test_the_password_of_a_proxy_is_not_that_of_the_server() -> None:
     found = from_status(407, CaseInsensitiveDict({"Proxy-Authenticate": "Basic"}), b"")
     assert type(found) is Unreachable

@@ -39,7 +39,7 @@ CLIENT = Credentials(token_url="https://idp.example/token", client_id="me", clie
         (OTHER_URL, Credentials(scheme=AuthScheme.AZURE), "", AzureAuth),
         (OTHER_URL, CLIENT, "", OAuth2Auth),
         (AZURE_URL, CLIENT, "", OAuth2Auth),
-        (OTHER_URL, CLIENT, "token", BearerAuth),
+        (OTHER_URL, CLIENT, "token", OAuth2Auth),
         (GOOGLE_URL, Credentials(service_account="file"), "", GoogleAuth),
         (
             OTHER_URL,
