@@ -79,7 +79,7 @@ def test_the_tree_in_the_architecture_has_every_module_and_no_other() -> None:
     assert not named - there, "the tree in docs/architecture.md names modules that do not exist"
 
 
-@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_no_file_is_named_that_does_not_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:[\w.]+/)+[\w.]+\.\w+)`", text))
