@@ -9,6 +9,7 @@ start itself (imports, signals, settings of the interpreter) is tested with `pyt
 from __future__ import annotations
 
 import array
+import atexit
 import gc
 import importlib
 import json
@@ -19,12 +20,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Lock
-from typing import IO
+from typing import IO, NoReturn
 
 # Read by the interpreter when it starts, or by the C library: a fork would not see a change.
 _READ_AT_THE_START = ("PYTHON", "LC_", "LANG", "TZ", "MALLOC", "LD_")
@@ -212,7 +214,29 @@ def main() -> None:
 
     from dcmweb.cli import main as run
 
-    run()
+    status: object = None
+    try:
+        run()
+    except SystemExit as end:
+        status = end.code
+    _end(status)
+
+
+def _end(status: object) -> NoReturn:
+    """End as the interpreter does, but do not take down what was imported.
+
+    That would touch, and so copy, all memory of the process that was forked: it takes longer than
+    most commands.
+    """
+    assert status is None or isinstance(status, int), status
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(status or 0)
 
 
 if __name__ == "__main__":
