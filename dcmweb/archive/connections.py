@@ -129,7 +129,7 @@ class _Request(HTTPRequest):
         """Read the header fields; reject those that leave the end of the body in doubt."""
         if not super().read_request_headers():  # type: ignore[no-untyped-call]
             return False
-        doubt = why_no_end(self.inheaders, self.request_protocol)
+        doubt = why_no_end(self.inheaders, self.response_protocol)
         if doubt:
             self.close_connection = True
             self.simple_response("400 Bad Request", doubt)
