@@ -117,6 +117,7 @@ def test_chunks_are_read_up_to_the_last_one() -> None:
         (b"0x3\r\nabc\r\n", "malformed"),
         (b"3\nabc\r\n", "malformed"),
         (b"3;\nabc\r\n", "malformed"),
+        (b"3;\rX\r\nabc\r\n", "malformed"),
         (b"1234567890123456\r\n", "malformed"),
         (b"3;" + b"x" * 5000 + b"\r\nabc\r\n", "malformed"),
         (b"0\r\nX: y\n\r\n", "trailer field is malformed"),
