@@ -130,8 +130,7 @@ class _Request(HTTPRequest):
         if not super().read_request_headers():  # type: ignore[no-untyped-call]
             return False
         doubt = why_no_end(self.inheaders, self.response_protocol)
-        if doubt:
-            self.close_connection = True
+        if doubt:  # the connection is closed then, as after all answers of this kind
             self.simple_response("400 Bad Request", doubt)
         return not doubt
 

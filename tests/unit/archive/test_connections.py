@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cheroot.server import HTTPConnection, HTTPRequest
 
 from dcmweb.archive import connections
 from dcmweb.archive.connections import ArchiveServer, ChunkedBody, Gateway
@@ -278,3 +279,87 @@ def test_connections_leave_files_to_open(
     monkeypatch.setitem(sys.modules, "resource", limits)
     assert connections._most_connections() == most
     assert limits.soft == soft
+
+
+# What cheroot is told.
+
+
+@pytest.fixture
+def connection(server: ArchiveServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A connection of which cheroot's part says whether it has a thread, and is too slow."""
+    made: Any = connections._Connection.__new__(connections._Connection)
+    made.server, made.progress, made.seen = server, Progress(), []
+
+    def communicate(self: Any) -> bool:
+        is_answered = self in server._being_answered
+        made.seen.append((is_answered, self.progress.is_too_slow(USUAL)))
+        return True
+
+    monkeypatch.setattr(HTTPConnection, "communicate", communicate)
+    monkeypatch.setattr(HTTPConnection, "close", lambda self: made.seen.append("closed"))
+    return made
+
+
+def test_each_request_has_an_allowance_of_its_own(server: ArchiveServer, connection: Any) -> None:
+    connection.progress._count(USUAL.seconds + 1, 0)
+    assert connection.communicate() is True
+    assert connection.seen == [(True, False)]
+    assert server._being_answered == set()
+
+
+def test_a_closed_connection_is_forgotten(server: ArchiveServer, connection: Any) -> None:
+    held(server, connection)
+    connection.close()
+    assert connection.seen == ["closed"]
+    assert server._open == {}
+
+
+def test_a_new_connection_waits_without_a_thread_until_something_arrives(
+    server: ArchiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parked: list[Any] = []
+    handed: list[Any] = []
+    server._most_connections = 2
+    monkeypatch.setattr(server, "put_conn", parked.append)
+    monkeypatch.setattr(server.requests, "put", handed.append)
+    first, second, third = (Connection() for _ in range(3))
+    for connection in (first, second):
+        server.process_conn(connection)
+    assert (parked, handed) == ([first, second], [])
+    server.process_conn(first)
+    assert handed == [first]
+    server.process_conn(third)  # which is one too many: the oldest is now the second
+    assert [one.is_shut for one in (first, second, third)] == [False, True, False]
+
+
+def test_header_fields_that_are_too_long_have_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(
+        HTTPRequest, "simple_response", lambda _self, status, _msg: told.append(status)
+    )
+    request = connections._Request.__new__(connections._Request)
+    request.simple_response("413 Request Entity Too Large")
+    request.simple_response("400 Bad Request")
+    assert told == ["431 Request Header Fields Too Large", "400 Bad Request"]
+
+
+def test_a_body_whose_end_is_in_doubt_is_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HTTPRequest, "read_request_headers", lambda _self: True)
+    request: Any = connections._Request.__new__(connections._Request)
+    told: list[tuple[str, str]] = []
+    request.simple_response = lambda status, words: told.append((status, words))
+    request.inheaders, request.response_protocol = {b"Transfer-Encoding": b"chunked"}, "HTTP/1.1"
+    assert request.read_request_headers() is True
+    request.response_protocol = "HTTP/1.0"
+    assert request.read_request_headers() is False
+    assert told == [("400 Bad Request", "HTTP/1.0 has no Transfer-Encoding")]
+    monkeypatch.setattr(HTTPRequest, "read_request_headers", lambda _self: False)
+    assert request.read_request_headers() is False
+    assert len(told) == 1
+
+
+def test_the_limits_of_the_server_are_those_of_the_archive(server: ArchiveServer) -> None:
+    assert server.max_request_header_size == connections._LONGEST_HEADER
+    assert server.keep_alive_conn_limit == connections._KEPT_CONNECTIONS
+    assert server.requests.max == connections._MOST_WORKERS
+    assert server.timeout == connections._IDLE_TIMEOUT
