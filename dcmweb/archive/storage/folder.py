@@ -92,7 +92,6 @@ class Storage:
             os.makedirs(self._own, 0o700, exist_ok=True)  # its index has names of patients
             self._lock = self._locked()
         try:
-            make_folder(self._own)
             if index_folder:
                 claim_index(self._own, self.folder)
             if not self.is_read_only:
@@ -233,7 +232,9 @@ class Storage:
         removed: list[str] = []
         with self.index.locked():
             for path in [] if self.is_read_only else list(paths):
-                if not self._remove(path):
+                known = self.index.file(path)
+                is_deleted = known is not None and known.note == DELETED  # and not stored again
+                if not (is_deleted and self._remove(path)):
                     continue
                 self._remove_empty(os.path.dirname(path))
                 removed.append(path)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,21 @@ def test_a_file_that_is_gone_is_deleted_all_the_same(storage: Storage, folder: P
     assert storage.index.file(os.path.join("1.2.3", "1.2.3.4", "1.2.3.4.1.dcm")) is None
 
 
+def test_a_file_that_is_stored_again_while_it_is_being_deleted_stays(
+    storage: Storage, folder: Path
+) -> None:
+    """Somebody has removed the file by hand, so that its name is free."""
+    data = make_instance()
+    keep(storage, data)
+    with storage.index.writing():
+        (gone,) = storage.index.mark_deleted(INSTANCE)
+    (folder / gone.path).unlink()
+    assert keep(storage, data) == [Kept.NEW]
+    storage._unlink([gone.path])
+    assert served(storage) == [gone.path]
+    assert content(folder) == {Path(gone.path).as_posix(): data}
+
+
 def test_of_what_is_there_already_no_copy_is_left(storage: Storage, folder: Path) -> None:
     data = make_instance()
     assert keep(storage, data, data, make_instance()) == [Kept.NEW, Kept.SAME, Kept.DIFFERENT]
@@ -311,8 +327,107 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_served(
 def test_pipes_and_partial_files_are_not_read(folder: Path) -> None:
     os.mkfifo(folder / "pipe.dcm")
     (folder / ".dcmweb-1-x.part").write_bytes(make_instance())
-    with opened(folder) as storage:
+    lines: list[str] = []
+    with opened(folder, lines) as storage:
         assert served(storage) == []
+        # What became something else after it was found is not read either.
+        (folder / "device.dcm").symlink_to(os.devnull)
+        scan = storage_folder.Scan(storage, lines.append, lambda _done, _all: None)
+        assert scan._note("device.dcm", 1, 1) != SERVED
+    assert lines == [f"Serving 0 instances in {folder}"]
+
+
+@POSIX
+def test_only_what_links_reach_within_the_folder_is_served(folder: Path, tmp_path: Path) -> None:
+    one, two, three = make_series(3)
+    outside = tmp_path / "outside"
+    write_files(outside, [one, two, three])
+    (folder / "real").mkdir()
+    (folder / "real" / "1.dcm").write_bytes(one)
+    (folder / "out.dcm").symlink_to(outside / "2.dcm")
+    (folder / "below").symlink_to(outside)
+    (folder / "again").symlink_to(".")
+    lines: list[str] = []
+    with opened(folder, lines) as storage:
+        (entry,) = storage.index.entries(STORE)
+        path = folder / entry.path
+        assert lines == [
+            "2 links are not served: they lead out of the folder",
+            f"Serving 1 instance in {folder}",
+        ]
+        assert storage.present([entry]) == [entry]
+        path.unlink()
+        os.mkfifo(folder / "pipe")
+        for target, is_there in (("pipe", False), ("x.dcm", True)):
+            (folder / "x.dcm").write_bytes(one)
+            path.symlink_to(folder / target)
+            assert storage.present([entry]) == ([entry] if is_there else [])
+            path.unlink()
+        path.symlink_to(outside / "1.dcm")
+        assert storage.present([entry]) == []
+        path.unlink()
+        path.parent.rmdir()
+        path.parent.symlink_to(outside)
+        assert storage.present([entry]) == []
+        (folder / "1.2.3").symlink_to(outside)
+        with pytest.raises(LocalError, match="leads out"):
+            keep(storage, one)
+    assert len(list(outside.iterdir())) == 3
+
+
+@POSIX
+def test_an_index_that_came_with_the_folder_leads_nowhere(folder: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    own = folder / OWN_FOLDER
+    own.mkdir()
+    for suffix in storage_index._FILES:
+        (own / f"index.sqlite3{suffix}").symlink_to(precious)
+    with opened(folder) as storage:
+        assert keep(storage, make_instance()) == [Kept.NEW]
+        assert not [path for path in own.iterdir() if path.is_symlink()]
+        assert stat.S_IMODE((own / "lock").stat().st_mode) == 0o600
+    (own / "lock").unlink()
+    (own / "lock").symlink_to(precious)
+    with pytest.raises(LocalError):
+        Storage(str(folder))
+    own.rename(tmp_path / "elsewhere")
+    own.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LocalError, match="symbolic link"):
+        Storage(str(folder))
+    assert precious.read_bytes() == b"precious"
+
+
+@POSIX
+def test_a_new_index_is_for_its_owner_only(folder: Path) -> None:
+    with opened(folder):
+        assert stat.S_IMODE((folder / OWN_FOLDER).stat().st_mode) == 0o700
+
+
+def test_what_is_defined_in_an_index_is_what_the_archive_defines(folder: Path) -> None:
+    with opened(folder) as storage:
+        keep(storage, make_instance())
+    with closing(sqlite3.connect(folder / OWN_FOLDER / "index.sqlite3")) as index:
+        index.execute("CREATE TRIGGER t AFTER INSERT ON files BEGIN DELETE FROM files; END")
+    with opened(folder) as storage:
+        assert keep(storage, make_instance(instance="1.2.3.4.6")) == [Kept.NEW]
+        assert len(served(storage)) == 2
+
+
+def test_a_file_that_became_another_instance_gives_its_place_to_a_copy(folder: Path) -> None:
+    first, _second = write_files(folder, [make_instance()] * 2)
+    with opened(folder):
+        pass
+    first.write_bytes(make_instance(instance="1.2.3.4.6", size=1024))
+    with opened(folder) as storage:
+        assert sorted(served(storage)) == ["1.dcm", "2.dcm"]
+
+
+def test_an_index_within_the_folder_is_not_served(folder: Path) -> None:
+    write_files(folder / "x", [make_instance()])
+    storage = Storage(str(folder), index_folder=str(folder / "x"))
+    assert served(storage) == []
+    storage.close()
 
 
 def test_only_a_lack_of_permission_makes_a_folder_read_only(
@@ -364,7 +479,15 @@ def test_many_files_are_read_some_to_a_transaction(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage_folder, "_TOGETHER", 2)
+    transactions: list[None] = []
+    writing = storage_index.Index.writing
+
+    def counted(self: storage_index.Index) -> Any:
+        transactions.append(None)
+        return writing(self)
+
+    monkeypatch.setattr(storage_index.Index, "writing", counted)
     write_files(folder, make_series(5))
     with opened(folder) as storage:
         assert len(served(storage)) == 5
-        assert {entry.note for entry in storage.index.entries(STORE)} == {SERVED}
+    assert len(transactions) == 3 + 2  # with those that remove what has vanished, or was deleted
