@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,8 +20,14 @@ SHORT = 0.2  # seconds
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
 
 
+LARGE = 64 * 1024 * 1024
+
+
 def read_all(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Answer with the body of the request."""
+    """Answer with the body of the request, or with much."""
+    if environ["REQUEST_METHOD"] == "GET":
+        start_response("200 OK", [("Content-Length", str(LARGE))])
+        return iter([bytes(1024 * 1024)] * (LARGE // 1024 // 1024))
     body = environ["wsgi.input"].read(100)
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
@@ -67,8 +74,25 @@ def test_a_body_has_more_time_than_header_fields(port: int) -> None:
     assert whole.endswith(b"abc")
 
 
-def test_a_body_that_drips_is_cut(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    pace = Pace(SHORT, 1e9)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the usual pace a short one."""
     for module in (connections, slow_clients):
-        monkeypatch.setattr(module, "USUAL", pace)
+        monkeypatch.setattr(module, "USUAL", Pace(SHORT, 1e9))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_body_that_drips_is_cut(port: int) -> None:
     assert answer(port, HEAD + b"Content-Length: 100\r\n\r\n", *[b"X"] * 99, wait=SHORT / 10) == b""
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_answer_that_nobody_takes_is_cut(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), LONG) as connection:
+        connection.sendall(b"GET" + HEAD[4:] + b"\r\n")
+        time.sleep(2)  # by then, the server has looked
+        came = 0
+        with suppress(ConnectionError):
+            while piece := connection.recv(1024 * 1024):
+                came += len(piece)
+    assert came < LARGE

@@ -45,6 +45,7 @@ def test_valid_credentials_are_let_in(given: str) -> None:
     "given",
     [
         basic("joe:wrong"),
+        basic("joe:SECRET"),
         basic("joe:"),
         basic("joe"),
         basic(":secret"),
@@ -113,6 +114,11 @@ def test_pages_of_other_origins_change_nothing(
         access = Access(origins=(named,))
         wants = may or headers.get("Origin") == PAGE or (named == "*" and "Origin" in headers)
         assert refusal(access, request(method, **headers)) is (None if wants else Forbidden)
+
+
+def test_an_origin_without_a_host_is_not_that_of_a_request_without_one() -> None:
+    for origin in ("null", "", "file://"):
+        assert refusal(Access(), request("DELETE", host="", Origin=origin)) is Forbidden
 
 
 @pytest.mark.parametrize(
