@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -37,10 +36,18 @@ def test_a_message_that_breaks_off_is_not_taken_for_one(data: bytes) -> None:
             read_message(io.BytesIO(whole[:size]))
 
 
-def test_a_process_keeps_to_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It imports nothing of the current folder, and answers whatever its libraries print."""
+@pytest.fixture
+def printing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have processes run a module that needs no libraries, and starts sooner."""
     monkeypatch.setattr(decoder_pool, "_MODULE", "this_module_prints")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "slow"))
+
+
+@pytest.mark.usefixtures("printing")
+def test_a_process_keeps_to_its_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It imports nothing of the current folder, and answers whatever its libraries print."""
     for name in ("json", "this_module_prints"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit")
     monkeypatch.chdir(tmp_path)
@@ -51,8 +58,38 @@ def test_a_process_keeps_to_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert (head["colours"], data) == ("1.2", source)
         if sys.platform != "win32":
             assert head["limits"] == [decoder_worker._MOST_MEMORY, 0]
+        assert head["threads"] == "1"  # each of them takes memory
     finally:
         worker.end()
+    assert worker._process.returncode is not None
+    assert capfd.readouterr() == ("", "")
+
+
+class Timer:
+    """Stands in for a timer that takes note of what becomes of it."""
+
+    became: ClassVar[list[str]] = []
+
+    def __init__(self, _seconds: float, _function: object) -> None:
+        pass
+
+    def start(self) -> None:
+        self.became.append("started")
+
+    def cancel(self) -> None:
+        self.became.append("cancelled")
+
+
+@pytest.mark.usefixtures("printing")
+def test_a_process_that_has_ended_is_known_to_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "Timer", Timer)
+    worker = decoder_pool._Worker()
+    worker._process.kill()
+    worker._process.wait()
+    with pytest.raises(EOFError):
+        worker.decode(b"x" * 10**6, "1.2", {})
+    worker.end()
+    assert Timer.became == ["started", "cancelled"]
 
 
 @pytest.mark.parametrize(
@@ -73,25 +110,17 @@ def test_what_a_decoder_raises_is_an_answer(
 
 
 class Worker:
-    """Stands in for a process; the class counts those that work, and those there were."""
+    """Stands in for a process; the class counts those that there were."""
 
-    made = working = most = ended = 0
+    made = ended = 0
     error: BaseException | None = None
-    lock = threading.Lock()
 
     def __init__(self) -> None:
         type(self).made += 1
 
     def decode(self, source: bytes, syntax: str, options: Mapping[str, Any]) -> Answer:
-        kind = type(self)
-        with self.lock:
-            kind.working += 1
-            kind.most = max(kind.most, kind.working)
-        time.sleep(0.002)
-        with self.lock:
-            kind.working -= 1
-        if kind.error:
-            raise kind.error
+        if error := type(self).error:
+            raise error
         return {"dtype": "u1", "shape": [len(source)], "colours": "RGB"}, source
 
     def end(self) -> None:
@@ -110,17 +139,21 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> type[Worker]:
 def test_no_more_processes_work_at_a_time_than_there_may_be(
     monkeypatch: pytest.MonkeyPatch, workers: type[Worker]
 ) -> None:
-    monkeypatch.setattr(decoder_pool, "_MOST_WORKERS", 2)
     pool = decoder_pool._Pool()
-    threads = [threading.Thread(target=pool.decode, args=(b"x", "1.2", {})) for _ in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert workers.most == 2
-    assert workers.made == 2
+    free: list[int] = []
+    decode = workers.decode
+
+    def decoding(self: Worker, *how: Any) -> Answer:
+        free.append(pool.places._value)
+        return decode(self, *how)
+
+    monkeypatch.setattr(workers, "decode", decoding)
+    for _ in range(2):
+        pool.decode(b"x", "1.2", {})
+    assert free == [decoder_pool._MOST_WORKERS - 1] * 2
+    assert pool.places._value == decoder_pool._MOST_WORKERS
     pool.close()
-    assert workers.ended == 2
+    assert (workers.made, workers.ended) == (1, 1)
 
 
 def test_what_is_decoded_in_this_process_takes_a_place_too(

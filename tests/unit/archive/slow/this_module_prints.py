@@ -15,9 +15,11 @@ def _answer(head: Mapping[str, Any], source: bytes) -> decoder_worker.Message:
     os.write(1, _CHATTER)
     sys.stdout.write("chatter")
     sys.stdout.flush()
+    os.write(2, b"chatter")
     if sys.platform != "win32":
         os.kill(os.getpid(), signal.SIGINT)
-    return {"limits": _limits(), "colours": head["syntax"]}, source
+    threads = os.environ.get("OPENBLAS_NUM_THREADS")
+    return {"limits": _limits(), "threads": threads, "colours": head["syntax"]}, source
 
 
 def _limits() -> list[int]:
