@@ -129,9 +129,8 @@ class _Request(HTTPRequest):
         """Read the header fields; reject those that leave the end of the body in doubt."""
         if not super().read_request_headers():  # type: ignore[no-untyped-call]
             return False
-        doubt = why_no_end(self.inheaders, self.request_protocol)
-        if doubt:
-            self.close_connection = True
+        doubt = why_no_end(self.inheaders, self.response_protocol)
+        if doubt:  # the connection is closed then, as after all answers of this kind
             self.simple_response("400 Bad Request", doubt)
         return not doubt
 

@@ -93,7 +93,7 @@ def patched(metadata: Dataset, operations: Sequence[Operation]) -> Dataset:
         parent: Any = changed
         try:
             for part in path[:-1]:
-                parent = parent[int(part)] if isinstance(parent, list) else parent[part]
+                parent = parent[_index(part)] if isinstance(parent, list) else parent[part]
             _apply(parent, name, path[-1], copy.deepcopy(value))
         except (LookupError, TypeError, ValueError):
             where = "/".join(path)
@@ -103,8 +103,8 @@ def patched(metadata: Dataset, operations: Sequence[Operation]) -> Dataset:
 
 def _apply(parent: Any, name: str, last: str, value: Any) -> None:
     if isinstance(parent, list):
-        at = len(parent) if last == "-" and name == "add" else int(last)
-        if name == "add" and 0 <= at <= len(parent):
+        at = len(parent) if last == "-" and name == "add" else _index(last)
+        if name == "add" and at <= len(parent):
             parent.insert(at, value)
             return
         key: Any = at
@@ -121,6 +121,13 @@ def _apply(parent: Any, name: str, last: str, value: Any) -> None:
     else:
         parent[key]  # raises LookupError if it is not there
         parent[key] = value
+
+
+def _index(text: str) -> int:
+    """Read the index of an array (RFC 6901 section 4); raises ValueError for anything else."""
+    if not re.fullmatch("0|[1-9][0-9]{0,8}", text):
+        raise ValueError
+    return int(text)
 
 
 def patched_file(path: str, operations: Sequence[Operation]) -> bytes:

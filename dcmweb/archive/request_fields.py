@@ -47,7 +47,10 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
 
 
 def why_no_end(fields: dict[bytes, bytes], protocol: str) -> str:
-    """Say why the end of a body is in doubt (RFC 9112 section 6.1); "" if it is not."""
+    """Say why the end of a body is in doubt (RFC 9112 section 6.1); "" if it is not.
+
+    The protocol is the one that the archive answers in: clients write `HTTP/1.00` as well.
+    """
     if b"Transfer-Encoding" not in fields:
         length = fields.get(b"Content-Length", b"0")
         return (

@@ -97,6 +97,17 @@ def test_a_body_that_nobody_wants_is_not_read_as_a_request(server: Running, vers
             assert server.get(f"studies/{STUDY}/instances").status_code == 200
 
 
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.00"])
+def test_chunks_of_an_older_protocol_hide_nothing(server: Running, version: bytes) -> None:
+    """A server that does not know chunks reads the line with the size as that of a request."""
+    chunk = b"Host: localhost\r\n\r\n" + HIDDEN
+    line = b"%X;X /dicomweb/studies HTTP/1.1\r\n" % len(chunk)
+    head = REQUEST.replace(b"HTTP/1.1", version) + b"Connection: Keep-Alive\r\n"
+    request = head + b"Transfer-Encoding: chunked\r\n\r\n" + line + chunk + b"\r\n0\r\n\r\n"
+    assert exchange(server, request).startswith(b"HTTP/1.1 400 ")
+    assert server.get(f"studies/{STUDY}/instances").status_code == 200
+
+
 @pytest.mark.slow
 def test_the_same_instances_are_stored_and_deleted_at_once(tmp_path: Path) -> None:
     """Whatever comes last, the index, the answers and the disk agree, also at the next start."""

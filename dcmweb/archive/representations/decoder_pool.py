@@ -44,15 +44,16 @@ class _Worker:
 
     def __init__(self) -> None:
         package = Path(in_process.__file__).parents[3]
-        paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
+        given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        paths = [str(package), *(os.path.abspath(path) for path in given if path)]
         self._process = subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, "-m", _MODULE],
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(paths),
-                "PYTHONSAFEPATH": "1",  # nothing is imported from the current folder
                 "OPENBLAS_NUM_THREADS": "1",
             },
+            cwd=package,  # modules are imported from there: never from among images
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -37,7 +37,7 @@ def read_message(file: IO[bytes]) -> Message | None:
         raise EOFError
     text_length, data_length = _LENGTHS.unpack(lengths)
     text, data = file.read(text_length), file.read(data_length)
-    if len(data) < data_length:
+    if (len(text), len(data)) != (text_length, data_length):
         raise EOFError
     head: dict[str, Any] = json.loads(text)
     return head, data

@@ -25,9 +25,8 @@ def check_size(options: Mapping[str, Any]) -> None:
 def decode(source: bytes, syntax: str, options: Mapping[str, Any]) -> tuple[Array, str]:
     """Decode one frame, and return its array and its Photometric Interpretation.
 
-    Decoders raise errors of any kind on malformed data.
+    Decoders raise errors of any kind on malformed data. How large a frame may be, see `check_size`.
     """
-    check_size(options)
     # Of its decoders of RLE, only pydicom's own cannot crash.
     plugin = "pydicom" if syntax == RLELossless else ""
     with warnings.catch_warnings():

@@ -91,14 +91,17 @@ class Storage:
         with writing_into(self._own):
             os.makedirs(self._own, 0o700, exist_ok=True)  # its index has names of patients
             self._lock = self._locked()
-        make_folder(self._own)
-        if index_folder:
-            claim_index(self._own, self.folder)
-        if not self.is_read_only:
-            make_folder(self._new_files)
-        self.index = Index(os.path.join(self._own, _INDEX))
-        Scan(self, notify, on_indexed).run()
-        self._finish_deletions()  # of what is in the folder: the index may be a stranger's
+        try:
+            if index_folder:
+                claim_index(self._own, self.folder)
+            if not self.is_read_only:
+                make_folder(self._new_files)
+            self.index = Index(os.path.join(self._own, _INDEX))
+            Scan(self, notify, on_indexed).run()
+            self._finish_deletions()  # of what is in the folder: the index may be a stranger's
+        except BaseException:
+            self._lock.close()
+            raise
 
     def _locked(self) -> io.BufferedWriter:
         """Lock the folder for the lifetime of this archive."""
@@ -229,7 +232,9 @@ class Storage:
         removed: list[str] = []
         with self.index.locked():
             for path in [] if self.is_read_only else list(paths):
-                if not self._remove(path):
+                known = self.index.file(path)
+                is_deleted = known is not None and known.note == DELETED  # and not stored again
+                if not (is_deleted and self._remove(path)):
                     continue
                 self._remove_empty(os.path.dirname(path))
                 removed.append(path)

@@ -217,8 +217,8 @@ class Index:
         return [entry(row) for row in gone]
 
     def forget_deleted(self, paths: Iterable[str]) -> None:
-        """Remove the rows of deleted files."""
-        query = f"DELETE FROM files WHERE path = ? AND note = '{DELETED}'"
+        """Remove the rows of deleted files, within `locked`."""
+        query = "DELETE FROM files WHERE path = ?"
         with self.writing() as connection:
             connection.executemany(query, ([os.fsencode(path)] for path in paths))
 

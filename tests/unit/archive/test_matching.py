@@ -18,6 +18,7 @@ FITTING = [
     ("UI", "1.2.3", "1.2.3"),
     ("UI", "1.2,1.2.3", "1.2.3"),
     ("UI", "1.2\\1.2.3", "1.2.3"),
+    ("LO", "[a]*", "[a]b"),
     ("PN", "doe^jane", "Doe^Jane"),
     ("PN", "Doe^Jane", "Doe^Jane^^^"),
     ("PN", "Doe^*", "Doe^Jane"),
@@ -45,6 +46,7 @@ NOT_FITTING = [
     ("LO", "MR", "MR-1"),
     ("LO", "MR*", None),
     ("LO", "a.c", "abc"),
+    ("LO", "[a]*", "ab"),
     ("UI", "1.2", "1.2.3"),
     ("UI", "1.*", "1.2.3"),
     ("PN", "Doe", "Doe^Jane"),
@@ -91,7 +93,14 @@ def test_fuzzy_names_know_no_accents() -> None:
 
 @pytest.mark.parametrize(
     ("vr", "wanted"),
-    [("DA", "yesterday"), ("DA", "-"), ("DA", "2024"), ("TM", "noon"), ("IS", "many")],
+    [
+        ("DA", "yesterday"),
+        ("DA", "-"),
+        ("DA", "2024"),
+        ("DA", "2024010120240131"),
+        ("TM", "noon"),
+        ("IS", "many"),
+    ],
 )
 def test_malformed_keys_are_turned_away(vr: str, wanted: str) -> None:
     with pytest.raises(BadRequest):

@@ -62,3 +62,14 @@ def test_of_what_a_range_covers_the_first_offered_wins(text: str, chosen: str) -
 def test_what_is_not_offered_is_not_acceptable() -> None:
     with pytest.raises(NotAcceptable, match="image/png"):
         choose_type(accepted(request("text/html")), ["image/png"])
+
+
+def test_only_so_many_media_ranges_are_read() -> None:
+    many = ",".join(f"text/x{number}" for number in range(150))
+    assert len(accepted(request(many))) == 100
+
+
+@pytest.mark.parametrize("quality", ["nan", "inf", "-1", "1e9", "9" * 5000, "x", ".", ""])
+def test_an_odd_quality_is_none(quality: str) -> None:
+    (found,) = accepted(request(f"application/dicom; q={quality}"))
+    assert found.quality == 1.0
