@@ -16,7 +16,7 @@ import pytest
 
 from dcmweb.dicom.byte_ranges import LocalFile
 from dcmweb.errors import LocalError
-from dcmweb.local import tar_members
+from dcmweb.local import archive_members, tar_members
 from dcmweb.local.archive_members import files_in
 from dcmweb.sources import Found
 from tests.conftest import make_instance
@@ -242,6 +242,27 @@ def test_an_archive_that_changes_while_it_is_read(tmp_path: Path) -> None:
             with pytest.raises(LocalError, match="changed") as caught:
                 use()
             assert caught.value.path == member.path
+
+
+def test_an_archive_that_changes_while_members_are_found_is_named(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {"1": b"a" * 50, "2": b"b" * 50})
+    members = files_in(Found(str(path), file=LocalFile(str(path))))
+    assert next(members).file
+    os.utime(path, (1, 1))
+    assert next(members).file
+    (last,) = members
+    assert last.path == str(path)
+    assert "changed" in str(last.error)
+
+
+def test_what_follows_the_end_is_not_unpacked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_members, "MOST_BEHIND_THE_END", 1 << 20)
+    plain = make_tar(tmp_path / "a.tar", {"1": b"abc"}).read_bytes()
+    path = tmp_path / "b.tgz"
+    path.write_bytes(gzip.compress(plain + bytes(2 << 20), 1))
+    assert read_all(path) == {"1": b"abc", str(path): "damaged: it goes on behind its end mark"}
 
 
 def test_a_disk_that_fails_is_named_by_the_member(

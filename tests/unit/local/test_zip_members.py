@@ -232,7 +232,10 @@ def test_links_are_not_files(tmp_path: Path) -> None:
         link = zipfile.ZipInfo("link")
         link.create_system, link.external_attr = 3, 0o120777 << 16
         archive.writestr(link, "/etc/passwd")
-    assert read_all(path) == {"link": "NotDicom: a symbolic link"}
+        other = zipfile.ZipInfo("elsewhere")  # where these bits mean something else
+        other.create_system, other.external_attr = 0, 0o120777 << 16
+        archive.writestr(other, b"x")
+    assert read_all(path) == {"link": "NotDicom: a symbolic link", "elsewhere": b"x"}
 
 
 def test_an_empty_archive_is_said(tmp_path: Path) -> None:
