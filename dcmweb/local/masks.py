@@ -70,7 +70,9 @@ def _find_one(mask: str, *, in_order: bool) -> Iterator[Found]:
     pattern = Pattern(parts, ignores_case=windows.IS_WINDOWS) if parts else None
     try:
         mode = os.stat(windows.long_path(mask)).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except ValueError:  # as of a zero byte, which no path has
+        return
+    except (FileNotFoundError, NotADirectoryError):
         if pattern:
             yield from _Walk(pattern, in_order=in_order).files(base)
         return

@@ -27,6 +27,7 @@ LARGE = 16 * 1024 * 1024  # bytes of a member that is looked at before it is kep
 _BLOCK = 512
 _LARGEST = 1 << 60  # bytes: no file is so large, and offsets stay within what systems take
 _LATEST = 1 << 33  # seconds; a later time of change is a mistake
+_MOST_DIGITS = 9  # in the length of a record
 _LONGEST_RECORD = 256 * 1024  # of what comes before a header: a long name, attributes
 UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _OTHER_KINDS = {
@@ -306,7 +307,7 @@ class _Headers:
         return Entry(
             path=f"{self._name}!/{name}",
             kind=info.type,
-            stamp=Stamp(min(int(size), _LARGEST), _mtime_ns(mtime)),
+            stamp=Stamp(int(min(size, _LARGEST)), _mtime_ns(mtime)),  # it may be infinite
             start=self._at,
             has_data=has_data,
             is_sparse=is_sparse,
@@ -337,7 +338,9 @@ def _attributes(record: bytes) -> dict[str, str]:
     found = {}
     while record:
         length, space, _ = record.partition(b" ")
-        if not space or not length.isdigit() or int(length) <= len(length) + 1:
+        if not space or not length.isdigit() or len(length) > _MOST_DIGITS:
+            break
+        if int(length) <= len(length) + 1:
             break
         key, _, value = record[len(length) + 1 : int(length) - 1].partition(b"=")
         found[_text(key)] = _text(value)

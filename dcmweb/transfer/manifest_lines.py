@@ -48,7 +48,7 @@ class Line(NamedTuple):
 def read_line(line: bytes) -> Line | None:
     """Return what a line says; None for one that has to be parsed."""
     rows = read_lines(line)
-    if rows is None or len(rows) != 1:
+    if rows is None:
         return None
     ((kind, item, size, mtime_ns),) = rows
     return Line(kind, item, int(size or 0), int(mtime_ns or 0))

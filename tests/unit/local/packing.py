@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dcmweb.dicom.byte_ranges import LocalFile
+from dcmweb.errors import LocalError
 from dcmweb.local.archive_members import files_in
 from dcmweb.sources import Found
 from dcmweb.temporary import Spool
@@ -63,7 +64,7 @@ def _read(found: Found, spool: Spool) -> bytes | str:
         with found.file.open(spool) as (stream, content):
             seen = stream.read()
         once, again = (b"".join(content.pieces()) for _ in range(2))
-    except Exception as error:
+    except LocalError as error:
         return f"{type(error).__name__}: {error}"
     assert once == again == seen
     assert content.stamp == found.file.stamp()

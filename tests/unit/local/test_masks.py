@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dcmweb.local import masks, windows
-from dcmweb.local.masks import find
+from dcmweb.local.masks import find, find_listed
 from dcmweb.local.windows import IS_WINDOWS
 from dcmweb.sources import Found
 from dcmweb.wildcards import Pattern
@@ -211,6 +211,28 @@ def test_a_mask_without_a_match_is_said_to_be_missing(mask: str) -> None:
 def test_an_empty_folder_is_missing_files() -> None:
     Path("empty/er").mkdir(parents=True)
     assert list(find(["empty"])) == [Found("empty", named=True, missing=True)]
+
+
+@pytest.mark.parametrize("mask", ["a\0b", "a\0b/*.dcm", "1.dcm/2.dcm", "1.dcm/*.dcm"])
+def test_what_cannot_be_a_path_is_missing(tree: Path, mask: str) -> None:
+    (tree / "1.dcm").touch()
+    (found,) = find([mask])
+    assert (found.path, found.missing, found.file) == (mask, True, None)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a long name is a missing one there")
+def test_a_name_that_no_file_system_has_is_an_error(tree: Path) -> None:
+    (found,) = find(["x" * 5000])
+    assert isinstance(found.error, OSError)
+    assert not found.missing
+
+
+def test_what_cannot_be_a_path_in_a_list_is_an_error(tree: Path) -> None:
+    (tree / "1.dcm").touch()
+    first, second, third = find_listed(["a\0b", "1.dcm/2.dcm", "1.dcm"])
+    assert first.error
+    assert second.error
+    assert third.file
 
 
 def test_a_missing_mask_does_not_hide_the_others(tree: Path) -> None:

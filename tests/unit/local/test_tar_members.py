@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import tarfile
 import tracemalloc
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from dcmweb.dicom.byte_ranges import LocalFile
+from dcmweb.errors import LocalError
+from dcmweb.local import archive_members, tar_members
+from dcmweb.local.archive_members import files_in
+from dcmweb.sources import Found
 from tests.conftest import make_instance
 from tests.unit.local.packing import MODES, find_in, make_tar, read_all
 
@@ -65,7 +73,8 @@ def test_names_that_lead_elsewhere_are_only_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
 def test_after_a_damaged_header_the_next_is_found(tmp_path: Path, ending: str) -> None:
-    plain = make_tar(tmp_path / "a.tar", {"1": b"a" * 700, "2": b"b" * 700, "3": b"c" * 700})
+    files = {"1": b"a" * 700, "2": b"b" * 700 + bytes(1500), "3": b"c" * 700}
+    plain = make_tar(tmp_path / "a.tar", files)
     data = bytearray(plain.read_bytes())
     data[512 + 1024 + 100] ^= 0xFF  # in the header of the second
     path = tmp_path / f"b{ending}"
@@ -136,13 +145,140 @@ def test_a_large_member_that_is_not_dicom_is_not_kept(tmp_path: Path) -> None:
     assert read_all(path, in_memory=1000) == {"dicom": dicom}
 
 
-def test_sizes_that_no_file_has(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["9" * 30, "9" * 5000, "1e400", "inf"])
+def test_sizes_that_no_file_has(tmp_path: Path, size: str) -> None:
     entry = tarfile.TarInfo("1")
-    entry.pax_headers = {"size": "9" * 30, "mtime": "1e300"}
+    entry.pax_headers = {"size": size, "mtime": "1e300"}
     path = make_tar(tmp_path / "a.tar", {"1": entry})
     found = read_all(path)
     assert "the archive ends inside it" in str(found["1"])
     assert "without an end mark" in str(found[str(path)])
+    member = find_in(path)[0].file
+    assert member
+    assert member.stamp() == (1 << 60, 0)
+    with pytest.raises(LocalError), member.open():
+        pytest.fail("it was opened")
+
+
+@pytest.mark.parametrize("size", ["-2048", "-inf", "nan", "x"])
+def test_sizes_that_are_none(tmp_path: Path, size: str) -> None:
+    entry = tarfile.TarInfo("1")
+    entry.pax_headers = {"size": size}
+    path = make_tar(tmp_path / "a.tar", {"1": entry, "2": b"x"})
+    (first, second) = islice(files_in(Found(str(path), file=LocalFile(str(path)))), 2)
+    assert first.path == f"{path}!/1"
+    assert second.path == f"{path}!/2"
+
+
+def _record(content: bytes, kind: bytes = tarfile.XHDTYPE, size: int | None = None) -> bytes:
+    """Write what stands before a header."""
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = kind, len(content) if size is None else size
+    return entry.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"9" * 5000 + b" path=y\n", b"0 path=y\n", b"3 path=y\n", b"x path=y\n", b" ", b"12", b"\xff"],
+)
+def test_records_that_are_malformed_say_nothing(tmp_path: Path, record: bytes) -> None:
+    plain = make_tar(tmp_path / "a.tar", {"1": b"abc"}).read_bytes()
+    path = tmp_path / "b.tar"
+    path.write_bytes(_record(record) + plain)
+    assert read_all(path) == {"1": b"abc"}
+
+
+def test_a_record_of_less_than_nothing_is_not_read(tmp_path: Path) -> None:
+    plain = make_tar(tmp_path / "a.tar", {"1": b"abc"}).read_bytes()
+    path = tmp_path / "b.tar"
+    path.write_bytes(_record(b"", tarfile.GNUTYPE_LONGNAME, -1) + plain)
+    assert read_all(path) == {"1": b"abc", str(path): "damaged: a header is far too long"}
+
+
+def test_an_archive_that_is_cut_inside_a_record_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.tgz"
+    plain = _record(b"n" * 700, tarfile.GNUTYPE_LONGNAME) + bytes(1024)
+    path.write_bytes(gzip.compress(plain, 0)[: 10 + 5 + 512 + 100])
+    assert "cannot be read further" in str(read_all(path)[str(path)])
+
+
+def test_a_member_that_was_cut_before_it_was_packed_is_not_kept(tmp_path: Path) -> None:
+    plain = make_tar(tmp_path / "a.tar", {"1": b"a" * 700}).read_bytes()
+    path = tmp_path / "b.tgz"
+    path.write_bytes(gzip.compress(plain[: 512 + 600]))
+    words = "LocalError: damaged in the archive: the archive ends inside it"
+    assert read_all(path)["1"] == words
+
+
+def test_a_file_with_holes_is_not_taken_for_another(tmp_path: Path) -> None:
+    entry = tarfile.TarInfo("1")
+    entry.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    path = make_tar(tmp_path / "a.tar", {"1": entry})
+    words = "LocalError: stored as a sparse file: unpack the archive first"
+    assert read_all(path) == {"1": words}
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tgz"])
+def test_names_that_are_not_utf_8_keep_their_bytes(tmp_path: Path, ending: str) -> None:
+    name = "caf\udce9" * 40
+    path = make_tar(tmp_path / f"a{ending}", {name: b"a"}, tarfile.GNU_FORMAT)
+    assert read_all(path) == {name: b"a"}
+
+
+def test_a_member_that_goes_by_has_to_be_kept(tmp_path: Path) -> None:
+    member = find_in(make_tar(tmp_path / "a.tgz", {"1": b"a"}))[0].file
+    assert member
+    with pytest.raises(LocalError, match="from its start"), member.open():
+        pytest.fail("it was opened")
+
+
+def test_an_archive_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {"1": b"a" * 50, "2": b"b" * 50})
+    member = find_in(path)[0].file
+    assert member
+    with member.open() as (_, content):
+        os.utime(path, (1, 1))
+        for use in (content.check, lambda: list(content.pieces())):
+            with pytest.raises(LocalError, match="changed") as caught:
+                use()
+            assert caught.value.path == member.path
+
+
+def test_an_archive_that_changes_while_members_are_found_is_named(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", {"1": b"a" * 50, "2": b"b" * 50})
+    members = files_in(Found(str(path), file=LocalFile(str(path))))
+    assert next(members).file
+    os.utime(path, (1, 1))
+    assert next(members).file
+    (last,) = members
+    assert last.path == str(path)
+    assert "changed" in str(last.error)
+
+
+def test_what_follows_the_end_is_not_unpacked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_members, "MOST_BEHIND_THE_END", 1 << 20)
+    plain = make_tar(tmp_path / "a.tar", {"1": b"abc"}).read_bytes()
+    path = tmp_path / "b.tgz"
+    path.write_bytes(gzip.compress(plain + bytes(2 << 20), 1))
+    assert read_all(path) == {"1": b"abc", str(path): "damaged: it goes on behind its end mark"}
+
+
+def test_a_disk_that_fails_is_named_by_the_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Iterator[bytes]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        yield b""
+
+    member = find_in(make_tar(tmp_path / "a.tar", {"1": b"a" * 50}))[0].file
+    assert member
+    with member.open() as (_, content):
+        monkeypatch.setattr(tar_members, "read_range", broken)
+        with pytest.raises(LocalError, match=os.strerror(errno.EIO)) as caught:
+            list(content.pieces())
+    assert caught.value.path == member.path
 
 
 def test_what_is_compressed_may_be_something_else(tmp_path: Path) -> None:

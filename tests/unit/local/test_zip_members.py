@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import tracemalloc
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dcmweb.errors import LocalError
 from dcmweb.local import zip_members
 from dcmweb.local.archive_names import is_archive_name, split_member
+from dcmweb.temporary import Kept, Spool
 from tests.unit.local.packing import find_in, make_zip, read_all
 
 FILES = {"a/1.dcm": b"one" * 1000, "2.dcm": os.urandom(300_000), "empty": b"", "ü/中.dcm": b"x"}
@@ -126,13 +130,146 @@ def test_what_cannot_be_unpacked_is_said(tmp_path: Path) -> None:
     assert "method 9" in str(found["2"])
 
 
+def _changed(path: Path, at: int, value: bytes) -> None:
+    """Change the first entry of the directory."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"PK\1\2") + at
+    data[start : start + len(value)] = value
+    path.write_bytes(data)
+
+
+def test_sizes_that_no_file_has() -> None:
+    largest = struct.pack("<HHQ", 1, 8, (1 << 64) - 1)
+    assert list(zip_members._large(largest, 0xFFFFFFFF, 7)) == [1 << 60, 7]
+    assert list(zip_members._large(largest[:-1], 0xFFFFFFFF)) == [0xFFFFFFFF]
+    assert list(zip_members._large(b"", 0xFFFFFFFF)) == [0xFFFFFFFF]
+
+
+def test_a_time_that_is_none_is_no_time(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"1": b"abc"})
+    _changed(path, 12, bytes(4))
+    member = find_in(path)[0].file
+    assert member
+    assert member.stamp() == (3, 0)
+    assert read_all(path) == {"1": b"abc"}
+
+
+def test_a_name_ends_where_there_is_a_zero(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"1_x": b"abc"})
+    _changed(path, 47, b"\0")
+    assert read_all(path) == {"1": b"abc"}
+
+
+def test_a_name_that_is_not_utf_8_keeps_its_bytes(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"ü": b"abc"})
+    _changed(path, 46, b"\xe9\xe9")
+    assert read_all(path) == {"\udce9\udce9": b"abc"}
+
+
+def test_data_that_are_a_patch_are_not_taken_for_a_file(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"1": b"a" * 50})
+    _changed(path, 8, b"\x20")
+    assert "which dcmweb does not know" in str(read_all(path)["1"])
+
+
+@pytest.mark.parametrize("place", ["data", "end"])
+def test_a_member_that_is_not_where_the_directory_says(tmp_path: Path, place: str) -> None:
+    path = make_zip(tmp_path / "a.zip", {"1": b"a" * 50}, zipfile.ZIP_STORED)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"PK\3\4"  # the beginning of a header, and no more
+    at = 31 if place == "data" else len(path.read_bytes()) - 4
+    _changed(path, 42, at.to_bytes(4, "little"))
+    assert "its header is not where the directory says" in str(read_all(path)["1"])
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_a_member_of_fewer_packed_bytes_than_it_takes(tmp_path: Path, method: int) -> None:
+    data = os.urandom(5000)
+    path = make_zip(tmp_path / "a.zip", {"1": data, "2": data}, method)
+    _changed(path, 20, (2000).to_bytes(4, "little"))
+    found = read_all(path)
+    assert "of 5,000 bytes come out" in str(found["1"])
+    assert found["2"] == data
+
+
+def test_a_stream_of_a_member_can_go_back(tmp_path: Path) -> None:
+    data = os.urandom(3 * zip_members.PIECE)
+    member = find_in(make_zip(tmp_path / "a.zip", {"1": data}))[0].file
+    assert member
+    with member.open() as (stream, _):
+        assert stream.read() == data
+        stream.seek(5)
+        assert stream.read(10) == data[5:15]
+
+
+def test_a_large_member_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zip_members, "KEPT", 3)
+    for found in find_in(make_zip(tmp_path / "a.zip", {"1": b"abc", "2": b"abcd"})):
+        assert found.file
+        with found.file.open(Spool(9)) as (_, content):
+            assert isinstance(content, Kept) is (content.size <= 3)
+
+
+def test_a_disk_that_fails_is_named_by_the_member(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Iterator[bytes]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        yield b""
+
+    member = find_in(make_zip(tmp_path / "a.zip", {"1": b"abc"}))[0].file
+    assert member
+    with member.open() as (_, content):
+        monkeypatch.setattr(zip_members, "_unpack", broken)
+        with pytest.raises(LocalError, match=os.strerror(errno.EIO)) as caught:
+            list(content.pieces())
+    assert caught.value.path == member.path
+
+
 def test_links_are_not_files(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as archive:
         link = zipfile.ZipInfo("link")
         link.create_system, link.external_attr = 3, 0o120777 << 16
         archive.writestr(link, "/etc/passwd")
-    assert read_all(path) == {"link": "NotDicom: a symbolic link"}
+        other = zipfile.ZipInfo("elsewhere")  # where these bits mean something else
+        other.create_system, other.external_attr = 0, 0o120777 << 16
+        archive.writestr(other, b"x")
+    assert read_all(path) == {"link": "NotDicom: a symbolic link", "elsewhere": b"x"}
+
+
+def test_an_empty_archive_is_said(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {})
+    assert read_all(path) == {str(path): "an archive without files"}
+
+
+_START, _ENTRY, _LOCATOR = b"PK\3\4" + bytes(60), b"PK\1\2", b"PK\6\7" + bytes(16)
+
+
+@pytest.mark.parametrize(
+    ("before", "length", "words"),
+    [
+        (_START + _ENTRY, 4, "0 of 1 entries can be found"),  # the end is inside it
+        (_START + bytes(46), 46, "0 of 1 entries can be found"),
+        (_START, 65, "its directory cannot be found"),
+        (_START + _LOCATOR, 0, "its directory cannot be found"),
+        (b"PK\3\4" + _LOCATOR, 0, "its directory cannot be found"),
+    ],
+)
+def test_directories_that_are_not_there(
+    tmp_path: Path, before: bytes, length: int, words: str
+) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(before + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, length, 0, 0))
+    assert words in str(read_all(path)[str(path)])
+
+
+def test_an_archive_of_several_parts_is_said(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"1": b"a" * 50})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\5\6") + 6] = 1
+    path.write_bytes(data)
+    assert read_all(path) == {str(path): "damaged: it is one of several parts"}
 
 
 @pytest.mark.parametrize("cut", [1, 30, 100])

@@ -6,8 +6,9 @@ import gc
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 
 import pytest
@@ -19,6 +20,7 @@ from dcmweb.errors import (
     LocalError,
     NetworkError,
     Refused,
+    Stalled,
     Unreachable,
 )
 from dcmweb.transfer import engine as module
@@ -115,6 +117,44 @@ def test_jobs_are_taken_only_as_workers_are_free() -> None:
     go.set()
     consumer.join(PATIENCE)
     assert sorted(rest) == list(range(50))
+
+
+def test_results_that_nobody_takes_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESULTS_WAITING", 2)
+    monkeypatch.setattr(module, "RESULTS_TOGETHER", 10)
+    monkeypatch.setattr(module, "GATHERING", PATIENCE)
+    made: list[int] = []
+
+    def run() -> Iterator[int]:
+        for number in range(200):
+            made.append(number)
+            yield number
+            if number == 60:
+                waited.set()
+
+    waited = threading.Event()
+    results = make().run([run])
+    assert next(results) == 0
+    assert not waited.wait(0.1)
+    assert len(made) <= 1 + 3 * 10  # the first, those that wait, and those that are put
+    assert list(results) == list(range(1, 200))
+
+
+def test_workers_that_wait_for_a_job_end_when_there_are_no_more() -> None:
+    stop = Stop()
+    idle = [threading.Event(), threading.Event()]
+
+    def jobs() -> Iterator[Job[int]]:
+        for event in idle:
+            yield lambda event=event: [event.set()]  # type: ignore[misc]
+        for event in idle:
+            assert event.wait(PATIENCE)
+        time.sleep(0.05)  # by now, both have asked for another one
+
+    too_late = threading.Timer(PATIENCE, stop.set)
+    too_late.start()
+    assert len(list(make(workers=2, stop=stop).run(jobs()))) == 2
+    too_late.cancel()
 
 
 def test_workers_run_side_by_side() -> None:
@@ -261,6 +301,70 @@ def test_a_run_that_is_given_up_ends_its_workers(monkeypatch: pytest.MonkeyPatch
         assert not thread.is_alive()
 
 
+@pytest.mark.parametrize("holds", [False, True])
+def test_what_must_not_be_left_half_done_has_more_time_but_not_for_ever(
+    holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GRACE", 0.02)
+    monkeypatch.setattr(module, "LONGEST_HOLD", 0.2)
+    stop, over, late = Stop(), threading.Event(), threading.Event()
+    too_late = threading.Timer(PATIENCE, over.set)
+    too_late.start()
+
+    def run() -> Iterator[int]:
+        yield 1
+        with stop.holding() if holds else nullcontext():
+            late.wait(0.1)
+            yield 2
+            over.wait()
+
+    results = make(stop=stop).run([run])
+    seen = [next(results)]
+    stop.set()
+    with pytest.raises(Interrupted):
+        seen.extend(results)
+    assert not over.is_set()
+    over.set()
+    too_late.cancel()
+    assert seen == ([1, 2] if holds else [1])
+
+
+def test_a_run_that_a_program_has_left_open_ends_with_it() -> None:
+    stop, cleaned = Stop(), threading.Event()
+
+    def run() -> Iterator[int]:
+        try:
+            yield 1
+            stop.sleep(PATIENCE)
+        finally:
+            cleaned.set()
+
+    results = make(stop=stop).run([run])
+    assert next(results) == 1
+    module._end_all()
+    assert cleaned.is_set()
+    with pytest.raises(Interrupted):
+        list(results)
+
+
+def test_a_run_may_be_forgotten_in_a_worker_of_its_own() -> None:
+    """As by the garbage collector, which runs in any thread."""
+    ended = threading.Event()
+    runs: list[Iterator[int]] = []
+
+    def run() -> Iterator[int]:
+        yield 1
+        assert go.wait(PATIENCE)
+        runs.clear()
+        ended.set()
+
+    go = threading.Event()
+    runs.append(make().run([run]))
+    assert next(runs[0]) == 1
+    go.set()
+    assert ended.wait(PATIENCE)  # and no thread waited for itself, which would be an error
+
+
 def test_the_clock_ticks_while_nothing_comes() -> None:
     ticked = threading.Event()
 
@@ -325,11 +429,48 @@ def test_a_server_that_was_reached_before_is_tried_for_longer() -> None:
     assert action.tries == 10
 
 
+def test_an_answer_that_came_beside_the_run_counts() -> None:
+    engine, action = make(retries=9), Failing(partial(Unreachable, "refused"))
+    engine.note_answer()
+    with pytest.raises(Unreachable):
+        engine.attempt(action)
+    assert action.tries == 10
+
+
 def test_some_errors_can_be_left_to_the_caller_at_once() -> None:
     engine, action = make(retries=9), Failing(BUSY)
     with pytest.raises(Refused):
         engine.attempt(action, fail_fast=lambda error: isinstance(error, Refused))
     assert action.tries == 1
+
+
+def test_errors_that_are_not_counted_do_not_end_a_run() -> None:
+    engine = make()
+    for _ in range(MOST_IN_A_ROW):
+        with pytest.raises(Refused):
+            engine.attempt(Failing(BUSY), not_counted=lambda error: isinstance(error, Refused))
+    assert not engine.gives_up(BUSY())
+
+
+@pytest.mark.parametrize(
+    ("error", "fewer"),
+    [
+        (partial(Refused, "slow down", status=429, retryable=True), True),
+        (BUSY, True),
+        (partial(Stalled, "nothing moves"), True),
+        (partial(Refused, "a fault", status=500, retryable=True), False),
+        (partial(NetworkError, "broke"), False),
+    ],
+)
+def test_an_overloaded_server_gets_fewer_requests_at_a_time(
+    error: Callable[[], Exception], fewer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make()
+    backed_off: list[None] = []
+    monkeypatch.setattr(engine.concurrency, "back_off", lambda: backed_off.append(None))
+    with pytest.raises(DcmwebError):
+        engine.attempt(Failing(error))
+    assert bool(backed_off) is fewer
 
 
 def test_no_attempt_begins_after_the_time_for_it() -> None:
@@ -426,9 +567,10 @@ def test_an_iterator_of_jobs_is_closed_with_its_run(how: str) -> None:
         finally:
             closed.set()
 
+    found = jobs()  # which somebody may still know
     gc.disable()
     try:
-        for _ in make(workers=2).run(jobs()):
+        for _ in make(workers=2).run(found):
             if how == "break":
                 break
     except KeyError:
@@ -448,6 +590,11 @@ def test_an_item_is_tried_again_as_often_as_the_policy_says() -> None:
 def fail(engine: Engine, error: DcmwebError) -> None:
     with pytest.raises(type(error)):
         engine.attempt(Failing(lambda: error))
+
+
+def test_nobody_waits_longer_than_a_run_may_take() -> None:
+    assert make(retries=2, time=5).delay(0, BUSY(retry_after=3.0)) == 3.0
+    assert make(retries=2, time=5).delay(0, BUSY(retry_after=6.0)) is None
 
 
 def test_a_run_is_given_up_after_failures_in_a_row() -> None:
@@ -537,6 +684,16 @@ def test_a_stop_acts_once_and_wakes_sleepers() -> None:
     assert (acted, len(caught)) == ([1], 1)
     with pytest.raises(Interrupted):
         stop.check()
+
+
+def test_a_stop_is_held_as_long_as_something_must_not_be_left_half_done() -> None:
+    stop = Stop()
+    assert not stop.is_held
+    with stop.holding():
+        with suppress(ValueError), stop.holding():
+            raise ValueError
+        assert stop.is_held
+    assert not stop.is_held
 
 
 def test_a_signal_is_raised_unless_the_main_thread_will_see_it() -> None:

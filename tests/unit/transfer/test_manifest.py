@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dcmweb.errors import LocalError, UsageError
+from dcmweb.locks import Locking
 from dcmweb.transfer import manifest as module
 from dcmweb.transfer.manifest import Manifest, is_manifest, last_events, read_events
 from dcmweb.transfer.outcomes import Outcome, Status
@@ -112,6 +115,20 @@ def test_a_manifest_of_another_server_or_command_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("member", "other"),
+    [("version", 2), ("destination", "http://other.example"), ("shard", "1/2"), ("type", "run")],
+)
+def test_a_manifest_of_something_else_is_refused(path: Path, member: str, other: object) -> None:
+    with opened(path):
+        pass
+    path.write_text(json.dumps({**lines(path)[0], member: other}) + "\n")
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="manifest"):
+        Manifest(str(path), URL, "store")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
     "content",
     [b'{"type": "stored"}\n', b"[]\n", b"study,series\n1,2\n", b"one line without an end"],
 )
@@ -135,6 +152,8 @@ def test_a_file_that_is_no_manifest_is_left_as_it_is(path: Path, content: bytes)
         '{"type": "stored", "item": "x", "mtime_ns": 1e400}',
         '{"type": "stored", "item": "x", "mtime_ns": NaN}',
         '{"type": "stored", "size": %s}' % ("9" * 5000),
+        '{"type": "stored", "size": "%s"}' % ("9" * 5000),
+        '{"type": "stored", "size": "²"}',
         "[" * 5000,
         '{"a":' * 5000,
         "\x00",
@@ -156,9 +175,38 @@ def test_one_run_uses_a_manifest_at_a_time(path: Path) -> None:
         Manifest(str(path), URL, "store")
 
 
+def test_a_file_system_without_locks_has_no_manifest(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "try_lock", lambda _: Locking.UNSUPPORTED)
+    with pytest.raises(LocalError, match="without locks"):
+        Manifest(str(path), URL, "store")
+
+
 def test_a_manifest_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="cannot be used"):
         Manifest(str(tmp_path / "nowhere" / "x"), URL, "store")
+
+
+class FullDisk(io.BytesIO):
+    """A file that no more can be written to."""
+
+    def write(self, _data: object, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_record_that_cannot_be_written_ends_the_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(path) as manifest:
+        monkeypatch.setattr(manifest, "_file", FullDisk())
+        with pytest.raises(LocalError, match="cannot write to the manifest") as recording:
+            manifest.record(outcome(Status.STORED))
+        with pytest.raises(LocalError, match="cannot write to the manifest") as ending:
+            manifest.end("complete", 0)
+        assert recording.value.fatal
+        assert ending.value.fatal
+        monkeypatch.undo()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text on Windows")
@@ -215,6 +263,7 @@ def test_a_manifest_is_recognised_by_its_first_line(tmp_path: Path) -> None:
         "": False,
         '{"type": "manifest"': False,
         "{" + " " * 100_000: False,
+        '{"type": "manifest"' + " " * 100_000 + "}\n": False,  # no more of it is read
     }
     for number, (text, expected) in enumerate(texts.items()):
         path = tmp_path / str(number)
@@ -281,6 +330,20 @@ def test_a_failure_that_happens_again_is_not_resolved(path: Path, again: str) ->
         manifest.was_done("studies/1")
         if again == "after":
             manifest.record(outcome(Status.FAILED, "studies/1"))
+        manifest.end("complete", 1)
+    assert "resolved" not in path.read_text()
+
+
+def test_a_failure_is_remembered_that_many_lines_came_after(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 1)  # so that each line is read by itself
+    with opened(path, command="copy") as manifest:
+        manifest.record(outcome(Status.FAILED, "studies/1"))
+        manifest.record(outcome(Status.STORED, "studies/2"))
+    with opened(path, command="copy") as manifest:
+        manifest.was_done("studies/1")
+        manifest.record(outcome(Status.FAILED, "studies/1"))
         manifest.end("complete", 1)
     assert "resolved" not in path.read_text()
 
@@ -397,6 +460,15 @@ def test_a_run_that_writes_nothing_knows_what_was_done(path: Path) -> None:
     assert manifest.is_done("a", 7, 5)
     manifest.close()
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("left", [b"", b'{"type": "man'])
+def test_a_run_that_writes_nothing_leaves_a_torn_header_as_it_is(path: Path, left: bytes) -> None:
+    path.write_bytes(left)
+    manifest = Manifest(str(path), URL, "store", writes=False)
+    assert not manifest.knows_any
+    manifest.close()
+    assert path.read_bytes() == left
 
 
 def test_what_was_done_before_is_not_recorded_again(path: Path) -> None:

@@ -21,9 +21,11 @@ class Record:
     def __init__(self, fails_at: int = 99) -> None:
         self.groups: list[list[Outcome]] = []
         self.fails_at = fails_at
+        self.tries = 0
 
     def record(self, *outcomes: Outcome) -> None:
-        if len(self.groups) == self.fails_at:
+        self.tries += 1
+        if self.tries == self.fails_at + 1:
             raise LocalError("disk full", fatal=True)
         self.groups.append(list(outcomes))
 
@@ -79,6 +81,15 @@ def test_what_cannot_be_recorded_is_seen_all_the_same() -> None:
     assert engine.stop.is_set()
     with pytest.raises(LocalError, match="disk full"):
         next(outcomes)
+    assert record.tries == 2  # nothing is written behind a line that may be torn
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), KeyboardInterrupt()])
+def test_a_defect_is_not_hidden_by_a_record_that_cannot_be_written(error: BaseException) -> None:
+    engine: Any = SimpleNamespace(waiting=deque(), stop=Stop())
+    record: Any = Record(fails_at=0)
+    with pytest.raises(type(error)):
+        list(recorded(coming(engine, 2, error=error), record, engine))
 
 
 def test_a_run_that_is_closed_records_no_more() -> None:
