@@ -11,9 +11,10 @@ LONGEST_WORDS = 500
 _CUT_WORD = r"(?a)[\w.~+/=%-]+$"  # may be half a token (RFC 6750 section 2.1)
 LONGEST_BODY = 64 * 1024  # of a body, in which words are looked for
 _WARNING = r'[0-9]{3} [^\s"]+ "((?:[^"\\]|\\.)*)"'
+# In linear time, even where a text of a server does not end.
 _XML_MESSAGE = (
     r"(?i)<(?:\w+:)?(?:message|detail|title|reason|description|error|text|faultstring)\b[^<>]*>"
-    r"([^<]*[^<\s][^<]*)</"
+    r"\s*([^<\s][^<]*)</"
 )
 _JSON_MESSAGES = (
     "message",

@@ -17,6 +17,7 @@ _SECRET_FIELD = re.compile(r"auth|secret|token|key|identity-header", re.IGNORECA
 # What is posted to token servers and is not a secret.
 _HARMLESS = re.compile(r"grant_type|scopes?|resource|audience|.*_type|client_id|options")
 _SHORTEST = 6  # characters of what is hidden
+LONGEST_ANSWER = 1024 * 1024
 LONGEST_TIMEOUTS = (10.0, 30.0)  # seconds: to connect, and between two bytes
 
 
@@ -37,14 +38,18 @@ class TokenSession:
         timeout: Any = None,
         **_: Any,  # certificates and proxies as they would choose them
     ) -> requests.Response:
-        """Send a request, and read its answer. Raises errors of requests."""
+        """Send a request, and read its answer, if that has an end. Raises errors of requests."""
         self._remember(headers or {}, data)
         request = requests.Request(method, url, headers=dict(headers or {}), data=data)
         answer = self._send(request, _timeouts(timeout))
         try:
-            answer.content  # noqa: B018 - reads it
+            with answer:
+                body: bytes = answer.raw.read(LONGEST_ANSWER + 1, decode_content=True)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise requests.exceptions.ConnectionError(error) from error
+        if len(body) > LONGEST_ANSWER:
+            raise requests.exceptions.ConnectionError("the answer is too large")
+        vars(answer).update(_content=body, _content_consumed=True)
         return answer
 
     def _remember(self, headers: Mapping[str, Any], data: Any) -> None:

@@ -93,6 +93,10 @@ def test_a_coding_that_breaks_off_anywhere_is_an_error(coding: str, wire: bytes)
         ("gzip", zipped(SMALL) + b"rubbish"),
         ("deflate", b"\xff\xff\xff"),
         ("deflate", zlib.compress(SMALL) + b"rubbish"),
+        # What would be understood, if it were not for its name, its number or its place.
+        ("br", zipped(SMALL)),
+        ("gzip, gzip, gzip, gzip", zipped(zipped(zipped(zipped(SMALL))))),
+        ("deflate", zlib.compress(SMALL) * 2),
     ],
 )
 def test_what_is_not_understood_is_an_error(coding: str, wire: bytes) -> None:
@@ -113,3 +117,8 @@ def test_no_more_is_inflated_than_was_asked_for() -> None:
     assert reader(1000) == bytes(1000)
     assert reader(1000) == bytes(1000)
     assert taken <= 64 * 1024
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_what_is_left_at_the_end_comes_in_pieces_too(size: int) -> None:
+    assert read(zipped(b"a" * 1000), "gzip", size) == b"a" * 1000

@@ -46,6 +46,13 @@ def test_a_cookie_goes_to_its_host_alone(domain: str, url: str, goes: bool) -> N
     assert sent(jar.copy(), url) == ("a=b" if goes else None)
 
 
+@pytest.mark.parametrize("domain", ["other.example", "evil.hospital.example", "example"])
+def test_a_cookie_for_another_host_is_not_taken(domain: str) -> None:
+    jar = Cookies()
+    take(jar, "http://pacs.hospital.example/", f"a=b; Path=/; Domain={domain}")
+    assert list(jar) == []
+
+
 @pytest.mark.parametrize("host", ["localhost:8042", "127.0.0.1", "[::1]:8042", "pacs"])
 def test_hosts_without_a_domain_have_cookies_too(host: str) -> None:
     jar = Cookies()

@@ -235,10 +235,11 @@ ORTHANC = {"Details": "no study", "HttpError": "Bad Request", "Message": "Bad fi
         (b"<p:problem xmlns:p='x'><p:detail>out of range</p:detail></p:problem>", "out of range"),
         (b"<a><Value>JANE^DOE</Value><Value>1.2.3</Value></a>", ""),
         (b"<x>" + b"y" * 1000 + b"</x>", ""),
+        (b"<x><error>" + b"y" * 64_000, ""),
         (b'{"type": "about:blank", "title": "Bad", "detail": "too long"}', "Bad: too long"),
         (b"so it is " * 999, "so it is " * 55 + "so"),
     ],
-    ids=range(27),
+    ids=range(28),
 )
 def test_what_a_server_says_in_words(body: bytes, words: str) -> None:
     assert server_words({}, body) == words

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from typing import Any
 
 import pytest
 
 from dcmweb.http import framing
 from dcmweb.http.framing import FramedResponse, FramingError
+from dcmweb.http.lowest_speed import Pace, TooSlow
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -109,6 +112,12 @@ WHOLE = {
         + OK + HELLO, b"hello"),
     "an unknown interim answer": (
         b"HTTP/1.1 199 Wait\r\n\r\n" + OK + HELLO, b"hello"),
+    "the length of what was encoded beside chunks": (
+        OK + b"Content-Length: 9\r\nContent-Encoding: br\r\n" + CODED + b"chunked\r\n\r\n" + CHUNKS,
+        b"hello"),
+    "chunks that begin as one": (CHUNKED + b"3\r\n5\r\n\r\n0\r\n\r\n", b"5\r\n"),
+    "a later piece that looks like a chunk": (
+        OK + CODED + b"chunked, chunked\r\n\r\n6\r\nhel5\r\n\r\n0\r\n\r\n", b"hel5\r\n"),
 }  # fmt: skip
 
 
@@ -139,9 +148,12 @@ BROKEN = {
     "a small http": b"http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     "two digits": b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
     "four digits": b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+    "two digits before an answer": b"HTTP/1.1 20 X\r\n\r\n" + OK + HELLO,
+    "a status that begins with 0": b"HTTP/1.1 020 X\r\n\r\n" + OK + HELLO,
     "a signed status": b"HTTP/1.1 +20 OK\r\nContent-Length: 0\r\n\r\n",
     "no status": b"HTTP/1.1 OK\r\nContent-Length: 0\r\n\r\n",
     "white space first": OK + b" Content-Length: 0\r\n\r\n",
+    "white space before a field": OK + b" A: b\r\nContent-Length: 0\r\n\r\n",
     "a line without a colon": OK + b"nonsense\r\nContent-Length: 0\r\n\r\n",
     "a field without a name": OK + b": x\r\nContent-Length: 0\r\n\r\n",
     "a name of two words": OK + b"Content Length: 5\r\nContent-Length: 0\r\n\r\n",
@@ -167,6 +179,7 @@ BROKEN = {
     "a cut trailer": CHUNKED + b"5\r\nhello\r\n0\r\nA: b",
     "a trailer without an end": CHUNKED + b"5\r\nhello\r\n0\r\nA: b\r\n",
     "a chunk that is longer": CHUNKED + b"3\r\nhello\r\n0\r\n\r\n",
+    "a chunk that is longer by a line end": CHUNKED + b"5\r\nhelloXX0\r\n\r\n",
     "a negative chunk size": CHUNKED + b"-5\r\nhello\r\n0\r\n\r\n",
     "a signed chunk size": CHUNKED + b"+5\r\nhello\r\n0\r\n\r\n",
     "a prefixed chunk size": CHUNKED + b"0x5\r\nhello\r\n0\r\n\r\n",
@@ -209,6 +222,78 @@ def test_what_came_is_handed_out_and_every_read_after_it_raises(name: str) -> No
         response.read(1000)
 
 
+def test_nothing_is_handed_out_behind_the_end_of_a_chunk_that_is_wrong() -> None:
+    wire = CHUNKED + b"5\r\nhelloXX5\r\nworld\r\n0\r\n\r\n"
+    with closing(answered(wire, stays=True)) as response:
+        assert response.read(1000) == b"hello"
+        with pytest.raises(FramingError):
+            response.read(1000)
+        assert not response.is_reusable
+
+
+def test_nothing_is_handed_out_of_a_chunk_of_absurd_size() -> None:
+    response = answered(BROKEN["an absurd chunk size"])
+    with closing(response), pytest.raises(FramingError, match="does not begin with its size"):
+        response.read(1000)
+
+
+def test_what_was_closed_before_its_end_has_not_ended() -> None:
+    response = answered(OK + HELLO)
+    assert response.read(2) == b"he"
+    response.close()
+    with pytest.raises(FramingError, match="closed before its end"):
+        response.read(1000)
+
+
+class Slow(io.RawIOBase):
+    """What comes in pieces, each after so many seconds of a clock, and then nothing."""
+
+    def __init__(self, pieces: list[tuple[float, bytes]]) -> None:
+        self._pieces = pieces
+        self.now = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        seconds, piece = self._pieces.pop(0) if self._pieces else (0.0, b"")
+        self.now += seconds
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def gettimeout(self) -> float:
+        return 10.0
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch, pieces: list[tuple[float, bytes]]) -> bytes:
+    """Read an answer that comes so slowly."""
+    slow = Slow(pieces)
+    monkeypatch.setattr(framing, "Pace", lambda seconds: Pace(seconds, lambda: slow.now))
+    response = FramedResponse(slow)
+    with closing(response):
+        response.begin()
+        return response.read()
+
+
+def test_a_server_may_say_for_long_that_it_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    interim = [(9.0, b"HTTP/1.1 102 X\r\n"), (1.0, b"\r\n")]
+    assert slowly(monkeypatch, interim * 50 + [(9.0, OK + HELLO)]) == b"hello"
+    blanks = [(9.0, b"1\r\n \r\n")]
+    wire = [(0.0, CHUNKED), *blanks * 50, (9.0, CHUNKS)]
+    assert slowly(monkeypatch, wire).strip() == b"hello"
+
+
+def test_lines_that_drip_are_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TooSlow):
+        slowly(monkeypatch, [(9.0, bytes([one])) for one in OK + HELLO])
+    chunks = b"".join(b"1\r\n%c\r\n" % one for one in b"hello")
+    with pytest.raises(TooSlow):
+        slowly(monkeypatch, [(0.0, CHUNKED), *[(9.0, bytes([one])) for one in chunks]])
+
+
 def test_no_answer_at_all_is_told_apart() -> None:
     with pytest.raises(http.client.RemoteDisconnected):
         answered(b"")
@@ -227,7 +312,7 @@ def test_no_answer_at_all_is_told_apart() -> None:
     ids=["a long line", "many fields", "many folds", "long fields", "a reason", "interim answers"],
 )
 def test_a_head_without_end_is_given_up_soon(head: bytes) -> None:
-    with pytest.raises(FramingError):
+    with pytest.raises(FramingError, match=r"too long, or too many|without end"):
         answered(head)
 
 
@@ -258,6 +343,9 @@ REUSABLE: dict[str, tuple[bytes, bool]] = {
     "HTTP/1.0 that stays": (
         b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 0\r\n\r\n", True),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", False),
+    "chunks in HTTP/1.0 that stays": (
+        b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\n" + CODED + b"chunked\r\n\r\n" + CHUNKS,
+        False),
     "close": (OK + b"Connection: x, Close\r\nContent-Length: 0\r\n\r\n", False),
     "no close": (OK + b"Connection: not-close\r\nContent-Length: 0\r\n\r\n", True),
     "white space after the length": (OK + b"Content-Length: 5\r\n\r\nhello \n", False),
@@ -285,6 +373,39 @@ def test_a_body_that_goes_on_after_its_length_is_broken(length: int, rest: bytes
     wire = OK + b"Content-Length: %d\r\n\r\n" % length + b"x" * length + rest
     with pytest.raises(FramingError, match="goes on after the end"):
         answered(wire, stays=True).read()
+
+
+def test_a_body_that_goes_on_after_its_length_stays_broken() -> None:
+    response = answered(OK + HELLO + b" there", stays=True)
+    for _ in range(2):
+        with pytest.raises(FramingError, match="goes on after the end"):
+            response.read()
+
+
+def test_a_connection_whose_end_is_that_of_the_body_is_not_used_again() -> None:
+    assert not read_all(answered(OK + b"\r\nhello"))
+
+
+def test_a_body_after_the_answer_to_head_is_not_taken_for_the_next_answer() -> None:
+    response = answered(OK + HELLO, "HEAD", stays=True)
+    assert response.read() == b""
+    assert not response.is_reusable
+
+
+class Pending(socket.socket):
+    """A socket with bytes that were decrypted, and that nobody asked for."""
+
+    def pending(self) -> int:
+        return 1
+
+
+def test_a_connection_is_not_used_again_where_bytes_wait_in_tls() -> None:
+    ours, theirs = socket.socketpair()
+    with Pending(fileno=ours.detach()) as sock, theirs:
+        theirs.sendall(OK + HELLO)
+        response = FramedResponse(sock)
+        response.begin()
+        assert not read_all(response)
 
 
 def test_a_connection_is_not_used_again_before_the_end() -> None:

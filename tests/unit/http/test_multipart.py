@@ -400,3 +400,15 @@ def test_a_part_that_is_held_in_memory_has_a_limit() -> None:
     assert part.content(5) == b"abcde"
     with pytest.raises(ProtocolError, match="too large"):
         Part({}, iter([b"abc", memoryview(b"def")])).content(5)
+
+
+class Large(bytes):
+    """A piece of a gigabyte, as far as it says."""
+
+    def __len__(self) -> int:
+        return 1 << 30
+
+
+def test_a_part_that_is_held_in_memory_has_a_limit_where_none_is_given() -> None:
+    with pytest.raises(ProtocolError, match="too large"):
+        Part({}, iter([Large()])).content()

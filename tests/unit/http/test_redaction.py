@@ -72,3 +72,64 @@ def test_an_error_keeps_nothing_of_the_values() -> None:
     assert str(error) == "no ...; is ... right?"
     assert "Doe" not in repr(error)
     assert "Doe" not in str(pickle.loads(pickle.dumps(error)).args)
+
+
+SECRET = 'a"ä/b c^d,'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        SECRET,
+        "a&quot;ä/b c^d,",
+        '{"password": "a\\"\\u00e4/b c^d,"}',
+        "a%22%C3%A4/b%20c%5Ed%2C",
+        "a%22%C3%A4%2Fb+c%5Ed%2C",
+        "a%22%C3%A4%2Fb%20c%5Ed%2C",
+        "a%22%c3%a4%2fb%20c^d,",
+        'a"Ã¤/b c^d,',
+    ],
+)
+def test_a_secret_is_hidden_in_whatever_way_it_is_written(written: str) -> None:
+    hidden = Redaction(lambda: (SECRET,)).hide(f"you sent {written}!")
+    assert hidden in ("you sent ...!", 'you sent {"password": "..."}!')
+
+
+def test_what_is_too_short_for_a_secret_stays() -> None:
+    assert Redaction(lambda: ("the", "")).hide("the server") == "the server"
+
+
+def test_a_secret_that_begins_as_another_is_hidden_whole() -> None:
+    assert Redaction(lambda: ("abcd", "abcdefgh", "cdefgh")).hide("is abcdefgh") == "is ..."
+
+
+@pytest.mark.parametrize(
+    ("field", "proof"),
+    [
+        ("Basic dXNlcjpzZWNyZXQ=", "dXNlcjpzZWNyZXQ="),
+        ("Bearer abcd", "abcd"),
+        (b"Token \xe4bcdef", "äbcdef"),
+        ('Digest username="me", response="0123456789abcdef", qop=auth', "0123456789abcdef"),
+        ("AWS4-HMAC-SHA256 Credential=x, Signature=0123456789abcdef", "0123456789abcdef"),
+    ],
+)
+def test_the_proof_in_what_was_sent_is_hidden(field: str | bytes, proof: str) -> None:
+    redaction = Redaction()
+    assert redaction.hide(f"you sent {proof}") == f"you sent {proof}"
+    redaction.note_sent(None)
+    redaction.note_sent(field)
+    assert redaction.hide(f"you sent {proof}") == "you sent ..."
+    error = Refused("refused", status=400)
+    error.request = f"GET /{proof}"
+    assert redaction.redact(error).request == "GET /..."
+
+
+def test_what_was_sent_before_many_others_is_forgotten_and_not_sooner() -> None:
+    redaction = Redaction()
+    for _ in range(1000):
+        redaction.note_sent("Bearer first")
+        redaction.note_sent("Bearer second")
+    assert redaction.hide("first, second") == "..., ..."
+    for number in range(1000):
+        redaction.note_sent(f"Bearer token-{number:04}")
+    assert redaction.hide("first token-0500 token-0999") == "first token-0500 ..."

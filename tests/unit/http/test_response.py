@@ -21,6 +21,7 @@ from dcmweb.errors import (
     ProtocolError,
     Refused,
     Truncated,
+    Unreachable,
 )
 from dcmweb.http.redaction import Redaction
 from dcmweb.http.response import Response
@@ -73,10 +74,15 @@ class Breaking(io.BytesIO):
 
 
 def response(
-    body: io.BytesIO, status: int = 200, exchanges: Exchanges | None = None, **headers: str
+    body: io.BytesIO,
+    status: int = 200,
+    exchanges: Exchanges | None = None,
+    *,
+    url: str = "http://server.example/x",
+    **headers: str,
 ) -> Response:
     answer = requests.Response()
-    answer.status_code, answer.url = status, "http://server.example/x"
+    answer.status_code, answer.url = status, url
     answer.headers = CaseInsensitiveDict({k.replace("_", "-"): v for k, v in headers.items()})
     answer.raw = urllib3.HTTPResponse(body, headers, status, preload_content=False)
     request = answer.request = requests.Request("GET", answer.url).prepare()
@@ -179,3 +185,62 @@ def test_parts_that_are_held_in_memory_have_the_limit_of_an_answer(
     monkeypatch.setattr("dcmweb.http.response.LONGEST_INFLATED", 10_000)
     with pytest.raises(ProtocolError, match="too large"):
         response(io.BytesIO(bomb), Content_Type=kind, Content_Encoding="gzip").held_parts()
+
+
+def test_no_answer_is_held_that_is_larger_than_the_limit() -> None:
+    assert response(io.BytesIO(b"abc")).content(3) == b"abc"
+    with pytest.raises(ProtocolError, match="too large"):
+        response(io.BytesIO(b"abcd")).content(3)
+    packed = io.BytesIO(gzip.compress(b"abcd"))
+    with pytest.raises(ProtocolError, match="too large"):
+        response(packed, Content_Encoding="gzip").content(3)
+
+
+def test_no_more_is_read_than_was_asked_for_where_the_rate_is_limited() -> None:
+    exchanges = Exchanges()
+    exchanges.largest_read = 10
+    found = response(io.BytesIO(bytes(100)), 200, exchanges)
+    assert len(found.read(25)) == 25
+    assert exchanges.received == [10, 10, 5]
+
+
+class Refusing(Exchanges):
+    """A proxy that says in its page that it is one."""
+
+    def refusal(
+        self, _status: int, _headers: Mapping[str, str], body: bytes, _url: str
+    ) -> DcmwebError | None:
+        return Unreachable("the proxy refuses") if b"proxy" in body else None
+
+
+def test_only_an_error_can_be_that_of_a_proxy() -> None:
+    assert response(io.BytesIO(b"of a proxy"), 200, Refusing()).content() == b"of a proxy"
+    assert response(io.BytesIO(b"of a server"), 404, Refusing()).content() == b"of a server"
+    with pytest.raises(Unreachable, match="the proxy refuses"):
+        response(io.BytesIO(b"of a proxy"), 404, Refusing()).content()
+    with pytest.raises(Unreachable, match="the proxy refuses"):
+        response(io.BytesIO(b"of a proxy"), 404, Refusing()).check()
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_words_that_break_off_are_no_error_of_their_own(status: int) -> None:
+    with pytest.raises((NothingMatched, Refused), match=f"answered {status}"):
+        response(Breaking(), status).check()
+
+
+def test_what_is_left_may_break_off() -> None:
+    found = response(Breaking(b"data"), Content_Length="9")
+    found.read(4)
+    found.finish()
+
+
+def test_an_error_of_an_answer_has_no_values_of_its_request() -> None:
+    url = "http://server.example/studies?PatientName=Doe"
+    with pytest.raises(ProtocolError) as caught, response(io.BytesIO(), url=url) as found:
+        raise ProtocolError("it says Doe", "ask Doe")
+    assert "Doe" not in str(caught.value) + repr(caught.value) + caught.value.attempted
+    assert "Doe" not in found.url
+    with pytest.raises(Refused) as refused:
+        response(io.BytesIO(b"no Doe here"), 400, url=url).check()
+    assert "no ... here" in str(refused.value)
+    assert "Doe" not in repr(refused.value) + refused.value.request
