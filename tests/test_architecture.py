@@ -65,7 +65,9 @@ KNOWN_IN = {
     "distributed": ["executors"],
 }
 # What the archive shares with the client, so that a mistake of one does not hide in the other.
-SHARED_WITH_THE_ARCHIVE = ("dcmweb.http.multipart", "dcmweb.http.media_types")
+SHARED_WITH_THE_ARCHIVE = tuple(
+    f"dcmweb.http.{name}" for name in ("multipart", "part_stream", "media_types")
+)
 LONGEST_MODULE = 400
 
 ARCHITECTURE = PACKAGE.parent / "docs" / "architecture.md"

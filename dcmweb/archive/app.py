@@ -49,7 +49,7 @@ from dcmweb.archive.update import patch_instances
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
 from dcmweb.http import media_types
-from dcmweb.http.multipart import PIECE
+from dcmweb.http.part_stream import PIECE
 
 _LONGEST_UNREAD = 256 * 1024 * 1024  # bytes of a rejected body that are read and dropped
 

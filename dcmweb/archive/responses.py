@@ -15,7 +15,8 @@ from dcmweb.dicom.json_model import Dataset
 from dcmweb.dicom.native_xml import write_native_xml
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MediaType, multipart
-from dcmweb.http.multipart import PIECE, write_parts
+from dcmweb.http.multipart import write_parts
+from dcmweb.http.part_stream import PIECE
 
 _TOGETHER = 100  # data sets to a piece of a body
 _LARGEST_IN_MEMORY = 4 * 1024 * 1024

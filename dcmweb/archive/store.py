@@ -26,7 +26,8 @@ from dcmweb.dicom.tags import (
 from dcmweb.errors import BrokenDicom, NotDicom, ProtocolError
 from dcmweb.http import media_types
 from dcmweb.http.media_types import MULTIPART_RELATED, MediaType, parse
-from dcmweb.http.multipart import PIECE, Part, Piece, read_parts
+from dcmweb.http.multipart import Part, read_parts
+from dcmweb.http.part_stream import PIECE, Piece
 from dcmweb.local.partial_files import PartialFile
 
 CANNOT_UNDERSTAND = 0xC000

@@ -29,7 +29,7 @@ from dcmweb.dicom.element_walk import EXPLICIT_VR_LITTLE_ENDIAN
 from dcmweb.dicom.json_to_part10 import WORDS, swapped
 from dcmweb.dicom.tags import PIXEL_DATA
 from dcmweb.http.media_types import OCTET_STREAM, MediaType, frame_media_type
-from dcmweb.http.multipart import PIECE
+from dcmweb.http.part_stream import PIECE
 from dcmweb.sources import Source
 
 _LOCATION = re.compile("[0-9A-Fa-f]{8}(/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8})*")

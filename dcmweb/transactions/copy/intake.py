@@ -12,7 +12,8 @@ from dcmweb.dicom.part10 import LocalInstance
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import DcmwebError, Interrupted
 from dcmweb.http.media_types import MediaType
-from dcmweb.http.multipart import Part, Piece
+from dcmweb.http.multipart import Part
+from dcmweb.http.part_stream import Piece
 from dcmweb.temporary import check_room, keep
 from dcmweb.transactions.context import RunContext
 from dcmweb.transactions.copy.holdings import Holdings

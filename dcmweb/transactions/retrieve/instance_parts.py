@@ -20,7 +20,8 @@ from dcmweb.errors import (
 )
 from dcmweb.folders import WrittenFile
 from dcmweb.http.media_types import DICOM, EXTENSIONS, OCTET_STREAM, MediaType
-from dcmweb.http.multipart import PIECE, Part, Piece
+from dcmweb.http.multipart import Part
+from dcmweb.http.part_stream import PIECE, Piece
 from dcmweb.http.response import Response
 from dcmweb.http.server_words import looks_like_html
 from dcmweb.local.partial_files import writing_into

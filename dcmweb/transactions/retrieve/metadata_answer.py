@@ -15,7 +15,8 @@ from dcmweb.dicom.json_variants import as_dataset
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import NothingMatched, ProtocolError, Truncated
 from dcmweb.http.media_types import MediaType
-from dcmweb.http.multipart import PIECE, read_parts
+from dcmweb.http.multipart import read_parts
+from dcmweb.http.part_stream import PIECE
 from dcmweb.http.response import Response
 from dcmweb.http.server_words import server_words
 from dcmweb.temporary import using_temporary_files

@@ -13,7 +13,8 @@ from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, LocalError, ProtocolError, Truncated
 from dcmweb.folders import Folder, NewFile, WrittenFile
 from dcmweb.http.media_types import OCTET_STREAM, MediaType
-from dcmweb.http.multipart import PIECE, Part, Piece
+from dcmweb.http.multipart import Part
+from dcmweb.http.part_stream import PIECE, Piece
 from dcmweb.http.response import Response
 from dcmweb.local.folder import LocalFolder
 from dcmweb.local.layout import Layout

@@ -12,7 +12,7 @@ from dcmweb.dicom.resources import Resource
 from dcmweb.errors import IncompletePayload, NothingMatched, ProtocolError, Refused
 from dcmweb.folders import NewFile
 from dcmweb.http.media_types import EXTENSIONS, OCTET_STREAM, ZIP, MediaType
-from dcmweb.http.multipart import PIECE
+from dcmweb.http.part_stream import PIECE
 from dcmweb.http.response import Response
 from dcmweb.local.safe_names import folder_path, instance_path
 from dcmweb.transactions.accept import ask, forms_of_zips, wrong_kind

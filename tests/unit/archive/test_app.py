@@ -24,7 +24,7 @@ from dcmweb.archive.operations import Operations
 from dcmweb.archive.retrieve import Retrieve
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
-from dcmweb.http.multipart import PIECE
+from dcmweb.http.part_stream import PIECE
 from tests.conftest import make_instance, write_files
 from tests.functional.archives import GOOGLE, GOOGLE_BETA, STANDARD
 

@@ -26,7 +26,7 @@ from werkzeug.exceptions import BadRequest, NotFound
 from dcmweb.archive.representations.bulkdata import Bulk, find_bulkdata
 from dcmweb.archive.representations.metadata import file_metadata
 from dcmweb.dicom.json_model import Dataset
-from dcmweb.http.multipart import PIECE
+from dcmweb.http.part_stream import PIECE
 
 NATIVE = [
     ExplicitVRLittleEndian,

@@ -28,7 +28,7 @@ from dcmweb.archive.storage.folder import Storage
 from dcmweb.dicom.resources import Level, Resource
 from dcmweb.errors import BrokenDicom
 from dcmweb.http.media_types import MediaType
-from dcmweb.http.multipart import PIECE
+from dcmweb.http.part_stream import PIECE
 from tests.conftest import make_series, write_files
 from tests.functional.archives import ALL_AS_STORED, GOOGLE, STANDARD, changed
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from dcmweb.http import multipart
 from dcmweb.http.adapter import _send_all
 from dcmweb.http.lowest_speed import Pace
-from dcmweb.http.multipart import MOST_TOGETHER, PIECE, Body
+from dcmweb.http.multipart import MOST_TOGETHER, Body
+from dcmweb.http.part_stream import PIECE
 from dcmweb.http.rate_limit import RateLimit
 
 needs_sendmsg = pytest.mark.skipif(

@@ -12,7 +12,8 @@ import pytest
 
 from dcmweb.errors import NothingMatched, ProtocolError, Truncated
 from dcmweb.http import media_types
-from dcmweb.http.multipart import LONGEST_HEADERS, PIECE, Body, Part, read_parts
+from dcmweb.http.multipart import Body, Part, read_parts
+from dcmweb.http.part_stream import LONGEST_HEADERS, PIECE
 
 BOUNDARY = "b0undary"
 Parts = list[tuple[dict[str, str], bytes]]
