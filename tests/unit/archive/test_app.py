@@ -342,6 +342,17 @@ def test_a_resource_is_created_once_and_keeps_its_name() -> None:
     assert resources.list("p/datasets/a", "dicomStores") == {}
 
 
+def test_resources_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(google_resources, "_MOST_RESOURCES", 2)
+    resources = GoogleResources()
+    for name in "ab":
+        resources.create("p", "datasets", request(b"", f"datasetId={name}"))
+    with pytest.raises(HTTPException, match="429"):
+        resources.create("p", "datasets", request(b"", "datasetId=c"))
+    resources.delete("p/datasets/a")
+    assert resources.create("p", "datasets", request(b"", "datasetId=c"))
+
+
 def test_operations_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "_REMEMBERED", 2)
     known = Operations()

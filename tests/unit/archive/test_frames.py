@@ -130,6 +130,19 @@ def test_fragments_are_joined(tmp_path: Path, table: bool, fragments: int) -> No
         assert stored(frames, number).rstrip(b"\0") == expected.rstrip(b"\0")
 
 
+@pytest.mark.parametrize("items", [[b"", b"", b"", b""], [b"\0" * 16, b"\xff\xd8\xff\xd9"]])
+def test_fragments_have_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, items: list[bytes]
+) -> None:
+    """Each takes memory, and those that are empty take little room in a file."""
+    data = b"".join(b"\xfe\xff\0\xe0" + len(item).to_bytes(4, "little") + item for item in items)
+    path = make(tmp_path / "a", data, JPEGBaseline8Bit, NumberOfFrames=3)
+    Frames(str(path)).stored(1)
+    monkeypatch.setattr("dcmweb.archive.representations.frames._MOST_FRAGMENTS", 3)
+    with pytest.raises(NotAcceptable, match="more than 3 fragments"):
+        Frames(str(path)).stored(1)
+
+
 def test_extended_offset_table_is_used(tmp_path: Path) -> None:
     data, offsets, lengths = encapsulate_extended(JPEGS)
     tables = {"ExtendedOffsetTable": offsets, "ExtendedOffsetTableLengths": lengths}

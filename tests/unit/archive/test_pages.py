@@ -205,6 +205,19 @@ def test_of_spellings_and_modalities_only_some_are_shown(tmp_path: Path) -> None
     storage.close()
 
 
+def test_a_value_of_several_lines_is_found_without_much_ado(tmp_path: Path) -> None:
+    """Were the line end not any character, a search with many wildcards would take for ever."""
+    data = changed(make_instance(), PatientID="Ab\nC\x07[31m")
+    write_files(tmp_path / "folder", [data])
+    storage = Storage(str(tmp_path / "folder"))
+    search = studies.StudySearch.parse({"id": "a*c*m"})
+    assert search.keys(storage) == ["PatientID=*Ab\nC\x07[31m*"]
+    text = Client(Archive(storage)).get("/?id=a*c*m", headers=BROWSER).text
+    assert "\x07" not in text
+    assert "PatientID=*Ab" in text
+    storage.close()
+
+
 def test_metadata_has_limits_of_rows_and_characters(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
