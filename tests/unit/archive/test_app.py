@@ -188,6 +188,13 @@ def test_pages_are_for_their_own_origin(archive: Served) -> None:
         assert ("Access-Control-Allow-Origin" in answer.headers) is is_open
 
 
+def test_what_may_be_asked_is_told_and_what_is_not_there_is_not_deleted(archive: Served) -> None:
+    for dialect in (STANDARD, GOOGLE):
+        assert archive("OPTIONS", f"{dialect}/studies/9").status_code == 204
+        for resource in ("studies/9", "studies/1.2.3/series/9"):
+            assert archive("DELETE", f"{dialect}/{resource}").status_code == 404
+
+
 def test_names_that_others_give_are_for_all_resources(tmp_path: Path) -> None:
     served = Served(tmp_path / "folder")
     app = Archive(served.storage, Access(is_local=True))
