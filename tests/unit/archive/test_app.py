@@ -21,6 +21,7 @@ from dcmweb.archive.app import Archive
 from dcmweb.archive.google_resources import GoogleResources
 from dcmweb.archive.json_patch import parse_patch, patched
 from dcmweb.archive.operations import Operations
+from dcmweb.archive.responses import FilePieces, file_pieces
 from dcmweb.archive.retrieve import Retrieve
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
@@ -75,7 +76,12 @@ class Body(io.BytesIO):
     remaining = 0
     error: type[Exception] | None = None
 
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.asked: list[int | None] = []
+
     def read(self, size: int | None = -1, /) -> bytes:
+        self.asked.append(size)
         if self.error:
             raise self.error
         return super().read(size)
@@ -107,6 +113,22 @@ def test_of_a_refused_body_the_rest_is_read_up_to_a_limit(
     assert answer.status_code == 404
     assert ("Connection" in answer.headers) is closes
     assert error or body.tell() == min(length, 2 * PIECE)
+
+
+def test_a_file_that_is_not_sent_is_closed(
+    archive: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[FilePieces] = []
+
+    def opening(path: str) -> FilePieces:
+        opened.append(file_pieces(path))
+        return opened[-1]
+
+    monkeypatch.setattr("dcmweb.archive.retrieve.file_pieces", opening)
+    with archive("HEAD", f"{STANDARD}/{INSTANCE}", headers=AS_STORED) as answer:
+        assert (answer.status_code, answer.data) == (200, b"")
+    (pieces,) = opened
+    assert pieces._file.closed
 
 
 PATH = "/secret/folder/1.dcm"
@@ -213,9 +235,10 @@ def test_a_patch_has_a_limit(archive: Served, monkeypatch: pytest.MonkeyPatch) -
     answer = archive(
         "PATCH",
         f"{GOOGLE_BETA}/{INSTANCE}/metadata",
-        environ_overrides={"wsgi.input": body, "CONTENT_LENGTH": "1001"},
+        environ_overrides={"wsgi.input": body, "wsgi.input_terminated": False},
     )
     assert (answer.status_code, "too long" in answer.text) == (400, True)
+    assert body.asked[0] == 101
 
 
 NAME = {"op": "add", "path": "/00100010", "value": 1}
