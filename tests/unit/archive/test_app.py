@@ -324,6 +324,44 @@ def test_a_step_that_cannot_be_taken_is_refused(name: str, path: str) -> None:
     assert "cannot be applied" in str(caught.value.description)
 
 
+def test_a_patch_changes_a_copy() -> None:
+    before = json.dumps(METADATA)
+    after = patched(METADATA, [("remove", ["00100010", "Value", "0"], None)])
+    assert after["00100010"]["Value"] == [{"Alphabetic": "B"}]
+    assert json.dumps(METADATA) == before
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text",
+        {"vr": "LT", "BulkDataURI": "http://elsewhere.example"},
+        {"vr": "US", "Value": ["x"]},
+        {"vr": "XX", "Value": ["x"]},
+        {"Value": ["x"]},
+    ],
+)
+def test_what_is_not_an_element_is_not_written(archive: Served, value: Any) -> None:
+    patch = json.dumps([{"op": "add", "path": "/00104000", "value": value}])
+    answer = archive("PATCH", f"{GOOGLE_BETA}/{INSTANCE}/metadata", data=patch)
+    assert answer.status_code == 400
+
+
+def test_a_patch_is_applied_to_all_instances_or_none(archive: Served) -> None:
+    folder = Path(archive.storage.folder)
+    write_files(folder / "more", [make_instance(instance="1.2.3.4.6")])
+    archive.storage.close()
+    archive = Served(folder)
+    test = {"op": "test", "path": "/00080018/Value/0", "value": "1.2.3.4.5"}
+    patch = json.dumps([test, {**NAME, "value": {"vr": "PN", "Value": [{"Alphabetic": "X"}]}}])
+    for resource, status in (("studies/1.2.3", 400), ("studies/9", 404)):
+        answer = archive("PATCH", f"{GOOGLE_BETA}/{resource}/metadata", data=patch)
+        assert answer.status_code == status
+    assert not list(folder.rglob("*.part"))
+    assert len(list(folder.rglob("*.dcm"))) == 2
+    archive.storage.close()
+
+
 # What scripts create.
 
 

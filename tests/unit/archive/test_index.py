@@ -403,6 +403,45 @@ def test_an_index_that_came_with_the_folder_leads_nowhere(folder: Path, tmp_path
 
 
 @POSIX
+def test_the_index_of_another_folder_is_not_used_by_a_link(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with opened(tmp_path / "other") as storage:
+        keep(storage, make_instance())
+    index = tmp_path / "other" / OWN_FOLDER / "index.sqlite3"
+    before = index.read_bytes()
+    (folder / OWN_FOLDER).mkdir()
+    (folder / OWN_FOLDER / "index.sqlite3").symlink_to(index)
+    with opened(folder) as storage:
+        assert served(storage) == []
+    assert index.read_bytes() == before
+
+
+def test_an_index_of_another_version_is_made_anew(folder: Path) -> None:
+    """Its values may have another form, though its tables have not."""
+    write_files(folder, [make_instance()])
+    with opened(folder):
+        pass
+    with closing(sqlite3.connect(folder / OWN_FOLDER / "index.sqlite3")) as index:
+        index.execute("UPDATE files SET PatientName = 'of old'")
+        index.execute("PRAGMA user_version = 99")
+        index.commit()
+    with opened(folder) as storage:
+        (entry,) = storage.index.entries(STORE)
+        assert entry.values["PatientName"] == "Test^Someone"
+
+
+def test_a_copy_of_what_was_deleted_does_not_come_back(folder: Path) -> None:
+    write_files(folder, [make_instance()] * 2)
+    with opened(folder) as storage:
+        storage.delete(INSTANCE)
+        keep(storage, make_instance())
+        (entry,) = storage.index.entries(STORE)
+    (folder / entry.path).unlink()
+    with opened(folder) as storage:
+        assert served(storage) == []
+
+
+@POSIX
 def test_a_new_index_is_for_its_owner_only(folder: Path) -> None:
     with opened(folder):
         assert stat.S_IMODE((folder / OWN_FOLDER).stat().st_mode) == 0o700
