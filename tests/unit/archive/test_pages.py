@@ -180,6 +180,33 @@ def test_all_parts_of_pages_keep_foreign_things_out(client: Client, path: str) -
     )
 
 
+@pytest.mark.parametrize("below", ["", "/files.zip", "/series/9", "/series/9/instances/9"])
+def test_what_is_not_there_has_no_page(client: Client, below: str) -> None:
+    assert client.get(f"/browse/studies/9{below}", headers=BROWSER).status_code == 404
+
+
+def test_pages_delete_only_if_they_may_and_by_their_own_form(storage: Storage) -> None:
+    path = f"{SERIES}/delete"
+    for may, status in ((False, 403), (True, 200)):
+        client = Client(Archive(storage, pages_can_delete=may))
+        asked = client.get(path)
+        assert asked.status_code == status
+        assert client.post(path, headers={"Origin": "http://localhost"}).status_code == 403
+    assert asked.headers["Referrer-Policy"] == "same-origin"  # or there is no Origin with the form
+    assert storage.index.find(Resource("1.2.3"))
+
+
+def test_a_file_that_has_gone_is_said_to_be_without_its_path(
+    client: Client, storage: Storage
+) -> None:
+    (Path(storage.folder) / "2.dcm").unlink()
+    for path in (f"{SERIES}/instances/1.2.3.4.2", f"{SERIES}?image=1000001"):
+        answer = client.get(path, headers=BROWSER)
+        assert answer.status_code == 200
+        assert storage.folder not in answer.text
+    assert "not in the folder any more" in client.get(f"{SERIES}/instances/1.2.3.4.2").text
+
+
 def test_values_of_searches_are_text(client: Client) -> None:
     for name in ("name", "id", "description", "modality"):
         text = client.get("/", query_string={name: ATTACK}, headers=BROWSER).text
