@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
+from pydicom.encaps import encapsulate, generate_frames
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.test import Client, TestResponse, create_environ
 from werkzeug.wrappers import Request, Response
@@ -32,6 +34,7 @@ from dcmweb.http.media_types import MediaType
 from dcmweb.http.multipart import PIECE
 from tests.conftest import make_series, write_files
 from tests.functional.archives import ALL_AS_STORED, GOOGLE, GOOGLE_BETA, STANDARD, changed
+from tests.unit.archive.test_frames import SHIPPED
 
 STUDY = f"/{STANDARD}/studies/1.2.3"
 INSTANCE = f"{STUDY}/series/1.2.3.4/instances/1.2.3.4.1"
@@ -161,6 +164,22 @@ def test_an_error_of_a_frame_has_a_status(client: Client, folder: Path) -> None:
     data = (folder / "1.dcm").read_bytes()
     (folder / "1.dcm").write_bytes(changed(data, BitsAllocated=8, PixelData=b"\1\0"))
     assert get(client, f"{INSTANCE}/frames/1").status_code in (404, 406)
+
+
+def test_a_frame_that_cannot_be_decoded_has_a_status(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(SHIPPED / "SC_rgb_rle.dcm")
+    (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame[:-200]])
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    dataset.save_as(folder / "1.dcm")
+    storage = Storage(str(folder))
+    (entry,) = storage.index.entries(Resource())
+    client = Client(Archive(storage))
+    path = f"/{STANDARD}/{entry.resource}/frames/1"
+    for accept in ("", "multipart/related; type=application/octet-stream", "image/png"):
+        assert get(client, path, accept).status_code == 406
+    storage.close()
 
 
 def test_parameters_of_pictures_are_checked_before_anything_is_sent(client: Client) -> None:
