@@ -10,11 +10,12 @@ import re
 import threading
 from typing import Any
 
-from werkzeug.exceptions import BadRequest, Conflict, NotFound
+from werkzeug.exceptions import BadRequest, Conflict, NotFound, TooManyRequests
 from werkzeug.wrappers import Request
 
 _ID = re.compile(r"[\w.-]{1,256}")
 _LONGEST_BODY = 64 * 1024
+_MOST_RESOURCES = 1000  # that are remembered
 _OWN_FIELDS = {"name"}  # which the server sets
 
 
@@ -26,7 +27,10 @@ class GoogleResources:
         self._lock = threading.Lock()
 
     def create(self, parent: str, collection: str, request: Request) -> dict[str, Any]:
-        """Create `PARENT/COLLECTION/ID`, the ID being in the query; 409 if it exists."""
+        """Create `PARENT/COLLECTION/ID`, the ID being in the query.
+
+        409 if it exists, 429 if there are too many.
+        """
         parameter = {"datasets": "datasetId", "dicomStores": "dicomStoreId"}[collection]
         identifier = request.args.get(parameter, "")
         if not _ID.fullmatch(identifier):
@@ -36,6 +40,8 @@ class GoogleResources:
         with self._lock:
             if name in self._known:
                 raise Conflict(f"{name} already exists")
+            if len(self._known) >= _MOST_RESOURCES:
+                raise TooManyRequests(f"there can be {_MOST_RESOURCES:,} resources at most")
             self._known[name] = {**_without(body, _OWN_FIELDS), "name": name}
             return self._known[name]
 

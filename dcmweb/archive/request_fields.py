@@ -11,7 +11,7 @@ from typing import IO
 from cheroot.server import HeaderReader
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110 section 5.6.2
-_FORBIDDEN = re.compile(rb"[\r\n\0]")
+_FORBIDDEN = re.compile(rb"[\r\0]")  # a line ends with its first LF
 _ONCE = (b"Content-Length", b"Transfer-Encoding", b"Host", b"Content-Type", b"Authorization")
 
 

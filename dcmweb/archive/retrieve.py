@@ -225,7 +225,6 @@ class Retrieve:
     def rendered(self, numbers: Sequence[int] = ()) -> Response:
         """Send rendered images: one for an instance or frame, several as parts."""
         entries = self._entries()
-        parse_rendered_query(self.request.args)
         wanted = [(entry, number) for entry in entries for number in numbers or (1,)]
         ranges = accepted(self.request)
         if len(wanted) == 1 and any(r.is_single for r in ranges):

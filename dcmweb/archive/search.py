@@ -143,7 +143,9 @@ class IndexSearch:
     def _fits_in_file(self, candidate: Entry) -> bool:
         keys = [key for key in self.query.keys if not key.column]
         try:
-            there = read_elements(self.storage.path(candidate), [key.path[0].tag for key in keys])
+            there = read_elements(
+                self.storage.present_path(candidate), [key.path[0].tag for key in keys]
+            )
         except FileNotFoundError:
             return False
         except BrokenDicom:
@@ -187,9 +189,11 @@ class IndexSearch:
         from_file = [a.tag for a in self._attributes if not a.is_indexed]
         with suppress(BrokenDicom):  # one file that cannot be read must not hide the others
             if self.query.include_all and self.query.level is INSTANCE_LEVEL:
-                row |= file_metadata(self.storage.path(one), url, with_meta=with_meta)
+                row |= file_metadata(self.storage.present_path(one), url, with_meta=with_meta)
             if missing := [tag for tag in from_file if tag not in row or "Value" not in row[tag]]:
-                row |= read_elements(self.storage.path(one), missing, url, with_meta=with_meta)
+                row |= read_elements(
+                    self.storage.present_path(one), missing, url, with_meta=with_meta
+                )
         for a in self._attributes:
             if a.is_indexed and a.keyword in one.values:
                 row[a.tag] = element(a.vr, one.values[a.keyword])

@@ -101,4 +101,4 @@ def is_loopback(host: str) -> bool:
         addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError:
         return False
-    return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
+    return all(ipaddress.ip_address(address).is_loopback for address in addresses)

@@ -20,7 +20,7 @@ def patch_instances(storage: Storage, resource: Resource, operations: Sequence[O
     with ExitStack() as files:
         received = []
         for entry in list(storage.index.entries(resource)):
-            data = patched_file(storage.path(entry), operations)
+            data = patched_file(storage.present_path(entry), operations)
             partial = storage.new_file()
             files.callback(partial.discard)
             partial.write(data)

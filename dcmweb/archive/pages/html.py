@@ -36,7 +36,6 @@ _POLICY = "; ".join(
 )
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -101,7 +100,7 @@ def note_picture(reason: str) -> Response:
         '<g fill="#d5dae1" font-family="sans-serif" font-size="14" text-anchor="middle">'
         f"{text}</g></svg>"
     )
-    return safe(Response(svg.encode("utf-8", "replace"), content_type="image/svg+xml"))
+    return safe(Response(svg, content_type="image/svg+xml"))
 
 
 def command_line(arguments: Sequence[str], user: str = "") -> str:

@@ -39,7 +39,7 @@ class Row:
 def metadata_rows(storage: Storage, entry: Entry) -> tuple[list[Row], bool]:
     """Read the rows of an instance, and whether there are more. Raises BrokenDicom, OSError."""
     url = f"{STANDARD_PATH}/{entry.resource}"
-    found = _rows(file_metadata(storage.path(entry), url, with_meta=True), 0)
+    found = _rows(file_metadata(storage.present_path(entry), url, with_meta=True), 0)
     rows = list(islice(found, MOST_ROWS))
     return rows, next(found, None) is not None
 

@@ -169,7 +169,9 @@ class StudySearch:
         condition = next(one for one in self._conditions if one.keyword == keyword)
         rows = storage.index.connection().execute(condition.values, condition.arguments)
         pattern = re.escape(text).replace(r"\*", ".*?").replace(r"\?", ".")
-        matches = (re.search(pattern, value or "", re.IGNORECASE) for (value,) in rows)
+        # All of them fit: as long as `.` is any character here too, nothing is tried twice.
+        flags = re.IGNORECASE | re.DOTALL
+        matches = (re.search(pattern, value or "", flags) for (value,) in rows)
         return sorted({match[0] for match in matches if match}) or [text]
 
 

@@ -10,6 +10,7 @@ import struct
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO
 
 import numpy as np
@@ -60,6 +61,7 @@ _PIXEL_DESCRIPTION = (
     "NumberOfFrames",
 )
 _PIXEL_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN")
+_MOST_FRAGMENTS = 1_000_000  # of an instance: they may be empty, and each takes memory
 _TAIL = 10  # bytes at the end of a codestream that may hold its end marker and padding
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000
 
@@ -288,10 +290,12 @@ class Frames:
         """Walk through the fragments, and read the basic offset table (PS3.5 table A.4-1)."""
         with open_plain(self.path) as file:
             file.seek(start)
-            found = list(walk_items(file))
-            if not found or len(found) < 2:
+            found = list(islice(walk_items(file), _MOST_FRAGMENTS + 1))
+            if len(found) < 2:
                 raise NotAcceptable("the pixel data of the instance has no fragments")
             start, length = found[0]
+            if max(len(found), length // 4) > _MOST_FRAGMENTS:
+                raise NotAcceptable(f"the pixel data has more than {_MOST_FRAGMENTS:,} fragments")
             file.seek(start)
             table = file.read(length - length % 4)
         self._offsets = list(struct.unpack(f"<{len(table) // 4}L", table))

@@ -134,6 +134,12 @@ class Storage:
         """Return the path of a file."""
         return os.path.join(self.folder, entry.path)
 
+    def present_path(self, entry: Entry) -> str:
+        """Return the path of a file; raise FileNotFoundError if it is not `present`."""
+        if not self.present([entry]):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path(entry))
+        return self.path(entry)
+
     def present(self, entries: Iterable[Entry]) -> list[Entry]:
         """Return those whose file is still there, and is not a link out of the folder."""
         inside: dict[str, bool] = {}

@@ -21,6 +21,7 @@ from dcmweb.archive.app import Archive
 from dcmweb.archive.google_resources import GoogleResources
 from dcmweb.archive.json_patch import parse_patch, patched
 from dcmweb.archive.operations import Operations
+from dcmweb.archive.responses import FilePieces, file_pieces
 from dcmweb.archive.retrieve import Retrieve
 from dcmweb.archive.storage.folder import Storage
 from dcmweb.errors import BrokenDicom, LocalError, NotDicom
@@ -75,7 +76,12 @@ class Body(io.BytesIO):
     remaining = 0
     error: type[Exception] | None = None
 
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.asked: list[int | None] = []
+
     def read(self, size: int | None = -1, /) -> bytes:
+        self.asked.append(size)
         if self.error:
             raise self.error
         return super().read(size)
@@ -107,6 +113,22 @@ def test_of_a_refused_body_the_rest_is_read_up_to_a_limit(
     assert answer.status_code == 404
     assert ("Connection" in answer.headers) is closes
     assert error or body.tell() == min(length, 2 * PIECE)
+
+
+def test_a_file_that_is_not_sent_is_closed(
+    archive: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[FilePieces] = []
+
+    def opening(path: str) -> FilePieces:
+        opened.append(file_pieces(path))
+        return opened[-1]
+
+    monkeypatch.setattr("dcmweb.archive.retrieve.file_pieces", opening)
+    with archive("HEAD", f"{STANDARD}/{INSTANCE}", headers=AS_STORED) as answer:
+        assert (answer.status_code, answer.data) == (200, b"")
+    (pieces,) = opened
+    assert pieces._file.closed
 
 
 PATH = "/secret/folder/1.dcm"
@@ -188,6 +210,13 @@ def test_pages_are_for_their_own_origin(archive: Served) -> None:
         assert ("Access-Control-Allow-Origin" in answer.headers) is is_open
 
 
+def test_what_may_be_asked_is_told_and_what_is_not_there_is_not_deleted(archive: Served) -> None:
+    for dialect in (STANDARD, GOOGLE):
+        assert archive("OPTIONS", f"{dialect}/studies/9").status_code == 204
+        for resource in ("studies/9", "studies/1.2.3/series/9"):
+            assert archive("DELETE", f"{dialect}/{resource}").status_code == 404
+
+
 def test_names_that_others_give_are_for_all_resources(tmp_path: Path) -> None:
     served = Served(tmp_path / "folder")
     app = Archive(served.storage, Access(is_local=True))
@@ -206,9 +235,10 @@ def test_a_patch_has_a_limit(archive: Served, monkeypatch: pytest.MonkeyPatch) -
     answer = archive(
         "PATCH",
         f"{GOOGLE_BETA}/{INSTANCE}/metadata",
-        environ_overrides={"wsgi.input": body, "CONTENT_LENGTH": "1001"},
+        environ_overrides={"wsgi.input": body, "wsgi.input_terminated": False},
     )
     assert (answer.status_code, "too long" in answer.text) == (400, True)
+    assert body.asked[0] == 101
 
 
 NAME = {"op": "add", "path": "/00100010", "value": 1}
@@ -294,6 +324,44 @@ def test_a_step_that_cannot_be_taken_is_refused(name: str, path: str) -> None:
     assert "cannot be applied" in str(caught.value.description)
 
 
+def test_a_patch_changes_a_copy() -> None:
+    before = json.dumps(METADATA)
+    after = patched(METADATA, [("remove", ["00100010", "Value", "0"], None)])
+    assert after["00100010"]["Value"] == [{"Alphabetic": "B"}]
+    assert json.dumps(METADATA) == before
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text",
+        {"vr": "LT", "BulkDataURI": "http://elsewhere.example"},
+        {"vr": "US", "Value": ["x"]},
+        {"vr": "XX", "Value": ["x"]},
+        {"Value": ["x"]},
+    ],
+)
+def test_what_is_not_an_element_is_not_written(archive: Served, value: Any) -> None:
+    patch = json.dumps([{"op": "add", "path": "/00104000", "value": value}])
+    answer = archive("PATCH", f"{GOOGLE_BETA}/{INSTANCE}/metadata", data=patch)
+    assert answer.status_code == 400
+
+
+def test_a_patch_is_applied_to_all_instances_or_none(archive: Served) -> None:
+    folder = Path(archive.storage.folder)
+    write_files(folder / "more", [make_instance(instance="1.2.3.4.6")])
+    archive.storage.close()
+    archive = Served(folder)
+    test = {"op": "test", "path": "/00080018/Value/0", "value": "1.2.3.4.5"}
+    patch = json.dumps([test, {**NAME, "value": {"vr": "PN", "Value": [{"Alphabetic": "X"}]}}])
+    for resource, status in (("studies/1.2.3", 400), ("studies/9", 404)):
+        answer = archive("PATCH", f"{GOOGLE_BETA}/{resource}/metadata", data=patch)
+        assert answer.status_code == status
+    assert not list(folder.rglob("*.part"))
+    assert len(list(folder.rglob("*.dcm"))) == 2
+    archive.storage.close()
+
+
 # What scripts create.
 
 
@@ -317,12 +385,11 @@ def test_resources_are_small_objects(body: bytes) -> None:
 
 def test_a_resource_that_is_too_large_is_not_read_to_its_end() -> None:
     environ = create_environ("/", query_string="datasetId=a", method="POST")
-    body = json.dumps({"a": "x" * google_resources._LONGEST_BODY}).encode()
-    environ["wsgi.input"] = Body(body + b" " * 10**6)
-    environ["CONTENT_LENGTH"] = str(len(body) + 10**6)
+    environ["wsgi.input"] = body = Body(b'{"a": 1}' + b" " * 10**6)
+    environ["wsgi.input_terminated"] = False
     with pytest.raises(BadRequest):
         GoogleResources().create("p", "datasets", Request(environ))
-    assert environ["wsgi.input"].tell() < len(body) + 10**5
+    assert body.tell() == google_resources._LONGEST_BODY + 1
 
 
 def test_a_resource_is_created_once_and_keeps_its_name() -> None:
@@ -340,6 +407,17 @@ def test_a_resource_is_created_once_and_keeps_its_name() -> None:
     resources.delete("p/datasets/a")
     assert [one["name"] for one in resources.list("p", "datasets")["datasets"]] == ["p/datasets/ab"]
     assert resources.list("p/datasets/a", "dicomStores") == {}
+
+
+def test_resources_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(google_resources, "_MOST_RESOURCES", 2)
+    resources = GoogleResources()
+    for name in "ab":
+        resources.create("p", "datasets", request(b"", f"datasetId={name}"))
+    with pytest.raises(HTTPException, match="429"):
+        resources.create("p", "datasets", request(b"", "datasetId=c"))
+    resources.delete("p/datasets/a")
+    assert resources.create("p", "datasets", request(b"", "datasetId=c"))
 
 
 def test_operations_are_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pydicom
@@ -20,6 +21,7 @@ from pydicom.uid import (
 )
 from werkzeug.exceptions import NotAcceptable, NotFound
 
+from dcmweb.archive.representations.byte_ranges import ByteRange, walk_items
 from dcmweb.archive.representations.frames import Frames
 from dcmweb.http.media_types import FRAME_MEDIA_TYPES, frame_media_type
 
@@ -128,6 +130,28 @@ def test_fragments_are_joined(tmp_path: Path, table: bool, fragments: int) -> No
     frames = Frames(str(make(tmp_path / "a", data, JPEGBaseline8Bit, NumberOfFrames=3)))
     for number, expected in enumerate(JPEGS, 1):
         assert stored(frames, number).rstrip(b"\0") == expected.rstrip(b"\0")
+
+
+@pytest.mark.parametrize("items", [[b""] * 9, [b"\0" * 16, b"\xff\xd8\xff\xd9"]])
+def test_fragments_have_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, items: list[bytes]
+) -> None:
+    """Each takes memory, and those that are empty take little room in a file."""
+    data = b"".join(b"\xfe\xff\0\xe0" + len(item).to_bytes(4, "little") + item for item in items)
+    path = make(tmp_path / "a", data, JPEGBaseline8Bit, NumberOfFrames=3)
+    Frames(str(path)).stored(1)
+    walked: list[object] = []
+
+    def walking(file: IO[bytes]) -> Iterator[ByteRange]:
+        for item in walk_items(file):
+            walked.append(item)
+            yield item
+
+    monkeypatch.setattr("dcmweb.archive.representations.frames.walk_items", walking)
+    monkeypatch.setattr("dcmweb.archive.representations.frames._MOST_FRAGMENTS", 3)
+    with pytest.raises(NotAcceptable, match="more than 3 fragments"):
+        Frames(str(path)).stored(1)
+    assert len(walked) <= 4
 
 
 def test_extended_offset_table_is_used(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def named(charset: bytes, name: bytes) -> bytes:
         (b"nonsense", b"M\xfcller", "Müller"),
         (b"", b"M\xfcller", "Müller"),
         (b"\\ISO 2022 IR 87", b"\x1b$B;3ED\x1b(B", "山田"),
+        (b"ISO\0IR", b"M\xfcller", "Müller"),
         (b"\xff\xff", b"M\xfcller\0", "Müller"),
     ],
 )

@@ -363,6 +363,9 @@ def test_only_what_links_reach_within_the_folder_is_served(folder: Path, tmp_pat
             path.symlink_to(folder / target)
             assert storage.present([entry]) == ([entry] if is_there else [])
             path.unlink()
+        os.mkfifo(path)
+        assert storage.present([entry]) == []
+        path.unlink()
         path.symlink_to(outside / "1.dcm")
         assert storage.present([entry]) == []
         path.unlink()
@@ -391,11 +394,51 @@ def test_an_index_that_came_with_the_folder_leads_nowhere(folder: Path, tmp_path
     (own / "lock").symlink_to(precious)
     with pytest.raises(LocalError):
         Storage(str(folder))
+    (own / "lock").unlink()
     own.rename(tmp_path / "elsewhere")
     own.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(LocalError, match="symbolic link"):
+    with pytest.raises(LocalError, match="the index is a symbolic link"):
         Storage(str(folder))
     assert precious.read_bytes() == b"precious"
+
+
+@POSIX
+def test_the_index_of_another_folder_is_not_used_by_a_link(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with opened(tmp_path / "other") as storage:
+        keep(storage, make_instance())
+    index = tmp_path / "other" / OWN_FOLDER / "index.sqlite3"
+    before = index.read_bytes()
+    (folder / OWN_FOLDER).mkdir()
+    (folder / OWN_FOLDER / "index.sqlite3").symlink_to(index)
+    with opened(folder) as storage:
+        assert served(storage) == []
+    assert index.read_bytes() == before
+
+
+def test_an_index_of_another_version_is_made_anew(folder: Path) -> None:
+    """Its values may have another form, though its tables have not."""
+    write_files(folder, [make_instance()])
+    with opened(folder):
+        pass
+    with closing(sqlite3.connect(folder / OWN_FOLDER / "index.sqlite3")) as index:
+        index.execute("UPDATE files SET PatientName = 'of old'")
+        index.execute("PRAGMA user_version = 99")
+        index.commit()
+    with opened(folder) as storage:
+        (entry,) = storage.index.entries(STORE)
+        assert entry.values["PatientName"] == "Test^Someone"
+
+
+def test_a_copy_of_what_was_deleted_does_not_come_back(folder: Path) -> None:
+    write_files(folder, [make_instance()] * 2)
+    with opened(folder) as storage:
+        storage.delete(INSTANCE)
+        keep(storage, make_instance())
+        (entry,) = storage.index.entries(STORE)
+    (folder / entry.path).unlink()
+    with opened(folder) as storage:
+        assert served(storage) == []
 
 
 @POSIX
@@ -421,6 +464,14 @@ def test_a_file_that_became_another_instance_gives_its_place_to_a_copy(folder: P
     first.write_bytes(make_instance(instance="1.2.3.4.6", size=1024))
     with opened(folder) as storage:
         assert sorted(served(storage)) == ["1.dcm", "2.dcm"]
+
+
+def test_a_folder_stays_though_all_that_was_in_it_has_gone(folder: Path, tmp_path: Path) -> None:
+    storage = Storage(str(folder), index_folder=str(tmp_path / "index"))
+    keep(storage, make_instance())
+    storage.delete(STORE)
+    assert list(folder.iterdir()) == []
+    storage.close()
 
 
 def test_an_index_within_the_folder_is_not_served(folder: Path) -> None:

@@ -110,3 +110,4 @@ def test_malformed_keys_are_turned_away(vr: str, wanted: str) -> None:
 def test_a_key_that_is_longer_than_any_value_is_refused() -> None:
     with pytest.raises(BadRequest):
         matcher("LO", "a" * 2000, How.PLAIN)
+    assert matcher("UI", ",".join(f"1.{n}" for n in range(2000)))("1.1999")  # a list of them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
+from werkzeug.http import parse_options_header
 from werkzeug.test import Client, create_environ
 from werkzeug.wrappers import Request
 
 from dcmweb.archive.app import Archive
 from dcmweb.archive.pages import metadata, studies
 from dcmweb.archive.pages.deletion import DeletionForm
-from dcmweb.archive.pages.html import command_line, note_picture, static
+from dcmweb.archive.pages.downloads import zip_file
+from dcmweb.archive.pages.html import command_line, note_picture, page, static
 from dcmweb.archive.pages.paging import whole
 from dcmweb.archive.pages.series import Stack, _frames
 from dcmweb.archive.storage.folder import Storage
@@ -142,6 +145,7 @@ def test_what_is_written_into_a_picture_is_text() -> None:
     assert "<script" not in text
     assert not {"\x1b", "\u202e"} & set(text)
     assert len(text) < 1500
+    assert max(map(len, re.findall(">([^<]+)</text>", text.replace("&lt;", "<")))) <= 38
     assert note_picture("\ud800").get_data()
 
 
@@ -161,6 +165,10 @@ def test_all_parts_of_pages_keep_foreign_things_out(client: Client, path: str) -
     headers = client.get(path, headers=BROWSER).headers
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "unsafe" not in headers["Content-Security-Policy"]
+    for part in ("frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"):
+        assert part in headers["Content-Security-Policy"]
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["Referrer-Policy"] == "no-referrer"
@@ -170,6 +178,33 @@ def test_all_parts_of_pages_keep_foreign_things_out(client: Client, path: str) -
     assert headers.get("Cache-Control") in (
         ("private, no-cache", None) if may_be_kept else ("no-store",)
     )
+
+
+@pytest.mark.parametrize("below", ["", "/files.zip", "/series/9", "/series/9/instances/9"])
+def test_what_is_not_there_has_no_page(client: Client, below: str) -> None:
+    assert client.get(f"/browse/studies/9{below}", headers=BROWSER).status_code == 404
+
+
+def test_pages_delete_only_if_they_may_and_by_their_own_form(storage: Storage) -> None:
+    path = f"{SERIES}/delete"
+    for may, status in ((False, 403), (True, 200)):
+        client = Client(Archive(storage, pages_can_delete=may))
+        asked = client.get(path)
+        assert asked.status_code == status
+        assert client.post(path, headers={"Origin": "http://localhost"}).status_code == 403
+    assert asked.headers["Referrer-Policy"] == "same-origin"  # or there is no Origin with the form
+    assert storage.index.find(Resource("1.2.3"))
+
+
+def test_a_file_that_has_gone_is_said_to_be_without_its_path(
+    client: Client, storage: Storage
+) -> None:
+    (Path(storage.folder) / "2.dcm").unlink()
+    for path in (f"{SERIES}/instances/1.2.3.4.2", f"{SERIES}?image=1000001"):
+        answer = client.get(path, headers=BROWSER)
+        assert answer.status_code == 200
+        assert storage.folder not in answer.text
+    assert "not in the folder any more" in client.get(f"{SERIES}/instances/1.2.3.4.2").text
 
 
 def test_values_of_searches_are_text(client: Client) -> None:
@@ -205,6 +240,19 @@ def test_of_spellings_and_modalities_only_some_are_shown(tmp_path: Path) -> None
     storage.close()
 
 
+def test_a_value_of_several_lines_is_found_without_much_ado(tmp_path: Path) -> None:
+    """Were the line end not any character, a search with many wildcards would take for ever."""
+    data = changed(make_instance(), PatientID="Ab\nC\x07[31m")
+    write_files(tmp_path / "folder", [data])
+    storage = Storage(str(tmp_path / "folder"))
+    search = studies.StudySearch.parse({"id": "a*c*m"})
+    assert search.keys(storage) == ["PatientID=*Ab\nC\x07[31m*"]
+    text = Client(Archive(storage)).get("/?id=a*c*m", headers=BROWSER).text
+    assert "\x07" not in text
+    assert "PatientID=*Ab" in text
+    storage.close()
+
+
 def test_metadata_has_limits_of_rows_and_characters(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,11 +261,12 @@ def test_metadata_has_limits_of_rows_and_characters(
     item: dict[str, Any] = {}
     for _ in range(metadata._DEEPEST + 10):
         item = {"00081140": {"vr": "SQ", "Value": [item]}}
-    long = {"00104000": {"vr": "LT", "Value": ["x" * 10**6]}}
+    long = {"00104000": {"vr": "LT", "Value": ["\x07\u202e" + "x" * 10**6]}}
     monkeypatch.setattr(metadata, "file_metadata", lambda *_, **__: {**item, **long})
     rows, has_more = metadata.metadata_rows(storage, entry)
     assert (max(row.depth for row in rows), has_more) == (metadata._DEEPEST, False)
     assert max(len(row.text) for row in rows) < metadata._LONGEST + 100
+    assert not {"\x07", "\u202e"} & set("".join(row.text for row in rows))
     monkeypatch.setattr(metadata, "MOST_ROWS", 5)
     rows, has_more = metadata.metadata_rows(storage, entry)
     assert (len(rows), has_more) == (5, True)
@@ -228,6 +277,22 @@ def test_a_zip_has_what_is_still_there(client: Client, storage: Storage) -> None
     answer = client.get("/browse/studies/1.2.3/files.zip")
     with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
         assert archive.namelist() == ["1.2.3/1.2.3.4/1.2.3.4.2.dcm"]
+    entries = list(storage.index.entries(Resource()))  # of which one goes only now
+    data = zip_file(storage, Resource("1.2.3"), entries).get_data()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.namelist() == ["1.2.3/1.2.3.4/1.2.3.4.2.dcm"]
+
+
+def test_the_name_of_a_zip_is_one_of_a_file(storage: Storage) -> None:
+    for uid in ("../x", 'a"b', "a\\b", "a\nb", "."):
+        headers = zip_file(storage, Resource(uid), []).headers
+        name = parse_options_header(headers["Content-Disposition"])[1]["filename"]
+        assert not set('/\\"\n') & set(name)
+        assert headers["Cache-Control"] == "no-store"
+
+
+def test_a_page_can_hold_any_text() -> None:
+    assert page("error.html", 500, reason="x", name="\ud800").data
 
 
 @pytest.mark.parametrize("query", ["side=1", "side=241", "side=10000", "side=-1"])

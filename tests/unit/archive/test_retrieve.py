@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
+from pydicom.encaps import encapsulate, generate_frames
 from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.test import Client, TestResponse, create_environ
 from werkzeug.wrappers import Request, Response
@@ -30,7 +33,8 @@ from dcmweb.errors import BrokenDicom
 from dcmweb.http.media_types import MediaType
 from dcmweb.http.part_stream import PIECE
 from tests.conftest import make_series, write_files
-from tests.functional.archives import ALL_AS_STORED, GOOGLE, STANDARD, changed
+from tests.functional.archives import ALL_AS_STORED, GOOGLE, GOOGLE_BETA, STANDARD, changed
+from tests.unit.archive.test_frames import SHIPPED
 
 STUDY = f"/{STANDARD}/studies/1.2.3"
 INSTANCE = f"{STUDY}/series/1.2.3.4/instances/1.2.3.4.1"
@@ -162,11 +166,57 @@ def test_an_error_of_a_frame_has_a_status(client: Client, folder: Path) -> None:
     assert get(client, f"{INSTANCE}/frames/1").status_code in (404, 406)
 
 
+def test_a_frame_that_cannot_be_decoded_has_a_status(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(SHIPPED / "SC_rgb_rle.dcm")
+    (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame[:-200]])
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    dataset.save_as(folder / "1.dcm")
+    storage = Storage(str(folder))
+    (entry,) = storage.index.entries(Resource())
+    client = Client(Archive(storage))
+    path = f"/{STANDARD}/{entry.resource}/frames/1"
+    for accept in ("", "multipart/related; type=application/octet-stream", "image/png"):
+        assert get(client, path, accept).status_code == 406
+    storage.close()
+
+
 def test_parameters_of_pictures_are_checked_before_anything_is_sent(client: Client) -> None:
     for path in (STUDY, INSTANCE):
         for query in ("viewport=x", "window=1", "quality=0"):
             assert get(client, f"{path}/rendered?{query}", PICTURES["Accept"]).status_code == 400
             assert get(client, f"{path}/thumbnail?{query}").status_code == 400
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
+def test_no_link_that_took_the_place_of_a_file_is_followed_out_of_the_folder(
+    client: Client, folder: Path, tmp_path: Path
+) -> None:
+    path, outside = folder / "1.dcm", tmp_path / "outside.dcm"
+    outside.write_bytes(changed(path.read_bytes(), PatientComments="out-of-reach"))
+    path.unlink()
+    path.symlink_to(outside)
+    page = INSTANCE.replace(f"/{STANDARD}/", "/browse/")
+    for address in (
+        *(INSTANCE + below for below in ("", "/metadata", "/rendered", "/bulkdata/7FE00010")),
+        f"{STUDY}/metadata",
+        f"{STUDY}/instances?includefield=all",
+        f"{STUDY}/instances?includefield=PatientComments",
+        f"{STUDY}/instances?PatientComments=out-of-reach",
+        f"{STUDY}/series?includefield=PatientComments",
+        page,
+        f"{page.partition('/series')[0]}/files.zip",
+        f"{page}/pictures/1",
+    ):
+        answer = get(client, address)
+        assert answer.status_code in (200, 204, 404)
+        assert b"out-of-reach" not in answer.data
+        assert str(tmp_path).encode() not in answer.data
+    patch = json.dumps([{"op": "remove", "path": "/00100010"}])
+    address = INSTANCE.replace(STANDARD, GOOGLE_BETA)
+    assert client.patch(f"{address}/metadata", data=patch).status_code == 404
+    assert not list(folder.rglob("1.2.3.4.1.dcm"))
 
 
 # Bodies.

@@ -230,6 +230,10 @@ def test_a_body_without_an_instance_is_refused(
     assert archive.files() == []
 
 
+def test_metadata_of_nothing_is_refused(archive: Served) -> None:
+    assert archive.compose(({"Content-Type": JSON}, b"[]")).status_code == 400
+
+
 def test_a_broken_file_gives_up_its_place_at_once(
     archive: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
