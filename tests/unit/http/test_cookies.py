@@ -61,6 +61,12 @@ def test_hosts_without_a_domain_have_cookies_too(host: str) -> None:
     assert sent(jar, "http://other/y") is None
 
 
+def test_a_user_in_an_address_is_not_a_part_of_the_host() -> None:
+    jar = Cookies()
+    take(jar, "http://me:secret@pacs.example/x", "a=b; Path=/")
+    assert sent(jar, "http://pacs.example/y") == "a=b"
+
+
 def test_a_cookie_for_tls_is_not_sent_without_it() -> None:
     jar = Cookies()
     take(jar, "https://pacs/", "a=b; Path=/; Secure")
