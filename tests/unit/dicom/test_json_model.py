@@ -169,6 +169,8 @@ def test_json_has_a_limit_of_values() -> None:
     assert len(json_model.parse_json(b"[{},{}]", 4)) == 2
     with pytest.raises(ProtocolError, match="too many values"):
         json_model.parse_json(b"[{},{},{}]", 4)
+    with pytest.raises(ProtocolError, match="too many values"):
+        json_model.parse_json(b"[" * 20_000_001)
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,19 @@ def test_numbers_do_not_make_many_values_of_few() -> None:
         parse_native_xml(body)
 
 
+def test_a_number_without_end_stays_text() -> None:
+    body = "<NativeDicomModel><DicomAttribute tag='00200013' vr='IS'><Value>%s</Value>" % (
+        "9" * 500
+    )
+    body += "</DicomAttribute></NativeDicomModel>"
+    assert parse_native_xml(body.encode())["00200013"]["Value"] == ["9" * 500]
+
+
+def test_no_document_of_many_elements_is_parsed() -> None:
+    with pytest.raises(ProtocolError, match="too many elements"):
+        parse_native_xml(b"<" * 10_000_001)
+
+
 def test_a_document_has_a_limit_of_elements(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcmweb.dicom.native_xml._MOST_ELEMENTS", 2)
     parse_native_xml(b"<NativeDicomModel><DicomAttribute tag='00081190'/></NativeDicomModel>")

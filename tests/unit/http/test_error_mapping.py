@@ -236,13 +236,25 @@ ORTHANC = {"Details": "no study", "HttpError": "Bad Request", "Message": "Bad fi
         (b"<a><Value>JANE^DOE</Value><Value>1.2.3</Value></a>", ""),
         (b"<x>" + b"y" * 1000 + b"</x>", ""),
         (b"<x><error>" + b"y" * 64_000, ""),
+        (b"<x>" + b"y " * 500 + b"</x>", ""),
+        (b"<x>" + b" " * 70_000 + b"<message>too late</message></x>", ""),
+        (b"PK\3\4 not text\0", ""),
+        (b'{"message": "in\\n two lines"}', "in two lines"),
         (b'{"type": "about:blank", "title": "Bad", "detail": "too long"}', "Bad: too long"),
         (b"so it is " * 999, "so it is " * 55 + "so"),
     ],
-    ids=range(28),
+    ids=range(32),
 )
 def test_what_a_server_says_in_words(body: bytes, words: str) -> None:
     assert server_words({}, body) == words
+
+
+@pytest.mark.parametrize("before", [0, 247, 249])
+def test_what_a_server_says_is_hidden_before_it_is_cut(before: int) -> None:
+    said = server_words(
+        {}, b"x " * before + b"S3CRET-1", lambda text: text.replace("S3CRET-1", ".")
+    )
+    assert said == "x " * before + "."
 
 
 @pytest.mark.parametrize(
