@@ -310,6 +310,19 @@ def test_a_number_without_end_stays_text() -> None:
     assert parse_native_xml(body.encode())["00200013"]["Value"] == ["9" * 500]
 
 
+def test_a_number_of_a_value_without_end_is_none() -> None:
+    body = "<NativeDicomModel><DicomAttribute tag='00081190' vr='UR'><Value number='%s'>a</Value>"
+    body = body % ("9" * 5000) + "</DicomAttribute></NativeDicomModel>"
+    assert parse_native_xml(body.encode())["00081190"]["Value"] == ["a"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "shift_jis", "unknown"])
+def test_an_encoding_that_cannot_be_read_is_said(encoding: str) -> None:
+    body = f'<?xml version="1.0" encoding="{encoding}"?><NativeDicomModel/>'
+    with pytest.raises(ProtocolError, match="in an encoding that cannot be read"):
+        parse_native_xml(body.encode())
+
+
 def test_no_document_of_many_elements_is_parsed() -> None:
     with pytest.raises(ProtocolError, match="too many elements"):
         parse_native_xml(b"<" * 10_000_001)
