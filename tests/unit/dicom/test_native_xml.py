@@ -279,6 +279,8 @@ def test_what_has_no_value_is_written_empty(element: Any) -> None:
         {"error": {"vr": "LO"}},
         {TAG: {"vr": "SQ", "Value": ["no item"]}},
         {TAG: {"vr": "SQ", "Value": [{"x": {}}]}},
+        {TAG: {"vr": "SQ", "Value": [5]}},
+        {TAG: {"vr": "SQ", "Value": [[]]}},
     ],
 )
 def test_what_is_no_data_set_is_not_written(dataset: Dataset) -> None:

@@ -439,3 +439,18 @@ def test_a_broken_framing_is_a_broken_answer() -> None:
     found = from_exception(requests.ConnectionError(error), URL, 1)
     assert type(found) is Truncated
     assert found.message == "the answer of server.example:8443 is broken: it broke off"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.exceptions.InvalidURL("http://me:S3CRET@host/?PatientName=Doe"),
+        OSError("no http://me:S3CRET@host/?PatientName=Doe"),
+        requests.exceptions.ConnectTimeout("no http://me:S3CRET@host/?PatientName=Doe"),
+    ],
+)
+def test_nothing_of_an_address_but_host_and_path_is_told(error: Exception) -> None:
+    url = "http://me:S3CRET@pacs.example/studies?PatientName=Doe"
+    found = from_exception(error, url, 1.0)
+    assert "S3CRET" not in str(found)
+    assert "Doe" not in str(found)
