@@ -184,3 +184,27 @@ def test_a_connection_that_went_back_to_the_pool_is_not_cut() -> None:
         held.close()
         assert {request.connection for request in origin.requests} == {0}
         transport.close()
+
+
+def test_a_connection_that_is_made_after_the_cut_is_cut_as_well() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connections = Connections()
+        connections.cut()
+        connections.add(ours)
+        assert theirs.recv(1) == b""
+
+
+def test_a_fork_does_not_cut_the_connections_of_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connections = Connections()
+        connections.add(ours)
+        with monkeypatch.context() as forked:
+            forked.setattr("os.getpid", lambda: -1)
+            connections.cut()
+        ours.sendall(b"x")
+        assert theirs.recv(1) == b"x"
+        assert connections.are_cut

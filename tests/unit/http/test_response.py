@@ -258,3 +258,11 @@ def test_where_a_redirect_leads_has_no_values() -> None:
     with pytest.raises(Refused, match=r"to /login/\.\.\.") as caught:
         response(io.BytesIO(), 302, url=url, Location="/login/Doe?a=Doe").check()
     assert "Doe" not in str(caught.value)
+
+
+def test_a_body_without_a_delimiter_is_whole_only_where_its_end_is_said() -> None:
+    kind = "multipart/related; boundary=b"
+    with pytest.raises(Truncated):
+        list(response(io.BytesIO(b"text"), Content_Type=kind).parts())
+    with pytest.raises(ProtocolError, match="no line with its boundary"):
+        list(response(io.BytesIO(b"text"), Content_Type=kind, Content_Length="4").parts())
