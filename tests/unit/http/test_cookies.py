@@ -64,6 +64,7 @@ def test_hosts_without_a_domain_have_cookies_too(host: str) -> None:
 def test_a_server_cannot_make_requests_large() -> None:
     jar = Cookies()
     take(jar, "http://pacs.example/", "large=" + "x" * 5000)
+    assert list(jar) == []
     for number in range(1000):
         take(jar, "http://pacs.example/", f"c{number}=1; Path=/")
     assert len(jar) == MOST_COOKIES
