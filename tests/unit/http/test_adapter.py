@@ -208,3 +208,20 @@ def test_a_fork_does_not_cut_the_connections_of_its_parent(
         ours.sendall(b"x")
         assert theirs.recv(1) == b"x"
         assert connections.are_cut
+
+
+def test_no_credentials_go_to_another_server_that_redirects_within_itself() -> None:
+    def elsewhere(request: Request) -> Answer:
+        if request.path == "/here":
+            return Answer(302, headers={"Location": "/there"})
+        return answered(request)
+
+    with serving(elsewhere) as other:
+        given = Credentials(user="me", password="secret")
+        transport = Transport(Settings(base_url="http://pacs.example/x", credentials=given))
+        url = f"http://127.0.0.1:{other.port}/here"
+        with Session(transport).get(url, accept="*/*") as response:
+            assert response.content() == b"[]"
+        transport.close()
+    assert [request.path for request in other.requests] == ["/here", "/there"]
+    assert not any("authorization" in request.headers for request in other.requests)
