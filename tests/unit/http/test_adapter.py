@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 import trustme
 
 from dcmweb.errors import Interrupted, Unreachable
 from dcmweb.http.adapter import PROBE_AFTER, Connections
+from dcmweb.http.routes import RoutedAdapter
 from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
 from dcmweb.settings import Credentials, Settings
@@ -225,3 +227,21 @@ def test_no_credentials_go_to_another_server_that_redirects_within_itself() -> N
         transport.close()
     assert [request.path for request in other.requests] == ["/here", "/there"]
     assert not any("authorization" in request.headers for request in other.requests)
+
+
+def test_a_fork_leaves_the_connections_to_proxies_to_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RoutedAdapter, "send", lambda *_args, **_options: None)
+    transport = Transport(Settings(base_url="http://pacs.example/x"))
+    adapter, pools = transport.adapter, transport.adapter.poolmanager
+    adapter.proxy_manager["http://proxy.example"] = pools
+    request = requests.Request("GET", "http://pacs.example/x").prepare()
+    adapter.send(request)
+    assert adapter.poolmanager is pools
+    with monkeypatch.context() as forked:
+        forked.setattr("os.getpid", lambda: -1)
+        adapter.send(request)
+    assert adapter.poolmanager is not pools
+    assert adapter.proxy_manager == {}
+    transport.close()

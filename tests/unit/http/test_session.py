@@ -1,14 +1,15 @@
-"""How requests are sent: how long they may take, and whether they follow redirects."""
+"""How requests are sent, and what is said of answers to others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 
-from dcmweb.errors import Unreachable
+from dcmweb.errors import Unreachable, WrongAnswer
 from dcmweb.http.response import Response
 from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
@@ -45,3 +46,42 @@ def test_only_what_is_got_is_redirected_and_a_probe_is_short(
         send(Session(transport))
     transport.close()
     assert [(one["timeout"], one["allow_redirects"]) for one in asked] == [(timeouts, follows)]
+
+
+def test_the_address_of_another_answer_has_no_values() -> None:
+    transport = Transport(Settings(base_url=URL))
+    answer: Any = SimpleNamespace(
+        request=SimpleNamespace(method="GET"),
+        status=200,
+        headers={"Content-Location": "/x/studies/9/Doe?PatientID=4711"},
+        close=lambda: None,
+    )
+    asked = f"{URL}/studies/1/series?PatientName=Doe"
+    with pytest.raises(WrongAnswer, match=r"/x/studies/1/series was .* with /x/studies/9/\.\.\.$"):
+        Session(transport)._check_identity(answer, asked)
+    answer.status = 404
+    Session(transport)._check_identity(answer, asked)
+    answer.status, answer.request.method = 200, "POST"
+    Session(transport)._check_identity(answer, asked)
+    transport.close()
+
+
+def test_only_success_passes_warnings_on_and_those_without_values() -> None:
+    warnings: list[str] = []
+    transport = Transport(Settings(base_url=URL))
+    status = 404
+
+    def answer(request: requests.PreparedRequest, **_: Any) -> requests.Response:
+        found = requests.Response()
+        found.status_code, found.url, found.request = status, str(request.url), request
+        found.headers["Warning"] = '299 - "see http://other.example/?PatientID=4711"'
+        return found
+
+    transport.http.send = answer  # type: ignore[method-assign]
+    session = Session(transport, warnings.append)
+    session.get("studies", accept="*/*")
+    assert warnings == []
+    status = 200
+    session.get("studies", accept="*/*")
+    assert warnings == ["see http://other.example/?PatientID=..."]
+    transport.close()

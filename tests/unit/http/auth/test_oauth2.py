@@ -117,6 +117,12 @@ def test_a_token_server_that_fails_is_tried_again(status: int, waits: list[float
     assert len(waits) == 2
 
 
+def test_a_token_server_is_not_waited_for_as_long_as_an_archive() -> None:
+    servers = Servers(ISSUED)
+    header(made(servers))
+    assert servers.timeouts == [(10.0, 20.0)]
+
+
 def test_a_token_server_that_is_not_trusted_is_asked_once(waits: list[float]) -> None:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     servers = Servers(requests.exceptions.SSLError(error))
