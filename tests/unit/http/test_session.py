@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from dcmweb.errors import Unreachable, WrongAnswer
+from dcmweb.errors import DcmwebError, Unreachable, WrongAnswer
 from dcmweb.http.response import Response
 from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
@@ -84,4 +84,19 @@ def test_only_success_passes_warnings_on_and_those_without_values() -> None:
     status = 200
     session.get("studies", accept="*/*")
     assert warnings == ["see http://other.example/?PatientID=..."]
+    transport.close()
+
+
+@pytest.mark.parametrize("kind", [OSError, requests.exceptions.InvalidURL, ValueError])
+def test_no_error_of_a_library_has_values(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> requests.Response:
+        raise kind("no Doe at http://other.example/?PatientID=4711")
+
+    transport = Transport(Settings(base_url=URL))
+    monkeypatch.setattr(transport.http, "send", fail)
+    with pytest.raises(DcmwebError, match=r"no \.\.\. at http://other.example") as caught:
+        Session(transport).get("studies?PatientName=Doe", accept="*/*")
+    assert "4711" not in str(caught.value)
     transport.close()
