@@ -194,6 +194,7 @@ def test_a_connection_that_is_made_after_the_cut_is_cut_as_well() -> None:
         connections = Connections()
         connections.cut()
         connections.add(ours)
+        theirs.settimeout(5)
         assert theirs.recv(1) == b""
 
 
