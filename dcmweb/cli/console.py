@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from dcmweb.cli.left_over import LeftOver
 from dcmweb.cli.line_time import LineTime
-from dcmweb.cli.text import visible
+from dcmweb.cli.text import visible, with_references
 from dcmweb.cli.watch import Display, Watch
 from dcmweb.counted import plural, size
 from dcmweb.errors import LocalError
@@ -85,7 +85,7 @@ class Console:
     def stream(self, pieces: Iterable[str]) -> None:
         """Write data to stdout piece by piece; errors as of `data`."""
         flushed = 0.0
-        for piece in pieces:
+        for piece in map(with_references, pieces) if self.has_terminal_for_data else pieces:
             with self._writing():
                 self._stdout.write(piece)
                 self._is_line_begun = not piece.endswith("\n")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
 from dcmweb.counted import plural
 
+_OBEYED = r"[\x80-\x9f\u202a-\u202e\u2066-\u2069]"
 _INVISIBLE = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp", "Cn", "Co"])
 
 
@@ -29,6 +31,17 @@ def _escaped(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def with_references(text: str) -> str:
+    """Write what XML may hold and a terminal obeys as references, such as `&#155;`.
+
+    These are the control characters beyond ASCII, and those that reorder text. No other format of
+    ours has them.
+    """
+    if text.isascii():
+        return text
+    return re.sub(_OBEYED, lambda found: f"&#{ord(found[0])};", text)
 
 
 def width_of(text: str) -> int:

@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 
 from requests.cookies import RequestsCookieJar
 
+# All of them go along with each request. Browsers keep no more (RFC 6265 section 6.1).
+MOST_COOKIES = 180
+LONGEST_COOKIE = 4096  # characters
+
 
 class _Policy(DefaultCookiePolicy):
     """Binds each cookie to the host that set it, even if it says that it is for a whole domain."""
@@ -35,6 +39,15 @@ class Cookies(RequestsCookieJar):
 
     def __init__(self) -> None:
         super().__init__(_Policy())
+
+    def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> None:
+        """Keep a cookie, unless it is large, or a new one beside many."""
+        if len(cookie.name) + len(cookie.value or "") > LONGEST_COOKIE:
+            return
+        known = {(one.domain, one.path, one.name) for one in self}
+        is_known = (cookie.domain, cookie.path, cookie.name) in known
+        if is_known or len(known) < MOST_COOKIES:
+            super().set_cookie(cookie, *args, **kwargs)
 
     def __iter__(self) -> Iterator[Any]:
         """List the cookies; Python 3.10 yields None for those that were removed meanwhile."""

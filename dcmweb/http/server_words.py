@@ -51,10 +51,14 @@ def server_words(headers: Mapping[str, str], body: bytes, hide: Callable[[str], 
 
         words = html.unescape(words)
     both = dict.fromkeys(filter(None, (words, warning)))
-    said = " ".join(hide("; ".join(both)).split())
-    return (
-        said if len(said) <= LONGEST_WORDS else re.sub(_CUT_WORD, "", said[:LONGEST_WORDS]).rstrip()
-    )
+    return shortened(" ".join(hide("; ".join(both)).split()))
+
+
+def shortened(words: str) -> str:
+    """Cut what a server says between two words, if it is long."""
+    if len(words) <= LONGEST_WORDS:
+        return words
+    return re.sub(_CUT_WORD, "", words[:LONGEST_WORDS]).rstrip()
 
 
 def warnings(headers: Mapping[str, str]) -> list[str]:

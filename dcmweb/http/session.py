@@ -260,10 +260,10 @@ class Session:
 
     def _pass_on_warnings(self, response: Response, url: str) -> None:
         if "Warning" in response.headers:
-            from dcmweb.http.server_words import warnings
+            from dcmweb.http.server_words import shortened, warnings
 
             for text in warnings(response.headers):
-                self._on_warning(without_values(self.redaction.hide(text, url)))
+                self._on_warning(shortened(without_values(self.redaction.hide(text, url))))
 
     def _check_identity(self, response: Response, url: str) -> None:
         """Raise WrongAnswer if the answer says that it is of another resource."""

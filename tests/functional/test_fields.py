@@ -209,10 +209,11 @@ def test_neither_follows_a_redirect_to_another_server_nor_back_from_it(dcmweb: D
         back = {"Location": f"http://127.0.0.1:{origin.port}/back"}
         other.handler = lambda _: Answer(302, headers=back)
         there = {"Location": f"http://127.0.0.1:{other.port}/there"}
-        origin.handler = lambda r: Answer(204) if r.path == "/back" else Answer(302, headers=there)
+        answers = {"/back": Answer(302, headers={"Location": "/end"}), "/end": Answer(204)}
+        origin.handler = lambda r: answers.get(r.path, Answer(302, headers=there))
         assert dcmweb(*given, origin.url, "search").code == 0
-    assert [r.path for r in origin.requests] == ["/dicomweb/studies", "/back"]
-    for request in (*other.requests, origin.requests[1]):
+    assert [r.path for r in origin.requests] == ["/dicomweb/studies", "/back", "/end"]
+    for request in (*other.requests, *origin.requests[1:]):
         assert "x-api-key" not in request.headers
         assert "authorization" not in request.headers
         assert "S3CR3T" not in request.target

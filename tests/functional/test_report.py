@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dcmweb.cli.report_page import without_places
+from dcmweb.cli.report_page import escaped, without_places
 from tests.conftest import DCMWEB, Dcmweb, clean_environment, make_instance, write_files
 from tests.functional.archive import Archive
 from tests.functional.origin import Answer, Request, serving
@@ -186,6 +186,11 @@ def test_places_of_this_machine_are_taken_out_of_reasons(reason: str, shown: str
     found = without_places(reason)
     assert "Doe" not in found
     assert found.endswith(shown or reason)
+
+
+def test_a_text_without_end_is_cut() -> None:
+    assert escaped("<" * 500) == "&lt;" * 500
+    assert escaped("<" * 100_000) == "&lt;" * 500 + "..."
 
 
 def test_texts_from_elsewhere_stay_texts(dcmweb: Dcmweb, tmp_path: Path) -> None:

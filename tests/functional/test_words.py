@@ -245,3 +245,12 @@ def test_warnings_of_a_server_are_shown_once_each(
     expected = [] if "-q" in options else WARNINGS
     said = [line.partition(" -- ")[2] for line in result.err.splitlines() if "server says" in line]
     assert said == expected
+
+
+def test_a_warning_is_cut_where_it_is_long(dcmweb: Dcmweb) -> None:
+    headers = {"Content-Type": "application/dicom+json"}
+    headers["Warning"] = f'299 - "{"so it is " * 10_000}"'
+    with serving(lambda _: Answer(200, b"[]", headers)) as origin:
+        result = dcmweb(origin.url, "search")
+    (line,) = [line for line in result.err.splitlines() if "server says" in line]
+    assert len(line) < 1000

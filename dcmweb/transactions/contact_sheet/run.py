@@ -173,19 +173,7 @@ def _content(response: Response) -> bytes:
     """Read the picture of an answer; of several, the first."""
     if not response.media_type.is_multipart:
         return response.content(_LARGEST)
-    first = b""
-    for number, part in enumerate(response.parts()):
-        pieces = []
-        size = 0
-        for piece in part.body:
-            size += len(piece)
-            if number == 0 and size <= _LARGEST:
-                pieces.append(bytes(piece))
-        if number == 0:
-            if size > _LARGEST:
-                raise ProtocolError(f"the picture has more than {_LARGEST:,} bytes")
-            first = b"".join(pieces)
-    return first
+    return next(response.parts()).content(_LARGEST)
 
 
 def _described(series: ListedSeries, order: int) -> Tile:

@@ -67,6 +67,16 @@ def test_the_bar_is_cleared_before_data_are_written_to_a_terminal(is_terminal: b
     assert hidden == ([b"", b"row\n"] if is_terminal else [])
 
 
+def test_xml_has_nothing_that_a_terminal_obeys() -> None:
+    pieces = ["<a>山\t\x9b2J</a>\n", "<b c='\u202ex\u2066'/>\n"]
+    out, terminal = (kind(io.BytesIO()) for kind in (io.TextIOWrapper, Terminal))
+    Console(out, stream("utf-8")).stream(pieces)
+    Console(terminal, stream("utf-8")).stream(pieces)
+    assert written(out).decode() == "".join(pieces)
+    shown = "<a>山\t&#155;2J</a>\n<b c='&#8238;x&#8294;'/>\n"
+    assert written(terminal).decode() == shown
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_without_a_terminal_there_is_a_line_from_time_to_time_unless_quiet(
     quiet: bool, monkeypatch: pytest.MonkeyPatch

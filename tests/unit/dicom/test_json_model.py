@@ -134,7 +134,21 @@ def test_data_sets_are_read_one_by_one_however_they_come(written: str, pace: int
 
 @pytest.mark.parametrize(
     "written",
-    [b"[", b"[{}", b"[{},]", b"[{} {}]", b"[1]", b"5", b"[{]", b"[\xff]", b"{", b"[" * 100_000],
+    [
+        b"[",
+        b"[{}",
+        b"[{},]",
+        b"[{};{}]",
+        b"[{}] x",
+        b"[{}],",
+        b"[{} {}]",
+        b"[1]",
+        b"5",
+        b"[{]",
+        b"[\xff]",
+        b"{",
+        b"[" * 100_000,
+    ],
 )
 def test_what_is_no_dicom_json_is_told_apart_however_it_comes(written: bytes) -> None:
     for pace in (1, 10_000):
@@ -169,6 +183,8 @@ def test_json_has_a_limit_of_values() -> None:
     assert len(json_model.parse_json(b"[{},{}]", 4)) == 2
     with pytest.raises(ProtocolError, match="too many values"):
         json_model.parse_json(b"[{},{},{}]", 4)
+    with pytest.raises(ProtocolError, match="too many values"):
+        json_model.parse_json(b"[" * 20_000_001)
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,8 @@ def test_what_has_no_value_is_written_empty(element: Any) -> None:
         {"error": {"vr": "LO"}},
         {TAG: {"vr": "SQ", "Value": ["no item"]}},
         {TAG: {"vr": "SQ", "Value": [{"x": {}}]}},
+        {TAG: {"vr": "SQ", "Value": [5]}},
+        {TAG: {"vr": "SQ", "Value": [[]]}},
     ],
 )
 def test_what_is_no_data_set_is_not_written(dataset: Dataset) -> None:
@@ -300,6 +302,32 @@ def test_numbers_do_not_make_many_values_of_few() -> None:
     body = f"{document}</DicomAttribute></NativeDicomModel>".encode()
     with pytest.raises(ProtocolError, match="leave out too many values"):
         parse_native_xml(body)
+
+
+def test_a_number_without_end_stays_text() -> None:
+    body = "<NativeDicomModel><DicomAttribute tag='00200013' vr='IS'><Value>%s</Value>" % (
+        "9" * 500
+    )
+    body += "</DicomAttribute></NativeDicomModel>"
+    assert parse_native_xml(body.encode())["00200013"]["Value"] == ["9" * 500]
+
+
+def test_a_number_of_a_value_without_end_is_none() -> None:
+    body = "<NativeDicomModel><DicomAttribute tag='00081190' vr='UR'><Value number='%s'>a</Value>"
+    body = body % ("9" * 5000) + "</DicomAttribute></NativeDicomModel>"
+    assert parse_native_xml(body.encode())["00081190"]["Value"] == ["a"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "shift_jis", "unknown"])
+def test_an_encoding_that_cannot_be_read_is_said(encoding: str) -> None:
+    body = f'<?xml version="1.0" encoding="{encoding}"?><NativeDicomModel/>'
+    with pytest.raises(ProtocolError, match="in an encoding that cannot be read"):
+        parse_native_xml(body.encode())
+
+
+def test_no_document_of_many_elements_is_parsed() -> None:
+    with pytest.raises(ProtocolError, match="too many elements"):
+        parse_native_xml(b"<" * 10_000_001)
 
 
 def test_a_document_has_a_limit_of_elements(monkeypatch: pytest.MonkeyPatch) -> None:

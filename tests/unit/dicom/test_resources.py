@@ -308,3 +308,14 @@ def test_a_list_of_frames_can_be_long() -> None:
 def test_half_characters_in_uids_are_written_somehow() -> None:
     """Servers send them in answers to store requests, as JSON can have them."""
     assert str(Resource(instance="1.\ud800")) == "instances/1.%ED%A0%80"
+
+
+def test_digits_of_other_scripts_are_escaped() -> None:
+    assert str(Resource("\u0661.2")) == "studies/%D9%A1.2"
+    assert str(Resource("1", "2", "\u0661")) == "studies/1/series/2/instances/%D9%A1"
+
+
+def test_a_url_that_begins_as_a_root_does_is_elsewhere() -> None:
+    url = "http://host/xy/studies/1.2"
+    assert parse_target(url, "http://host/x").address == url
+    assert parse_target("http://host/x/studies/1.2", "http://host/x").resource == Resource("1.2")

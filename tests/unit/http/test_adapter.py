@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 import trustme
 
 from dcmweb.errors import Interrupted, Unreachable
 from dcmweb.http.adapter import PROBE_AFTER, Connections
+from dcmweb.http.routes import RoutedAdapter
 from dcmweb.http.session import Session
 from dcmweb.http.transport import Transport
 from dcmweb.settings import Credentials, Settings
@@ -184,3 +186,63 @@ def test_a_connection_that_went_back_to_the_pool_is_not_cut() -> None:
         held.close()
         assert {request.connection for request in origin.requests} == {0}
         transport.close()
+
+
+def test_a_connection_that_is_made_after_the_cut_is_cut_as_well() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connections = Connections()
+        connections.cut()
+        connections.add(ours)
+        theirs.settimeout(5)
+        assert theirs.recv(1) == b""
+
+
+def test_a_fork_does_not_cut_the_connections_of_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connections = Connections()
+        connections.add(ours)
+        with monkeypatch.context() as forked:
+            forked.setattr("os.getpid", lambda: -1)
+            connections.cut()
+        ours.sendall(b"x")
+        assert theirs.recv(1) == b"x"
+        assert connections.are_cut
+
+
+def test_no_credentials_go_to_another_server_that_redirects_within_itself() -> None:
+    def elsewhere(request: Request) -> Answer:
+        if request.path == "/here":
+            return Answer(302, headers={"Location": "/there"})
+        return answered(request)
+
+    with serving(elsewhere) as other:
+        given = Credentials(user="me", password="secret")
+        transport = Transport(Settings(base_url="http://pacs.example/x", credentials=given))
+        url = f"http://127.0.0.1:{other.port}/here"
+        with Session(transport).get(url, accept="*/*") as response:
+            assert response.content() == b"[]"
+        transport.close()
+    assert [request.path for request in other.requests] == ["/here", "/there"]
+    assert not any("authorization" in request.headers for request in other.requests)
+
+
+def test_a_fork_leaves_the_connections_to_proxies_to_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(RoutedAdapter, "send", lambda *_args, **_options: None)
+    transport = Transport(Settings(base_url="http://pacs.example/x"))
+    adapter, pools = transport.adapter, transport.adapter.poolmanager
+    adapter.proxy_manager["http://proxy.example"] = pools
+    request = requests.Request("GET", "http://pacs.example/x").prepare()
+    adapter.send(request)
+    assert adapter.poolmanager is pools
+    with monkeypatch.context() as forked:
+        forked.setattr("os.getpid", lambda: -1)
+        adapter.send(request)
+    assert adapter.poolmanager is not pools
+    assert adapter.proxy_manager == {}
+    transport.close()

@@ -10,7 +10,7 @@ import pytest
 import requests
 from requests.cookies import RequestsCookieJar, extract_cookies_to_jar, get_cookie_header
 
-from dcmweb.http.cookies import Cookies
+from dcmweb.http.cookies import MOST_COOKIES, Cookies
 
 
 def take(jar: Cookies, url: str, cookie: str) -> None:
@@ -59,6 +59,23 @@ def test_hosts_without_a_domain_have_cookies_too(host: str) -> None:
     take(jar, f"http://{host}/x", "a=b; Path=/")
     assert sent(jar, f"http://{host}/y") == "a=b"
     assert sent(jar, "http://other/y") is None
+
+
+def test_a_server_cannot_make_requests_large() -> None:
+    jar = Cookies()
+    take(jar, "http://pacs.example/", "large=" + "x" * 5000)
+    assert list(jar) == []
+    for number in range(1000):
+        take(jar, "http://pacs.example/", f"c{number}=1; Path=/")
+    assert len(jar) == MOST_COOKIES
+    take(jar, "http://pacs.example/", "c0=2; Path=/")
+    assert "c0=2; " in (sent(jar, "http://pacs.example/") or "")
+
+
+def test_a_user_in_an_address_is_not_a_part_of_the_host() -> None:
+    jar = Cookies()
+    take(jar, "http://me:secret@pacs.example/x", "a=b; Path=/")
+    assert sent(jar, "http://pacs.example/y") == "a=b"
 
 
 def test_a_cookie_for_tls_is_not_sent_without_it() -> None:

@@ -236,13 +236,25 @@ ORTHANC = {"Details": "no study", "HttpError": "Bad Request", "Message": "Bad fi
         (b"<a><Value>JANE^DOE</Value><Value>1.2.3</Value></a>", ""),
         (b"<x>" + b"y" * 1000 + b"</x>", ""),
         (b"<x><error>" + b"y" * 64_000, ""),
+        (b"<x>" + b"y " * 500 + b"</x>", ""),
+        (b"<x>" + b" " * 70_000 + b"<message>too late</message></x>", ""),
+        (b"PK\3\4 not text\0", ""),
+        (b'{"message": "in\\n two lines"}', "in two lines"),
         (b'{"type": "about:blank", "title": "Bad", "detail": "too long"}', "Bad: too long"),
         (b"so it is " * 999, "so it is " * 55 + "so"),
     ],
-    ids=range(28),
+    ids=range(32),
 )
 def test_what_a_server_says_in_words(body: bytes, words: str) -> None:
     assert server_words({}, body) == words
+
+
+@pytest.mark.parametrize("before", [0, 247, 249])
+def test_what_a_server_says_is_hidden_before_it_is_cut(before: int) -> None:
+    said = server_words(
+        {}, b"x " * before + b"S3CRET-1", lambda text: text.replace("S3CRET-1", ".")
+    )
+    assert said == "x " * before + "."
 
 
 @pytest.mark.parametrize(
@@ -434,3 +446,18 @@ def test_a_broken_framing_is_a_broken_answer() -> None:
     found = from_exception(requests.ConnectionError(error), URL, 1)
     assert type(found) is Truncated
     assert found.message == "the answer of server.example:8443 is broken: it broke off"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.exceptions.InvalidURL("http://me:S3CRET@host/?PatientName=Doe"),
+        OSError("no http://me:S3CRET@host/?PatientName=Doe"),
+        requests.exceptions.ConnectTimeout("no http://me:S3CRET@host/?PatientName=Doe"),
+    ],
+)
+def test_nothing_of_an_address_but_host_and_path_is_told(error: Exception) -> None:
+    url = "http://me:S3CRET@pacs.example/studies?PatientName=Doe"
+    found = from_exception(error, url, 1.0)
+    assert "S3CRET" not in str(found)
+    assert "Doe" not in str(found)

@@ -176,10 +176,23 @@ def test_header_fields(block: bytes, expected: dict[str, str]) -> None:
     assert read(cut(body, *range(1, len(body)))) == [(expected, b"data")]
 
 
-@pytest.mark.parametrize("block", [b"no colon\r\n", b": no name\r\n", b"two words: x\r\n"])
+@pytest.mark.parametrize(
+    "block", [b"colon\r\n", b"no colon\r\n", b": no name\r\n", b"two words: x\r\n"]
+)
 def test_malformed_header_fields_are_an_error(block: bytes) -> None:
     with pytest.raises(ProtocolError, match="malformed"):
         read([body_of([b"data"], block)])
+
+
+def test_a_part_whose_header_fields_break_off_is_not_begun() -> None:
+    with pytest.raises(Truncated, match="within the header fields"):
+        next(read_parts(Wire([b"--b0undary\r\nA: b\r\nContent-Le"]), BOUNDARY))
+
+
+def test_a_delimiter_that_breaks_off_ends_its_part_in_an_error() -> None:
+    part = next(read_parts(Wire([SHORT[: SHORT.index(b"\t")]]), BOUNDARY))
+    with pytest.raises(Truncated, match="within a delimiter"):
+        list(part.body)
 
 
 def test_endless_header_fields_are_given_up() -> None:

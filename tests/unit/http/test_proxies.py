@@ -134,3 +134,21 @@ def test_the_proxy_of_a_host_is_found_again_where_variables_change(
     assert [found(URL), found("http://other.example/")] == ["", "http://one.example:1"]
     monkeypatch.setenv("HTTP_PROXY", "http://two.example:2")
     assert found("http://other.example/") == "http://two.example:2"
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "169.254.170.2", "metadata.google.internal"])
+@pytest.mark.parametrize("proxy", ["", "http://proxy.example:3128"])
+def test_no_proxy_is_asked_for_the_identity_of_this_machine(
+    host: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://other.example:3128")
+    proxies = Proxies(Settings(base_url="http://pacs.example", proxy=proxy))
+    assert proxies.of(f"http://{host}/latest") is None
+    assert proxies.of("http://pacs.example/") is not None
+
+
+def test_of_many_hosts_few_are_remembered() -> None:
+    proxies = Proxies(Settings(base_url="http://pacs.example", proxy="http://proxy.example"))
+    for number in range(1000):
+        assert proxies.of(f"http://h{number}.example/")
+    assert len(proxies._found) <= 100

@@ -72,3 +72,8 @@ def test_what_is_sent_and_received_adds_up(clock: Clock) -> None:
     limit.moved(500, clock.sleep)
     limit.moved(1, clock.sleep)
     assert clock.now - 1000 == pytest.approx(1.0)
+
+
+def test_no_piece_is_empty_however_low_the_rate() -> None:
+    assert RateLimit(None, 1).piece == 512
+    assert RateLimit(None, 80_000).piece == 10_000

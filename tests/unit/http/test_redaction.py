@@ -33,6 +33,12 @@ def test_values_of_a_query_are_hidden(text: str, hidden: str) -> None:
     assert hide_values(text, URL) == hidden
 
 
+def test_a_plus_in_a_query_is_a_space_for_some_servers() -> None:
+    url = "https://host/studies?PatientName=Anna+Maria"
+    for written in ("Anna Maria", "Anna+Maria", "Anna%20Maria", "anna%2bmaria"):
+        assert hide_values(f"no {written} here", url) == "no ... here"
+
+
 def test_text_stays_where_there_is_no_query() -> None:
     assert hide_values("Doe", "https://host/studies") == "Doe"
     assert hide_values("5", "https://host/studies?limit=5&offset=") == "5"

@@ -244,3 +244,25 @@ def test_an_error_of_an_answer_has_no_values_of_its_request() -> None:
         response(io.BytesIO(b"no Doe here"), 400, url=url).check()
     assert "no ... here" in str(refused.value)
     assert "Doe" not in repr(refused.value) + refused.value.request
+
+
+def test_no_half_of_a_value_is_left_where_words_are_cut() -> None:
+    url = "http://server.example/studies?PatientName=Anna%20Maria"
+    with pytest.raises(Refused) as caught:
+        response(io.BytesIO(b"x " * 247 + b"Anna Maria"), 400, url=url).check()
+    assert "Anna" not in str(caught.value)
+
+
+def test_where_a_redirect_leads_has_no_values() -> None:
+    url = "http://server.example/studies?PatientName=Doe"
+    with pytest.raises(Refused, match=r"to /login/\.\.\.") as caught:
+        response(io.BytesIO(), 302, url=url, Location="/login/Doe?a=Doe").check()
+    assert "Doe" not in str(caught.value)
+
+
+def test_a_body_without_a_delimiter_is_whole_only_where_its_end_is_said() -> None:
+    kind = "multipart/related; boundary=b"
+    with pytest.raises(Truncated):
+        list(response(io.BytesIO(b"text"), Content_Type=kind).parts())
+    with pytest.raises(ProtocolError, match="no line with its boundary"):
+        list(response(io.BytesIO(b"text"), Content_Type=kind, Content_Length="4").parts())

@@ -9,11 +9,16 @@ import pytest
 import requests
 
 from dcmweb.errors import AuthError, DcmwebError, NetworkError, UsageError
-from dcmweb.http.auth.azure import AzureAuth, _refusal
+from dcmweb.http.auth.azure import AzureAuth, DefaultCredential, _refusal
 from dcmweb.settings import Credentials
 from tests.unit.http.auth.helpers import Scripted, Servers, answer, at_once, header, prepared
 
 pytest.importorskip("azure.identity")
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    ServiceRequestError,
+)
 
 HOUR = 3600
 
@@ -107,3 +112,20 @@ def test_an_identity_that_cannot_be_had_is_one_line(
     assert isinstance(caught.value, (AuthError, NetworkError, UsageError))
     assert "\n" not in str(caught.value)
     assert "S3CRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [ClientAuthenticationError, ServiceRequestError])
+def test_what_a_server_of_azure_repeats_is_hidden(
+    kind: type[AzureError], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing:
+        def get_token(self, *_: str) -> None:
+            raise kind("AADSTS1: you sent S3CRET-1")
+
+    caplog.set_level("INFO")
+    source = DefaultCredential(Credentials(), Servers(answer({})))
+    source._session.request("POST", "https://login.example", data={"assertion": "S3CRET-1"})
+    monkeypatch.setattr(source, "_found", Failing)
+    with pytest.raises(DcmwebError, match=r"you sent \.\.\.") as caught:
+        source.fetch()
+    assert "S3CRET" not in str(caught.value) + caplog.text

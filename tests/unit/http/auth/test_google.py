@@ -313,6 +313,24 @@ def test_errors_of_google_auth_are_translated(
     assert "S3CRET" not in str(caught.value)
 
 
+def test_what_a_server_of_google_says_is_cut() -> None:
+    def fail() -> None:
+        raise RefreshError("so it is " * 1000)  # type: ignore[no-untyped-call]
+
+    with pytest.raises(AuthError) as caught:
+        module.translating(fail, "hint", str)
+    assert len(str(caught.value)) < 400
+
+
+def test_what_a_server_of_google_repeats_is_hidden() -> None:
+    def fail() -> None:
+        raise RefreshError("bad token S3CRET")  # type: ignore[no-untyped-call]
+
+    with pytest.raises(AuthError, match=r"bad token \.\.\.") as caught:
+        module.translating(fail, "hint", lambda text: text.replace("S3CRET", "..."))
+    assert "S3CRET" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "warns"),
     [

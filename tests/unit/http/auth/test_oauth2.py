@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import pickle
+import ssl
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,23 @@ def test_a_token_server_that_fails_is_tried_again(status: int, waits: list[float
     assert len(waits) == 2
 
 
+def test_a_token_server_is_not_waited_for_as_long_as_an_archive() -> None:
+    servers = Servers(ISSUED)
+    header(made(servers))
+    assert servers.timeouts == [(10.0, 20.0)]
+
+
+def test_a_token_server_that_is_not_trusted_is_asked_once(waits: list[float]) -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    servers = Servers(requests.exceptions.SSLError(error))
+    with pytest.raises(NetworkError, match="is not trusted"):
+        prepared(made(servers))
+    assert (len(servers.requests), waits) == (1, [])
+
+
+LARGE = b'{"access_token": "abc"' + b" " * (1 << 20) + b"}"  # more than is read of an answer
+
+
 @pytest.mark.parametrize(
     ("reply", "kind", "words", "tries"),
     [
@@ -133,6 +151,9 @@ def test_a_token_server_that_fails_is_tried_again(status: int, waits: list[float
         (answer({"access_token": "two words"}), ProtocolError, "answered with no token", 1),
         (answer({"access_token": "a\r\nX: y"}), ProtocolError, "answered with no token", 1),
         (answer(b"<html>", 404), ProtocolError, "answered 404: an HTML page; check --token-url", 1),
+        (answer(b"[" * 100_000), ProtocolError, "answered with no token", 1),
+        (answer(b"[" * 100_000, 400), ProtocolError, "answered 400", 1),
+        (answer(LARGE), ProtocolError, "answered with no token", 1),
         (answer({}, 302, {"Location": "https://u:p@x/?a=b"}), ProtocolError, "to https://x/;", 1),
     ],
 )

@@ -88,6 +88,8 @@ def test_azures_command_line_prints_local_time(zone: str) -> None:
         (jwt(1234, name="é" * 11), 1234.0),
         ("a.b.c", None),
         ("a.b", None),
+        (jwt(1234).rpartition(".")[0], None),
+        (jwt(1234) + ".x", None),
         (f"x.{base64.urlsafe_b64encode(b'[1]').decode()}.y", None),
         (f"x.{base64.urlsafe_b64encode(b'[' * 100_000).decode()}.y", None),
         (f"x.{base64.urlsafe_b64encode(bytes([255, 254])).decode()}.y", None),

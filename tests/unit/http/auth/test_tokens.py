@@ -179,6 +179,19 @@ def test_a_token_that_is_still_valid_is_used_when_it_cannot_be_renewed(
     assert token.take_notes() == []
 
 
+def test_a_token_that_expires_while_another_is_asked_for_is_not_used(clock: Clock) -> None:
+    def take_long() -> None:
+        clock.now += 60
+
+    source = Source(clock, 3600)
+    token = made(source)
+    token.current()
+    source.before, source.next = take_long, [NetworkError("down")]
+    clock.now += 3590
+    with pytest.raises(NetworkError, match="down"):
+        token.current()
+
+
 def test_a_source_that_keeps_its_tokens_is_not_asked_all_the_time(clock: Clock) -> None:
     source = Source(clock)
     kept = Token("kept", clock.now + 3600)
