@@ -343,6 +343,8 @@ def test_folders_that_cannot_match_are_not_opened(
         "z/1.dcm", "z/2.dcm", "top.dcm", "a/b/two.dcm",
     ]  # fmt: skip
     assert opened == ["z", ".", "a/b"]
+    assert paths("[!z]/b/*") == ["a/b/two.dcm"]
+    assert [name.removeprefix("./") for name in opened[3:]] == [".", "a", "a/b"]
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 4, 5, 100])
@@ -384,6 +386,12 @@ def test_what_an_interrupted_run_left_is_not_met(mask: str) -> None:
     for in_order in (True, False):
         found = find([mask], in_order=in_order)
         assert {slashed(one.path) for one in found if not one.error} <= {"x/a.dcm"}
+
+
+def test_what_only_begins_like_a_partial_file_is_found(tmp_path: Path) -> None:
+    for name in (".dcmweb-1.dcm", ".dcmweb.dcm", ".dcmweb-", ".part"):
+        (tmp_path / name).touch()
+    assert len(paths(str(tmp_path))) == 4
 
 
 @pytest.fixture

@@ -669,3 +669,68 @@ def test_a_folder_that_goes_between_two_files_is_made_again(tmp_path: Path) -> N
 )
 def test_plain_uids_are_named_as_all_others(uid: str) -> None:
     assert uid_name(uid) == safe_name(uid)
+
+
+def test_files_are_the_same_only_by_their_bytes(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, data in {"same": b"data", "other": b"date", "longer": b"data!"}.items():
+        (tmp_path / name).write_bytes(data)
+    with WholeFile(str(tmp_path), b"data") as whole:
+        for name in ("same", "other", "longer"):
+            os.utime(tmp_path / name, ns=(whole.stamp.mtime_ns, whole.stamp.mtime_ns))
+        found = [name for name in names(tmp_path) | {"none"} if whole.is_same_as(name)]
+        assert sorted(found) == sorted(["same", Path(whole.path).name])
+
+
+def test_a_file_that_somebody_removed_is_no_error_at_the_end(tmp_path: Path) -> None:
+    with WholeFile(str(tmp_path), b"data") as whole:
+        os.unlink(whole.path)
+    assert not names(tmp_path)
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="an open file cannot be removed there")
+def test_a_file_that_was_removed_before_it_had_its_lock_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a run that begins, and takes it for a leftover."""
+    removed: list[str] = []
+
+    def lock(file: io.FileIO) -> Locking:
+        if not removed:
+            removed.append(str(file.name))
+            os.unlink(file.name)
+        return try_lock(file)
+
+    monkeypatch.setattr(partial_files, "try_lock", lock)
+    with partial_file(str(tmp_path)) as file:
+        assert [file.path] != removed
+        file.write(b"data")
+        file.move_to("x")
+        assert file.file.closed  # so that it is unlocked, and others can read it
+    assert tree(tmp_path) == {"x": b"data"}
+
+
+def test_a_file_that_cannot_be_removed_is_a_local_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_path: str) -> None:
+        raise PermissionError(errno.EACCES, "refused")
+
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(LocalError, match="refused"),
+        WholeFile(str(tmp_path), b"data"),
+    ):
+        patched.setattr(os, "unlink", refused)
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="Windows syncs names by itself")
+def test_a_folder_that_was_synced_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", seen.append)
+        sync_folder(str(tmp_path))
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.fstat(seen[0])
