@@ -22,6 +22,7 @@ import pytest
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import LocalError
 from dcmweb.local import partial_files, windows
+from dcmweb.local.moving import leads_out
 from dcmweb.local.partial_files import (
     OLD,
     PARTIAL_PREFIX,
@@ -734,3 +735,39 @@ def test_a_folder_that_was_synced_is_closed(
         sync_folder(str(tmp_path))
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         os.fstat(seen[0])
+
+
+def test_a_folder_that_cannot_be_written_into_is_found_out_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_self: object, _folder: str) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(PartialFile, "__init__", refused)
+    with pytest.raises(LocalError, match="cannot write into") as caught:
+        make_folder(str(tmp_path))
+    assert caught.value.fatal
+
+
+def test_a_leftover_that_another_run_removes_is_no_error(tmp_path: Path) -> None:
+    partial_files._remove_leftover(str(tmp_path / left_by_a_dead_run()))
+
+
+def test_numbers_of_processes_are_those_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_path: str) -> str:
+        raise FileNotFoundError
+
+    found = set()
+    for readlink in (lambda _: "pid:[1]", lambda _: "pid:[2]", unknown):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "readlink", readlink, raising=False)
+            found.add(partial_files._host.__wrapped__())
+    assert len(found) == 3
+
+
+def test_a_path_that_only_begins_like_a_folder_leads_out_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert leads_out(str(tmp_path / "out-of-it"), str(folder))
+    assert leads_out(str(tmp_path), str(folder))
+    assert not leads_out(str(folder), str(folder))
+    assert not leads_out(str(folder / "a"), str(folder))
