@@ -345,7 +345,12 @@ def test_a_place_that_is_taken_is_left_alone(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"x": b"first", "a/y": b"second"}
 
 
-@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL])
+@pytest.mark.parametrize(
+    "code",
+    [
+        errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL,
+    ],
+)  # fmt: skip
 def test_places_are_exclusive_where_there_are_no_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
