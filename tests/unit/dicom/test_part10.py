@@ -612,3 +612,20 @@ def test_a_disk_that_fails_does_not_pass_for_a_malformed_file(
     with pytest.raises(LocalError) as caught:
         identify_file(str(path))
     assert type(caught.value) is error
+
+
+def test_nothing_is_said_of_what_is_wrong_with_a_file_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "1.dcm"
+    path.write_bytes(make_instance())
+    instance = part10.identify_file(str(path))
+    assert instance.what_is_wrong() == ""
+    with monkeypatch.context() as patched:
+        patched.setattr(part10, "find_damage", broken)
+        assert instance.what_is_wrong() == ""
+    path.unlink()
+    assert instance.what_is_wrong() == ""
