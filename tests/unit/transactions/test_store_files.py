@@ -157,6 +157,20 @@ def test_the_requests_that_are_remembered_have_a_bound(monkeypatch: pytest.Monke
     assert sent.only_own(mine, answer("118", "19")) == answer("19")
 
 
+def test_what_was_sent_twice_is_remembered_as_long_as_the_second_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(matching, "REMEMBERED", 2)
+    sent = Sent()
+    mine = batch_of("mine")
+    for uid in ("again", "again", "1"):
+        sent.note(batch_of(uid))
+    assert sent.only_own(mine, answer("again")) is None
+    for uid in ("2", "3", "4"):
+        sent.note(batch_of(uid))
+    assert sent.only_own(mine, answer("again")) == answer("again")
+
+
 # Items of an answer.
 
 VALUES = st.sampled_from(["1.2.3", " 1.2\0", "", 5, 2.5, None, ["x"], "http://s/studies/1"])
