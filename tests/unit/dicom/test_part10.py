@@ -453,6 +453,19 @@ def test_an_instance_without_a_uid_is_nameless(name: str) -> None:
         identify(io.BytesIO(made(PLAIN[name].syntax, dataset).data))
 
 
+@pytest.mark.parametrize("level", [b"\x0d", b"\x0e"])
+def test_an_instance_in_a_study_or_series_without_a_usable_uid_is_broken(
+    level: bytes, tmp_path: Path
+) -> None:
+    header = b"\x20\x00" + level + b"\x00UI"
+    elements = [
+        header + b"\x02\x00.." if element.startswith(header) else element
+        for element in PLAIN["explicit"].elements
+    ]
+    with pytest.raises(BrokenDicom, match="malformed"):
+        identify_file(write(tmp_path, meta() + b"".join(elements)))
+
+
 @pytest.mark.parametrize(
     ("uid", "kind"),
     [("", MissingUid), ("..", BrokenDicom), ("1.2\x1b.3", BrokenDicom), ("1" * 129, BrokenDicom)],

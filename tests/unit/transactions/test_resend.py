@@ -143,6 +143,12 @@ def test_what_may_have_failed_is_not_stored_by_another_name(response: StoreRespo
     assert (found.said, found.unnamed) == ([], batch)
 
 
+def test_a_name_in_the_meta_information_is_not_that_of_another_instance() -> None:
+    odd, even = instance("1.1", meta="1.2"), instance("1.2")
+    found = match([odd, even], StoreResponse(stored("1.2")))
+    assert ([one.path for one, _ in found.said], found.unnamed) == ([even.path], [odd])
+
+
 @pytest.mark.parametrize("named", ["1.0.2", "1.0.2 ", "01.00.002", "1.0.2\0"])
 def test_a_uid_written_in_another_way_is_recognised_among_several(named: str) -> None:
     batch = [instance("1.0.02"), instance("1.1"), instance("1.2")]
@@ -234,6 +240,16 @@ def test_what_waits_is_not_sent_in_larger_requests_than_were_refused() -> None:
     one.make_smaller(batch)
     one.make_smaller(batch[:4])
     assert [len(fitting) for fitting in one.fitting(batch)] == [2, 2, 2, 2]
+
+
+def test_no_form_is_tried_for_ever() -> None:
+    one = dialect()
+    formats = (BodyFormat.FILES, BodyFormat.SINGLE, BodyFormat.FILES)
+    assert [one.adapts_to(refused(415), form) for form in formats] == [True, True, False]
+    assert [one.adapts_to(refused(406), BodyFormat.FILES) for _ in range(2)] == [True, False]
+    sure = dialect()
+    sure.note_taken(BodyFormat.FILES, 1)
+    assert not sure.adapts_to(refused(415), BodyFormat.FILES)
 
 
 def test_a_404_is_about_the_size_of_what_is_larger_than_anything_taken() -> None:
