@@ -538,6 +538,18 @@ def test_a_link_that_goes_while_a_folder_is_read_hides_no_neighbour(
     assert second.path == str(tree / "1.dcm")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_circle_that_no_symbolic_link_makes_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by junctions of Windows, which are not such links."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.dcm").touch()
+    (tmp_path / "a/back").symlink_to(tmp_path)
+    monkeypatch.setattr(masks, "_folder", lambda entry: False if entry.is_dir() else None)
+    assert paths(str(tmp_path)) == [str(tmp_path / "a/1.dcm")]
+
+
 def test_of_many_folders_few_are_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
