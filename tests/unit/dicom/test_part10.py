@@ -642,3 +642,17 @@ def test_nothing_is_said_of_what_is_wrong_with_a_file_that_is_gone(
         assert instance.what_is_wrong() == ""
     path.unlink()
     assert instance.what_is_wrong() == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08\x00 begins like a data set, and is a text",
+        b"\x08\x00\x18\x00UI\x06\x001.2.3\0",
+        b"\x08\x00\x16\x00UI\x06\x001.2.3\0",
+    ],
+    ids=["text", "an instance without a class", "a class without an instance"],
+)
+def test_what_begins_without_a_preamble_is_dicom_only_with_its_uids(data: bytes) -> None:
+    with pytest.raises(NotDicom, match="not a DICOM file"):
+        identify(io.BytesIO(data))
