@@ -656,3 +656,8 @@ def test_nothing_is_said_of_what_is_wrong_with_a_file_that_is_gone(
 def test_what_begins_without_a_preamble_is_dicom_only_with_its_uids(data: bytes) -> None:
     with pytest.raises(NotDicom, match="not a DICOM file"):
         identify(io.BytesIO(data))
+
+
+def test_values_of_a_file_that_is_cut_before_them_are_not_read() -> None:
+    with pytest.raises(BrokenDicom, match="it ends inside element"):
+        part10.read_values(io.BytesIO(b"\x08\x00\x18\x00UI\x06\x001.2"), [0x00080018])

@@ -40,6 +40,13 @@ def test_files_are_counted(tmp_path: Path) -> None:
         check(tmp_path, archive(zipfile.ZIP_STORED, "1.dcm", "2.dcm", "d/", "DICOMDIR"), 3)
 
 
+def test_a_wrong_checksum_is_damage(tmp_path: Path) -> None:
+    data = bytearray(archive(zipfile.ZIP_STORED))
+    data[40] ^= 1
+    with pytest.raises(IncompletePayload, match=r"broken: a/1\.dcm"):
+        check(tmp_path, bytes(data))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_no_noise_ends_in_another_error(tmp_path: Path, method: int) -> None:
     good = archive(method)
