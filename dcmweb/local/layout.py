@@ -73,7 +73,7 @@ class Layout:
         if windows.IS_WINDOWS:
             path = path.replace("\\", "/")
         names = [part for part in path.split("/") if part != "."]
-        if path.startswith("/") or not all(names) or ".." in names or "\0" in template:
+        if not all(names) or ".." in names or "\0" in template:
             raise UsageError(f"layout {template!r} is not a path below a folder", _WRITE_IT)
         self._names = [_parse(name, template) for name in names]
         if not any(part.tag in _OF_FILES for part in self._names[-1]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,3 +33,15 @@ def test_chains_of_wildcards_end(star: str) -> None:
     path = "a" * 250 if star != "**/" else "a/" * 125
     assert not matcher(f"{star}a" * 40 + "b", re.DOTALL)(path)
     assert matcher("*a" * 40 + "*", re.DOTALL)("a" * 250)
+
+
+def test_each_place_of_a_path_is_reached_once_or_twice() -> None:
+    reached: list[int] = []
+
+    def anything(path: str, place: int) -> Iterator[int]:
+        for end in range(place, len(path) + 1):
+            reached.append(end)
+            yield end
+
+    assert wildcards._after(anything, "x" * 500, set(range(500))) == set(range(501))
+    assert len(reached) <= 2 * 501

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +25,12 @@ from dcmweb.transactions.retrieve.instance_jobs import unusable
 from dcmweb.transactions.retrieve.output import Destination, Saver, moved, outcome_of
 from dcmweb.transactions.search.listing import Lister
 from dcmweb.transfer.outcomes import Outcome, Status
+
+# What `zipfile` raises for damage, which it does not expect everywhere.
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
+    EOFError, ValueError, RuntimeError, OverflowError, LookupError,
+)  # fmt: skip
 
 
 class ZipRetriever:
@@ -89,7 +98,11 @@ def _check(file: NewFile, count: int) -> None:
         with file.reader() as reader, zipfile.ZipFile(reader) as archive:
             names = [name for name in archive.namelist() if not name.endswith(("/", "DICOMDIR"))]
             broken = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
+        raise IncompletePayload(f"the ZIP archive is broken: {error}") from None
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # of the disk, rather than of bz2 or a place
+            raise
         raise IncompletePayload(f"the ZIP archive is broken: {error}") from None
     if broken:
         raise IncompletePayload(f"the ZIP archive is broken: {broken}")

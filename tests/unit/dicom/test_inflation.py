@@ -80,6 +80,11 @@ def test_values_for_a_layout_come_from_deflated_files() -> None:
     assert attributes(file, ["00100010"])["00100010"]["Value"] == [{"Alphabetic": "Doe^Jane"}]
 
 
+def test_a_malformed_data_set_has_no_values_for_a_layout() -> None:
+    file = io.BytesIO(deflated(INSTANCE, 1000)[:-20] + b"\xff" * 20)
+    assert attributes(file, ["00100010"]) == {}
+
+
 def test_sequences_nested_too_deep_are_named_as_such() -> None:
     with pytest.raises(BrokenDicom, match="nested too deep"):
         identify(io.BytesIO(nested(3000)))

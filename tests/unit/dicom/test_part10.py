@@ -453,6 +453,19 @@ def test_an_instance_without_a_uid_is_nameless(name: str) -> None:
         identify(io.BytesIO(made(PLAIN[name].syntax, dataset).data))
 
 
+@pytest.mark.parametrize("level", [b"\x0d", b"\x0e"])
+def test_an_instance_in_a_study_or_series_without_a_usable_uid_is_broken(
+    level: bytes, tmp_path: Path
+) -> None:
+    header = b"\x20\x00" + level + b"\x00UI"
+    elements = [
+        header + b"\x02\x00.." if element.startswith(header) else element
+        for element in PLAIN["explicit"].elements
+    ]
+    with pytest.raises(BrokenDicom, match="malformed"):
+        identify_file(write(tmp_path, meta() + b"".join(elements)))
+
+
 @pytest.mark.parametrize(
     ("uid", "kind"),
     [("", MissingUid), ("..", BrokenDicom), ("1.2\x1b.3", BrokenDicom), ("1" * 129, BrokenDicom)],
@@ -612,3 +625,39 @@ def test_a_disk_that_fails_does_not_pass_for_a_malformed_file(
     with pytest.raises(LocalError) as caught:
         identify_file(str(path))
     assert type(caught.value) is error
+
+
+def test_nothing_is_said_of_what_is_wrong_with_a_file_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "1.dcm"
+    path.write_bytes(make_instance())
+    instance = part10.identify_file(str(path))
+    assert instance.what_is_wrong() == ""
+    with monkeypatch.context() as patched:
+        patched.setattr(part10, "find_damage", broken)
+        assert instance.what_is_wrong() == ""
+    path.unlink()
+    assert instance.what_is_wrong() == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x08\x00 begins like a data set, and is a text",
+        b"\x08\x00\x18\x00UI\x06\x001.2.3\0",
+        b"\x08\x00\x16\x00UI\x06\x001.2.3\0",
+    ],
+    ids=["text", "an instance without a class", "a class without an instance"],
+)
+def test_what_begins_without_a_preamble_is_dicom_only_with_its_uids(data: bytes) -> None:
+    with pytest.raises(NotDicom, match="not a DICOM file"):
+        identify(io.BytesIO(data))
+
+
+def test_values_of_a_file_that_is_cut_before_them_are_not_read() -> None:
+    with pytest.raises(BrokenDicom, match="it ends inside element"):
+        part10.read_values(io.BytesIO(b"\x08\x00\x18\x00UI\x06\x001.2"), [0x00080018])

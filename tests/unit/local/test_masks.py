@@ -343,6 +343,8 @@ def test_folders_that_cannot_match_are_not_opened(
         "z/1.dcm", "z/2.dcm", "top.dcm", "a/b/two.dcm",
     ]  # fmt: skip
     assert opened == ["z", ".", "a/b"]
+    assert paths("[!z]/b/*") == ["a/b/two.dcm"]
+    assert [name.removeprefix("./") for name in opened[3:]] == [".", "a", "a/b"]
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 4, 5, 100])
@@ -381,7 +383,15 @@ def test_the_order_does_not_depend_on_that_of_the_file_system(
 @pytest.mark.parametrize("mask", ["x", "x/*", "x/**"])
 def test_what_an_interrupted_run_left_is_not_met(mask: str) -> None:
     make("x/a.dcm", "x/.dcmweb-0123456789abcdef.part", "x/.dcmweb/index.sqlite3")
-    assert {slashed(one.path) for one in find([mask]) if not one.error} <= {"x/a.dcm"}
+    for in_order in (True, False):
+        found = find([mask], in_order=in_order)
+        assert {slashed(one.path) for one in found if not one.error} <= {"x/a.dcm"}
+
+
+def test_what_only_begins_like_a_partial_file_is_found(tmp_path: Path) -> None:
+    for name in (".dcmweb-1.dcm", ".dcmweb.dcm", ".dcmweb-", ".part"):
+        (tmp_path / name).touch()
+    assert len(paths(str(tmp_path))) == 4
 
 
 @pytest.fixture
@@ -517,6 +527,38 @@ def test_a_link_that_a_mask_leaves_out_hides_none_that_it_wants(
     for link in (".hidden/link", "a_link", "b_link"):
         Path(link).symlink_to(tmp_path / "target")
     assert expected in paths(mask)
+
+
+def test_a_link_that_goes_while_a_folder_is_read_hides_no_neighbour(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masks, "_entries", lambda _: iter([("gone", True), ("1.dcm", None)]))
+    first, second = find([str(tree)])
+    assert (first.path, bool(first.error)) == (str(tree / "gone"), True)
+    assert second.path == str(tree / "1.dcm")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_circle_that_no_symbolic_link_makes_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by junctions of Windows, which are not such links."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.dcm").touch()
+    (tmp_path / "a/back").symlink_to(tmp_path)
+    monkeypatch.setattr(masks, "_folder", lambda entry: False if entry.is_dir() else None)
+    assert paths(str(tmp_path)) == [str(tmp_path / "a/1.dcm")]
+
+
+def test_of_many_folders_few_are_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masks, "NAMES_AT_ONCE", 2)
+    for number in range(30):
+        (tmp_path / str(number)).mkdir()
+    names, folders = masks._next_names(str(tmp_path), "")
+    assert names == ["0", "1"]
+    assert len(folders) <= 5
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "gone"), OSError(116, "stale")])

@@ -22,6 +22,7 @@ import pytest
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import LocalError
 from dcmweb.local import partial_files, windows
+from dcmweb.local.moving import leads_out
 from dcmweb.local.partial_files import (
     OLD,
     PARTIAL_PREFIX,
@@ -344,7 +345,12 @@ def test_a_place_that_is_taken_is_left_alone(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"x": b"first", "a/y": b"second"}
 
 
-@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL])
+@pytest.mark.parametrize(
+    "code",
+    [
+        errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL,
+    ],
+)  # fmt: skip
 def test_places_are_exclusive_where_there_are_no_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
@@ -669,3 +675,104 @@ def test_a_folder_that_goes_between_two_files_is_made_again(tmp_path: Path) -> N
 )
 def test_plain_uids_are_named_as_all_others(uid: str) -> None:
     assert uid_name(uid) == safe_name(uid)
+
+
+def test_files_are_the_same_only_by_their_bytes(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, data in {"same": b"data", "other": b"date", "longer": b"data!"}.items():
+        (tmp_path / name).write_bytes(data)
+    with WholeFile(str(tmp_path), b"data") as whole:
+        for name in ("same", "other", "longer"):
+            os.utime(tmp_path / name, ns=(whole.stamp.mtime_ns, whole.stamp.mtime_ns))
+        found = [name for name in names(tmp_path) | {"none"} if whole.is_same_as(name)]
+        assert sorted(found) == sorted(["same", Path(whole.path).name])
+
+
+def test_a_file_that_somebody_removed_is_no_error_at_the_end(tmp_path: Path) -> None:
+    with WholeFile(str(tmp_path), b"data") as whole:
+        os.unlink(whole.path)
+    assert not names(tmp_path)
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="an open file cannot be removed there")
+def test_a_file_that_was_removed_before_it_had_its_lock_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a run that begins, and takes it for a leftover."""
+    removed: list[str] = []
+
+    def lock(file: io.FileIO) -> Locking:
+        if not removed:
+            removed.append(str(file.name))
+            os.unlink(file.name)
+        return try_lock(file)
+
+    monkeypatch.setattr(partial_files, "try_lock", lock)
+    with partial_file(str(tmp_path)) as file:
+        assert [file.path] != removed
+        file.write(b"data")
+        file.move_to("x")
+        assert file.file.closed  # so that it is unlocked, and others can read it
+    assert tree(tmp_path) == {"x": b"data"}
+
+
+def test_a_file_that_cannot_be_removed_is_a_local_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_path: str) -> None:
+        raise PermissionError(errno.EACCES, "refused")
+
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(LocalError, match="refused"),
+        WholeFile(str(tmp_path), b"data"),
+    ):
+        patched.setattr(os, "unlink", refused)
+
+
+@pytest.mark.skipif(windows.IS_WINDOWS, reason="Windows syncs names by itself")
+def test_a_folder_that_was_synced_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", seen.append)
+        sync_folder(str(tmp_path))
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.fstat(seen[0])
+
+
+def test_a_folder_that_cannot_be_written_into_is_found_out_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_self: object, _folder: str) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(PartialFile, "__init__", refused)
+    with pytest.raises(LocalError, match="cannot write into") as caught:
+        make_folder(str(tmp_path))
+    assert caught.value.fatal
+
+
+def test_a_leftover_that_another_run_removes_is_no_error(tmp_path: Path) -> None:
+    partial_files._remove_leftover(str(tmp_path / left_by_a_dead_run()))
+
+
+def test_numbers_of_processes_are_those_of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_path: str) -> str:
+        raise FileNotFoundError
+
+    found = set()
+    for readlink in (lambda _: "pid:[1]", lambda _: "pid:[2]", unknown):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "readlink", readlink, raising=False)
+            found.add(partial_files._host.__wrapped__())
+    assert len(found) == 3
+
+
+def test_a_path_that_only_begins_like_a_folder_leads_out_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert leads_out(str(tmp_path / "out-of-it"), str(folder))
+    assert leads_out(str(tmp_path), str(folder))
+    assert not leads_out(str(folder), str(folder))
+    assert not leads_out(str(folder / "a"), str(folder))

@@ -148,7 +148,7 @@ def test_a_large_member_that_is_not_dicom_is_not_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", ["9" * 30, "9" * 5000, "1e400", "inf"])
 def test_sizes_that_no_file_has(tmp_path: Path, size: str) -> None:
     entry = tarfile.TarInfo("1")
-    entry.pax_headers = {"size": size, "mtime": "1e300"}
+    entry.pax_headers = {"size": size, "mtime": "1e20"}
     path = make_tar(tmp_path / "a.tar", {"1": entry})
     found = read_all(path)
     assert "the archive ends inside it" in str(found["1"])

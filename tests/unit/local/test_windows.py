@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from dcmweb.dicom.resources import Resource
 from dcmweb.errors import UsageError
-from dcmweb.local import windows
+from dcmweb.local import moving, windows
 from dcmweb.local.layout import Layout
 
 LONG = "x" * 300
@@ -67,3 +71,23 @@ def test_devices_are_no_names_in_a_layout_on_any_system(template: str, value: st
 def test_elsewhere_a_layout_may_have_what_windows_does_not_take() -> None:
     place = Layout("a:b/{SOPInstanceUID} x").place(Resource("1", "2", "3"), {})
     assert place == "a:b/3 x"
+
+
+@pytest.mark.parametrize(
+    ("refusals", "is_folder", "tries"),
+    [(2, False, 3), (99, False, moving._PATIENCE), (99, True, 1)],
+)
+def test_a_file_that_another_program_reads_is_waited_for(
+    refusals: int, is_folder: bool, tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[str] = []
+
+    def move(source: str, _final: str) -> None:
+        moved.append(source)
+        if len(moved) <= refusals:
+            raise PermissionError
+
+    monkeypatch.setattr(moving, "time", SimpleNamespace(sleep=lambda _: None))
+    with nullcontext() if refusals < tries else pytest.raises(PermissionError):
+        moving._patiently(move, "a", str(tmp_path if is_folder else tmp_path / "b"))
+    assert len(moved) == tries

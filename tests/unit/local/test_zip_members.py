@@ -166,6 +166,15 @@ def test_a_name_that_is_not_utf_8_keeps_its_bytes(tmp_path: Path) -> None:
     assert read_all(path) == {"\udce9\udce9": b"abc"}
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_what_cannot_be_unpacked_is_damage(tmp_path: Path, method: int) -> None:
+    path = make_zip(tmp_path / "a.zip", {"1": b"a" * 50}, method)
+    data = bytearray(path.read_bytes())
+    data[31:36] = b"\xff" * 5
+    path.write_bytes(data)
+    assert str(read_all(path)["1"]).startswith("LocalError: damaged in the archive: ")
+
+
 def test_data_that_are_a_patch_are_not_taken_for_a_file(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "a.zip", {"1": b"a" * 50})
     _changed(path, 8, b"\x20")

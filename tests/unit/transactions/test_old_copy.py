@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dcmweb.dicom import part10
-from dcmweb.transactions.store.old_copy import _is_same
+from dcmweb.errors import LocalError
+from dcmweb.transactions.store.old_copy import OldCopy, _is_same
 from tests.conftest import make_instance
 
 FILE = make_instance(size=600_000)
@@ -33,3 +37,34 @@ def test_bytes_are_compared(tmp_path: Path, kept: bytes, sent: bytes, same: bool
     assert _is_same(str(old), part10.identify_file(str(new))) is same
     held = part10.identify_file(str(new), len(sent))
     assert _is_same(str(old), held) is same
+
+
+def test_a_copy_is_on_the_disk_before_the_old_one_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "copy"
+    path.write_bytes(FILE)
+    context: Any = None
+    copy = OldCopy(context, part10.identify_file(str(path)))
+    copy.path = str(path)
+    synced: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino))
+        copy.make_sure()
+    assert synced == [path.stat().st_ino]
+    path.unlink()
+    with pytest.raises(LocalError):
+        copy.make_sure()
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_copy_stays_only_where_it_is_needed(tmp_path: Path, is_kept: bool) -> None:
+    path = tmp_path / "new"
+    path.write_bytes(FILE)
+    context: Any = None
+    with OldCopy(context, part10.identify_file(str(path))) as copy:
+        folder = Path(copy._folder)
+        if is_kept:
+            copy.keep()
+    assert folder.exists() is is_kept
+    shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from dcmweb.dicom.part10 import Identity, LocalInstance
@@ -9,6 +11,7 @@ from dcmweb.dicom.resources import Resource
 from dcmweb.errors import (
     AuthError,
     DcmwebError,
+    Interrupted,
     NetworkError,
     NothingMatched,
     ProtocolError,
@@ -26,7 +29,7 @@ from dcmweb.transactions.store.matching import match
 from dcmweb.transactions.store.request_body import BodyFormat
 from dcmweb.transactions.store.resend import RULES, TABLE, Situation, Then, rule_for
 from dcmweb.transactions.store.response_module import NotStored, Stored, StoreResponse
-from dcmweb.transfer.outcomes import Status
+from dcmweb.transfer.outcomes import Outcome, Status
 
 SETTINGS = Settings(base_url="http://localhost/dicomweb")
 
@@ -125,6 +128,27 @@ def test_failures_of_others_as_many_as_are_left_are_of_these() -> None:
     assert found.unnamed == []
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        StoreResponse(stored("9.9"), {"9.8": NotStored("9.8", 0x0110)}),
+        StoreResponse(stored("9.9"), other_failures=[NotStored("", 0x0110)]),
+        StoreResponse(other_failures=[NotStored(""), NotStored("")]),
+    ],
+    ids=["a failure of another", "a failure of nobody", "too many failures"],
+)
+def test_what_may_have_failed_is_not_stored_by_another_name(response: StoreResponse) -> None:
+    batch = [instance("1.1")]
+    found = match(batch, response)
+    assert (found.said, found.unnamed) == ([], batch)
+
+
+def test_a_name_in_the_meta_information_is_not_that_of_another_instance() -> None:
+    odd, even = instance("1.1", meta="1.2"), instance("1.2")
+    found = match([odd, even], StoreResponse(stored("1.2")))
+    assert ([one.path for one, _ in found.said], found.unnamed) == ([even.path], [odd])
+
+
 @pytest.mark.parametrize("named", ["1.0.2", "1.0.2 ", "01.00.002", "1.0.2\0"])
 def test_a_uid_written_in_another_way_is_recognised_among_several(named: str) -> None:
     batch = [instance("1.0.02"), instance("1.1"), instance("1.2")]
@@ -180,6 +204,29 @@ def test_when_a_run_is_interrupted_all_that_was_sent_is_unknown() -> None:
     }
 
 
+@pytest.mark.parametrize("error", [NetworkError("broke"), ValueError("a defect"), Interrupted()])
+def test_each_instance_has_one_outcome_whatever_ends_them(error: Exception) -> None:
+    done, left = instance("1.1"), instance("1.2")
+    ledger = Ledger([done, left], Session(Transport(SETTINGS)))
+
+    def outcomes() -> Iterator[Outcome]:
+        yield ledger.outcome(done, Status.STORED)
+        raise error
+
+    seen: list[Outcome] = []
+    with pytest.raises(type(error)):
+        seen.extend(ledger.accounting_for_all(outcomes()))
+    assert [(one.item, one.status) for one in seen] == [
+        (done.path, Status.STORED), (left.path, Status.FAILED),
+    ]  # fmt: skip
+
+
+def test_a_place_of_another_instance_says_nothing_of_this_one() -> None:
+    url = "http://localhost/studies/1/series/2/instances/"
+    assert Stored("1.2", f"{url}1.2").resource == Resource("1", "2", "1.2")
+    assert Stored("1.2", f"{url}9.9").resource == Resource(instance="1.2")
+
+
 # What a server turned out to want.
 
 
@@ -193,6 +240,16 @@ def test_what_waits_is_not_sent_in_larger_requests_than_were_refused() -> None:
     one.make_smaller(batch)
     one.make_smaller(batch[:4])
     assert [len(fitting) for fitting in one.fitting(batch)] == [2, 2, 2, 2]
+
+
+def test_no_form_is_tried_for_ever() -> None:
+    one = dialect()
+    formats = (BodyFormat.FILES, BodyFormat.SINGLE, BodyFormat.FILES)
+    assert [one.adapts_to(refused(415), form) for form in formats] == [True, True, False]
+    assert [one.adapts_to(refused(406), BodyFormat.FILES) for _ in range(2)] == [True, False]
+    sure = dialect()
+    sure.note_taken(BodyFormat.FILES, 1)
+    assert not sure.adapts_to(refused(415), BodyFormat.FILES)
 
 
 def test_a_404_is_about_the_size_of_what_is_larger_than_anything_taken() -> None:

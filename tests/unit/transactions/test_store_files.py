@@ -20,7 +20,7 @@ from dcmweb.local.masks import find
 from dcmweb.settings import Settings
 from dcmweb.transactions.on_error import OnError
 from dcmweb.transactions.store import matching, response_module
-from dcmweb.transactions.store.file_jobs import UNSEEN, FileJobs, Files
+from dcmweb.transactions.store.file_jobs import HELD, UNSEEN, FileJobs, Files, batches
 from dcmweb.transactions.store.finding import record_name
 from dcmweb.transactions.store.matching import Sent
 from dcmweb.transactions.store.request_body import Batch
@@ -69,12 +69,12 @@ def test_files_are_in_batches_by_their_true_sizes(tmp_path: Path, sizes: list[in
         is_dicom = size >= 400
         data = make_instance("1.2", "1.2.3", f"1.2.3.{number + 1000}", 64)
         path.write_bytes(data.ljust(size, b"\0") if is_dicom else b"x" * size)
-    outcomes, batches = run(tmp_path, nothing_is_done)
+    outcomes, sent = run(tmp_path, nothing_is_done)
     again, looked_at = run(tmp_path, lambda _path, _size, _mtime_ns: False)
     paths = [str(path) for path in sorted(tmp_path.iterdir())]
     assert sorted(outcome.item for outcome in outcomes) == paths
     assert sorted(outcome.item for outcome in again) == paths
-    for batch in (*batches, *looked_at):
+    for batch in (*sent, *looked_at):
         assert len(batch) <= COUNT
         assert len(batch) == 1 or sum(one.size for one in batch) <= BYTES
     assert {(o.item, o.status) for o in outcomes} == {(o.item, o.status) for o in again}
@@ -118,6 +118,40 @@ def test_a_file_is_opened_no_earlier_than_its_batch(tmp_path: Path) -> None:
     assert len(begun) <= COUNT + 1
 
 
+@pytest.mark.parametrize(("size", "most"), [(0, COUNT), (BYTES // 2, 2)])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_job_has_no_more_files_than_a_request(
+    tmp_path: Path, size: int, most: int, is_known: bool
+) -> None:
+    for number in range(3 * COUNT):
+        (tmp_path / str(number)).write_bytes(b"x" * size)
+    sender: Any = Batches()
+    context: Any = RunContextStandIn()
+    files = Files([str(tmp_path)], (), OnError.OUTCOME)
+    jobs = FileJobs(context, files, lambda *_: is_known, sender, identifies_all=False)
+    counts = [len(list(job())) for job in jobs]
+    assert sum(counts) == 3 * COUNT
+    assert max(counts) == (COUNT if is_known else most)
+
+
+def test_the_bytes_that_are_held_have_a_bound() -> None:
+    sender: Any = Batches()
+    context: Any = RunContextStandIn()
+    jobs = FileJobs(context, Files([], (), OnError.OUTCOME), nothing_is_done, sender,
+                    identifies_all=False)  # fmt: skip
+    assert jobs._held * COUNT * context.settings.workers <= HELD
+    assert jobs._in_memory * context.settings.workers <= HELD
+
+
+def test_what_an_answer_could_not_tell_apart_is_not_in_one_request() -> None:
+    sender: Any = Batches()
+    one, other, third = batch_of("1", "2", "3")
+    same_path = LocalInstance(one.path, 1, 1, other.identity)
+    same_uid = LocalInstance("elsewhere", 1, 1, one.identity)
+    for twin in (same_path, same_uid):
+        assert list(batches([one, twin, third], sender)) == [[one], [twin, third]]
+
+
 # Answers of other requests.
 
 
@@ -155,6 +189,20 @@ def test_the_requests_that_are_remembered_have_a_bound(monkeypatch: pytest.Monke
     assert len(sent._last) <= 5
     assert sum(map(len, sent._requests)) <= 7
     assert sent.only_own(mine, answer("118", "19")) == answer("19")
+
+
+def test_what_was_sent_twice_is_remembered_as_long_as_the_second_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(matching, "REMEMBERED", 2)
+    sent = Sent()
+    mine = batch_of("mine")
+    for uid in ("again", "again", "1"):
+        sent.note(batch_of(uid))
+    assert sent.only_own(mine, answer("again")) is None
+    for uid in ("2", "3", "4"):
+        sent.note(batch_of(uid))
+    assert sent.only_own(mine, answer("again")) == answer("again")
 
 
 # Items of an answer.
