@@ -542,3 +542,14 @@ def test_many_files_are_read_some_to_a_transaction(
     with opened(folder) as storage:
         assert len(served(storage)) == 5
     assert len(transactions) == 3 + 2  # with those that remove what has vanished, or was deleted
+
+
+@POSIX
+def test_only_its_owner_reads_an_index_in_a_folder_that_was_there(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "index"
+    place.mkdir(mode=0o755)
+    with closing(storage_index.Index(str(place / "index.sqlite3"))):
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.iterdir()}
+    assert modes["index.sqlite3"] == modes["index.sqlite3-wal"] == 0o600
