@@ -26,6 +26,7 @@ from dcmweb.errors import (
 )
 from dcmweb.http import error_mapping
 from dcmweb.http.auth.base import Send
+from dcmweb.http.auth.token_session import LONGEST_ANSWER
 from dcmweb.http.auth.token_text import expiry_in, expiry_of_jwt, is_token, value_in
 from dcmweb.http.auth.tokens import Token
 from dcmweb.http.redaction import HIDDEN, without_query
@@ -35,7 +36,6 @@ TRIES = 3
 FIRST_DELAY = 0.5  # seconds before the second attempt, doubled for the third
 LONGEST_WAIT = 10.0  # seconds that a token server can ask for with Retry-After
 LONGEST_READ = 20.0  # seconds without a byte
-LONGEST_ANSWER = 1024 * 1024
 _LOOPBACK = re.compile(r"localhost|.+\.localhost|127(\.\d{1,3}){3}|::1", re.IGNORECASE)
 
 
