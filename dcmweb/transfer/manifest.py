@@ -17,6 +17,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from itertools import count
 from json.encoder import encode_basestring_ascii as quoted
 from threading import Lock
 from typing import BinaryIO
@@ -31,6 +32,7 @@ from dcmweb.transfer.outcomes import ANY_SIZE, Event, Outcome, Status
 VERSION = 1
 _HEADER = "manifest"
 _LONGEST_HEADER = 64 * 1024
+_LONGEST_LINE = 1024 * 1024  # bytes; paths are far shorter
 _END = "end"
 RESOLVED = "resolved"
 COMPLETE = "complete"
@@ -150,7 +152,7 @@ class Manifest:
         number = 2
         file.seek(end_of_whole)
         with self._known:
-            while lines := _lines_together(file):
+            while lines := _lines_together(file, number):
                 rows = read_lines(lines) or _rows(lines, number, file.name)
                 self._known.executemany(_INSERT, rows)
                 self.knows_any = self.knows_any or bool(rows)
@@ -317,19 +319,28 @@ def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, Event]]:
     event, so that other files are never changed.
     """
     end = 0
-    for number, line in enumerate(file, start=1):
+    for number in count(1):
+        line = _next_line(file, number)
         if not line.endswith(b"\n"):
             return
         end += len(line)
         yield end, _event(line, number, file.name)
 
 
-def _lines_together(file: BinaryIO) -> bytes:
+def _lines_together(file: BinaryIO, first: int) -> bytes:
     """Read some whole lines; none at the end. A last line that is cut off is left out."""
     lines = file.read(_BLOCK)
     if not lines.endswith(b"\n"):
-        lines += file.readline()
+        lines += _next_line(file, first + lines.count(b"\n"))
     return lines[: lines.rfind(b"\n") + 1]
+
+
+def _next_line(file: BinaryIO, number: int) -> bytes:
+    """Read a line. Raises UsageError for one that is longer than those of manifests."""
+    line = file.readline(_LONGEST_LINE)
+    if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
+        raise UsageError(f"{file.name} is not a manifest: see line {number}")
+    return line
 
 
 def _rows(lines: bytes, first: int, name: str) -> list[Row]:

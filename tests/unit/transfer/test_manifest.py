@@ -417,6 +417,22 @@ def test_a_line_that_is_none_is_named_by_its_number(path: Path) -> None:
         Manifest(str(path), URL, "store")
 
 
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_line_without_end_is_not_read_into_memory(
+    path: Path, before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LONGEST_LINE", 10_000)
+    with opened(path) as manifest:
+        manifest.record(outcome(Status.STORED))
+    whole = "".join(path.read_text().splitlines(keepends=True)[:before])
+    path.write_text(whole + "x" * 1_000_000)
+    with pytest.raises(UsageError, match=f"not a manifest: see line {before + 1}"):
+        Manifest(str(path), URL, "store")
+    with pytest.raises(UsageError, match=f"not a manifest: see line {before + 1}"):
+        list(read_events(str(path)))
+    assert path.stat().st_size == len(whole) + 1_000_000
+
+
 def test_outcomes_that_came_together_are_lines_of_their_own(path: Path) -> None:
     with opened(path) as manifest:
         assert not manifest.knows_any
