@@ -30,6 +30,7 @@ _WRONG = {
     "aws4-hmac-sha256": "the AWS credentials are wrong or have expired: get others",
 }
 _AWS = "aws4-"
+_LONGEST_SCHEME = 30  # characters; that of AWS has 16
 # The names that AWS gives to refusals, and what its services say instead of them.
 _AWS_REFUSALS = (
     (
@@ -99,7 +100,7 @@ def _missing(headers: Mapping[str, str], asked: str) -> str:
 def _asked(headers: Mapping[str, str]) -> str:
     """Return the scheme that the server asks for (RFC 9110 section 11.6.1), if it can be shown."""
     asked = headers.get("www-authenticate", "").split(" ")[0]
-    return asked if asked.isalpha() else ""
+    return asked if asked.isalpha() and len(asked) <= _LONGEST_SCHEME else ""
 
 
 def _aws_hint(headers: Mapping[str, str], message: str, sent: str) -> str:

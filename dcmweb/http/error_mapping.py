@@ -32,7 +32,7 @@ from dcmweb.http.framing import FramingError
 from dcmweb.http.lowest_speed import LOWEST_SPEED, TooSlow
 from dcmweb.http.proxies import Proxy
 from dcmweb.http.redaction import without_query, without_values
-from dcmweb.http.server_words import server_words
+from dcmweb.http.server_words import server_words, shortened
 from dcmweb.http.tls import Situation
 
 RETRYABLE_STATUSES = frozenset([408, 425, 429, 500, 502, 503, 504])
@@ -74,7 +74,7 @@ def from_status(  # noqa: PLR0913 - what is known of an exchange
     message = f"{said}: {words}" if words else said
     if 300 <= status < 400:
         return Refused(
-            f"{said}, to {without_query(headers.get('location', '')) or 'nowhere'}",
+            f"{said}, to {_address(headers.get('location', ''))}",
             "if that is the server you mean, use it as BASE_URL",
             status=status,
         )
@@ -221,6 +221,11 @@ def from_exception(
     if asked.startswith("http:") and isinstance(causes[-1], http.client.RemoteDisconnected):
         hint = "does BASE_URL begin with https://?"  # as HAProxy 2.6 does at a port of TLS
     return found.error(found.message.format(timeout=timeout, **known), hint)
+
+
+def _address(location: str) -> str:
+    place = without_query(location)
+    return shortened(place) or ("an address that is too long to show" if place else "nowhere")
 
 
 def _server(url: str) -> str:

@@ -73,6 +73,7 @@ _ALIASES = {
     "image/x-jls": "image/jls",
     "image/x-dicom-rle": "image/dicom-rle",
 }
+_LONGEST_NAME = 255  # of a type, with 127 characters before the slash and behind it (RFC 6838, 4.2)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PARAMETER = re.compile(
     r"""\s*;\s*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;"\s]*)))?\s*"""
@@ -120,7 +121,7 @@ def parse(text: str) -> MediaType:
             quoted, bare = match[2], match[3]
             value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
             parameters.setdefault(match[1].lower(), value)
-    name = name.strip().lower()
+    name = name.strip().lower()[:_LONGEST_NAME]
     return MediaType(_ALIASES.get(name, name), parameters)
 
 

@@ -35,6 +35,7 @@ from dcmweb.http.error_mapping import (
     from_status,
 )
 from dcmweb.http.framing import FramingError
+from dcmweb.http.media_types import parse
 from dcmweb.http.server_words import looks_like_html, server_words, warnings
 
 URL = "https://server.example:8443/dicomweb/studies"
@@ -417,6 +418,15 @@ def test_the_host_of_a_redirect_is_named_beside_the_one_that_redirects() -> None
     request = requests.Request("GET", "https://inner.example/x?PatientID=17").prepare()
     found = from_exception(requests.ConnectTimeout(request=request), URL, 1)
     assert found.message == "inner.example (redirected from server.example) does not answer"
+
+
+def test_what_a_server_says_is_not_shown_at_any_length() -> None:
+    long = "x" * 10_000
+    moved = from_status(302, CaseInsensitiveDict({"Location": f"/{long}"}), b"")
+    assert moved.message == "answered 302 Found, to an address that is too long to show"
+    refused = from_status(401, CaseInsensitiveDict({"WWW-Authenticate": long}), b"")
+    assert "x" * 100 not in refused.message + refused.hint
+    assert len(parse(f"text/{long}").name) < 300
 
 
 @pytest.mark.parametrize("url", ["http://Server.Example:/dicomweb", "http://server.example/"])
