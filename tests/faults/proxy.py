@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import IO
 
+from tests.listeners import accept_until_closed
+
 LONG = 30.0  # seconds after which the server behind is given up
 _STATUSES = (401, 403, 408, 409, 413, 425, 429, 429, 500, 500, 502, 503, 503, 504, 507)
 _RETRY_AFTER = ("", "", "0", "0", "0", "-5", "soon", "\xff", "86400", "1" * 40, "date")
@@ -96,7 +98,7 @@ class Proxy:
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._stop_accepting = accept_until_closed(self._listener, self._take)
 
     @property
     def root(self) -> str:
@@ -104,9 +106,7 @@ class Proxy:
 
     def close(self) -> None:
         self._closing.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._stop_accepting()
         with self._lock:
             left = list(self._open)
         for connection in left:
@@ -117,15 +117,10 @@ class Proxy:
         """Return True if a fault of these kinds happened."""
         return any(exchange.fault in kinds for exchange in self.exchanges)
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                self._open.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _take(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._open.add(connection)
+        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _draw(self, method: str, target: str) -> Fault:
         with self._lock:

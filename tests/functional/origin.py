@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.listeners import accept_until_closed
+
 PAUSE = 0.25  # seconds, of an answer that drips
 
 
@@ -72,7 +74,7 @@ class Origin:
         self._connections: list[socket.socket] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._stop_accepting = accept_until_closed(self._listener, self._take)
 
     @property
     def url(self) -> str:
@@ -81,22 +83,17 @@ class Origin:
 
     def close(self) -> None:
         self._closing.set()
-        self._listener.close()
+        self._stop_accepting()
         for connection in self._connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                self._connections.append(connection)
-                number = len(self._connections) - 1
-            threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
+    def _take(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.append(connection)
+            number = len(self._connections) - 1
+        threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests.listeners import accept_until_closed
+
 
 @dataclass
 class Proxy:
@@ -130,13 +132,11 @@ def proxying(
             with client:
                 serve(client)
 
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
+    def take(client: socket.socket) -> None:
+        threading.Thread(target=one, args=(client,), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
+    close = accept_until_closed(listener, take)
     try:
         yield proxy
     finally:
-        listener.close()
+        close()

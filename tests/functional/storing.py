@@ -19,6 +19,7 @@ import pydicom
 from tests.conftest import Result
 from tests.functional.archive import sent_parts
 from tests.functional.origin import Answer, Handler, Origin, Request
+from tests.listeners import accept_until_closed
 
 _LINE = re.compile(r" -- (\S+) (uploaded|already there|skipped|failed|unknown)(?:: | as )(.*)")
 
@@ -97,24 +98,22 @@ def listening(handle: Callable[[socket.socket], None], buffer: int = 0) -> Itera
         with suppress(OSError):
             handle(connection)
 
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                connections.append(listener.accept()[0])
-                threading.Thread(target=serve, args=(connections[-1],), daemon=True).start()
+    def take(connection: socket.socket) -> None:
+        connections.append(connection)
+        threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        if buffer:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        threading.Thread(target=accept, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/dicomweb"
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            for connection in connections:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-                connection.close()
+    listener = socket.create_server(("127.0.0.1", 0))
+    if buffer:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    close = accept_until_closed(listener, take)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/dicomweb"
+    finally:
+        close()
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
 
 def read_head(connection: socket.socket) -> Message:

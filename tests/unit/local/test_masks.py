@@ -213,7 +213,16 @@ def test_an_empty_folder_is_missing_files() -> None:
     assert list(find(["empty"])) == [Found("empty", named=True, missing=True)]
 
 
-@pytest.mark.parametrize("mask", ["a\0b", "a\0b/*.dcm", "1.dcm/2.dcm", "1.dcm/*.dcm"])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        *("a\0b", "a\0b/*.dcm", "1.dcm/2.dcm"),
+        pytest.param(
+            "1.dcm/*.dcm",
+            marks=pytest.mark.skipif(os.name == "nt", reason="wine 8 lists a file as a folder"),
+        ),
+    ],
+)
 def test_what_cannot_be_a_path_is_missing(tree: Path, mask: str) -> None:
     (tree / "1.dcm").touch()
     (found,) = find([mask])
