@@ -29,7 +29,7 @@ from tests.functional.archives import (
     uids,
 )
 
-ROUNDS = 5
+ROUNDS = 3
 COUNT = 120  # instances of an upload, which takes longer than the archive lives
 # Of their pixel data, as units of 64 bytes; the client sends many small ones as one request.
 SIZES = {"one by one": (1, 800), "seven at a time": (1, 800), "client": (3000, 5000)}
