@@ -42,6 +42,11 @@ LEFT_OUT = [
     "--ignore=tests/unit/dicom/test_json_text.py",
     "--ignore=tests/unit/dicom/test_part10.py",
     "--ignore=tests/unit/test_wildcards.py",
+    "--ignore=tests/unit/cli/test_progress_words.py",
+    "--ignore=tests/unit/dicom/test_native_xml.py",
+    "--ignore=tests/unit/dicom/test_privacy.py",
+    "--ignore=tests/unit/dicom/test_resources.py",
+    "--ignore=tests/unit/transactions",
 ]
 
 
