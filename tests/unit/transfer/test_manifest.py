@@ -424,8 +424,8 @@ def test_a_line_without_end_is_not_read_into_memory(
     monkeypatch.setattr(module, "_LONGEST_LINE", 10_000)
     with opened(path) as manifest:
         manifest.record(outcome(Status.STORED))
-    whole = "".join(path.read_text().splitlines(keepends=True)[:before])
-    path.write_text(whole + "x" * 1_000_000)
+    whole = b"".join(path.read_bytes().splitlines(keepends=True)[:before])
+    path.write_bytes(whole + b"x" * 1_000_000)
     with pytest.raises(UsageError, match=f"not a manifest: see line {before + 1}"):
         Manifest(str(path), URL, "store")
     with pytest.raises(UsageError, match=f"not a manifest: see line {before + 1}"):
