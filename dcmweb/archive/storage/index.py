@@ -83,7 +83,7 @@ class Index:
                 with suppress(FileNotFoundError):
                     os.unlink(path + suffix)
             self._local = threading.local()
-            # It has names of patients. SQLite gives the files beside it the same mode.
+            # An index has names of patients. SQLite gives its other files the same mode.
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
             self.connection().executescript(_SCHEMA)
 

@@ -17,7 +17,7 @@ _SECRET_FIELD = re.compile(r"auth|secret|token|key|identity-header", re.IGNORECA
 # What is posted to token servers and is not a secret.
 _HARMLESS = re.compile(r"grant_type|scopes?|resource|audience|.*_type|client_id|options")
 _SHORTEST = 6  # characters of what is hidden
-LONGEST_ANSWER = 1024 * 1024
+LONGEST_ANSWER = 1024 * 1024  # bytes
 LONGEST_TIMEOUTS = (10.0, 30.0)  # seconds: to connect, and between two bytes
 
 
@@ -38,7 +38,7 @@ class TokenSession:
         timeout: Any = None,
         **_: Any,  # certificates and proxies as they would choose them
     ) -> requests.Response:
-        """Send a request, and read its answer, if that has an end. Raises errors of requests."""
+        """Send a request, and read its answer up to a limit. Raises errors of requests."""
         self._remember(headers or {}, data)
         request = requests.Request(method, url, headers=dict(headers or {}), data=data)
         answer = self._send(request, _timeouts(timeout))
@@ -49,6 +49,7 @@ class TokenSession:
             raise requests.exceptions.ConnectionError(error) from error
         if len(body) > LONGEST_ANSWER:
             raise requests.exceptions.ConnectionError("the answer is too large")
+        # Where `content` keeps what was read, which knows no limit.
         vars(answer).update(_content=body, _content_consumed=True)
         return answer
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from dcmweb.dicom.byte_ranges import LocalFile
@@ -15,6 +17,12 @@ from dcmweb.sources import Found
 from dcmweb.temporary import Spool
 
 MODES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}
+
+
+def failing(*_: object) -> Iterator[bytes]:
+    """Read from a disk that fails."""
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+    yield b""
 
 
 def make_zip(path: Path, files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:

@@ -8,7 +8,6 @@ import io
 import os
 import tarfile
 import tracemalloc
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from dcmweb.local import archive_members, tar_members
 from dcmweb.local.archive_members import files_in
 from dcmweb.sources import Found
 from tests.conftest import make_instance
-from tests.unit.local.packing import MODES, find_in, make_tar, read_all
+from tests.unit.local.packing import MODES, failing, find_in, make_tar, read_all
 
 LONG = "/".join(["folder"] * 40) + "/1.dcm"
 FILES = {"a/1.dcm": b"one" * 1000, LONG: b"two", "2.dcm": os.urandom(300_000), "empty": b""}
@@ -268,14 +267,10 @@ def test_what_follows_the_end_is_not_unpacked_for_ever(
 def test_a_disk_that_fails_is_named_by_the_member(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> Iterator[bytes]:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-        yield b""
-
     member = find_in(make_tar(tmp_path / "a.tar", {"1": b"a" * 50}))[0].file
     assert member
     with member.open() as (_, content):
-        monkeypatch.setattr(tar_members, "read_range", broken)
+        monkeypatch.setattr(tar_members, "read_range", failing)
         with pytest.raises(LocalError, match=os.strerror(errno.EIO)) as caught:
             list(content.pieces())
     assert caught.value.path == member.path

@@ -7,7 +7,6 @@ import os
 import struct
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from dcmweb.errors import LocalError
 from dcmweb.local import zip_members
 from dcmweb.local.archive_names import is_archive_name, split_member
 from dcmweb.temporary import Kept, Spool
-from tests.unit.local.packing import find_in, make_zip, read_all
+from tests.unit.local.packing import failing, find_in, make_zip, read_all
 
 FILES = {"a/1.dcm": b"one" * 1000, "2.dcm": os.urandom(300_000), "empty": b"", "ü/中.dcm": b"x"}
 
@@ -222,14 +221,10 @@ def test_a_large_member_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_disk_that_fails_is_named_by_the_member(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> Iterator[bytes]:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-        yield b""
-
     member = find_in(make_zip(tmp_path / "a.zip", {"1": b"abc"}))[0].file
     assert member
     with member.open() as (_, content):
-        monkeypatch.setattr(zip_members, "_unpack", broken)
+        monkeypatch.setattr(zip_members, "_unpack", failing)
         with pytest.raises(LocalError, match=os.strerror(errno.EIO)) as caught:
             list(content.pieces())
     assert caught.value.path == member.path
